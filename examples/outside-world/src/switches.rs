@@ -1,0 +1,76 @@
+//! Switches for misbehaving: how the network answers Koban, and what it makes of Koban's answers.
+
+use serde::{Deserialize, Serialize};
+
+/// How the network answers `approve`, and how it sends.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Answers {
+    /// As it should.
+    #[default]
+    Normal,
+    /// Does the work and answers after `slow_ms`.
+    Slow,
+    /// Answers 500 without a signature and does nothing.
+    Error,
+    /// Does the work and closes the connection without a word.
+    Lost,
+    /// Sends every message of its own to Koban twice at the same time.
+    Twice,
+    /// Does nothing and never answers, until Koban gives up.
+    Silent,
+}
+
+/// What becomes of Koban's answers to deposits.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Ours {
+    /// They arrive.
+    #[default]
+    Normal,
+    /// The first is lost on the way, so the deposit is sent again.
+    Repeat,
+    /// They are lost on the way, so the deposit is reversed and the cash given back.
+    Reverse,
+}
+
+/// All switches.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Switches {
+    /// How the network answers, and sends.
+    pub answers: Answers,
+    /// What becomes of Koban's answers.
+    pub ours: Ours,
+    /// How slow `slow` is, in milliseconds.
+    pub slow_ms: u64,
+}
+
+impl Default for Switches {
+    fn default() -> Self {
+        Switches { answers: Answers::Normal, ours: Ours::Normal, slow_ms: 1_000 }
+    }
+}
+
+/// A change: what is not named stays.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SwitchesChange {
+    /// See [`Switches::answers`].
+    pub answers: Option<Answers>,
+    /// See [`Switches::ours`].
+    pub ours: Option<Ours>,
+    /// See [`Switches::slow_ms`]; at most ten minutes.
+    pub slow_ms: Option<u64>,
+}
+
+/// The slowest that `slow` can be.
+pub const SLOW_MS_MAX: u64 = 600_000;
+
+impl Switches {
+    /// Takes over what the change names.
+    pub fn set(&mut self, change: SwitchesChange) {
+        self.answers = change.answers.unwrap_or(self.answers);
+        self.ours = change.ours.unwrap_or(self.ours);
+        self.slow_ms = change.slow_ms.unwrap_or(self.slow_ms).min(SLOW_MS_MAX);
+    }
+}

@@ -1,0 +1,93 @@
+//! What all parts of the world share: the book, the switches, the way to Koban and the errands on their way.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use tokio::task::JoinSet;
+
+use crate::Config;
+use crate::book::Book;
+use crate::koban::KobanBase;
+use crate::signing::Signer;
+use crate::switches::Switches;
+
+/// So many errands may be on their way at the same time.
+const ERRANDS_MAX: usize = 4_096;
+
+#[derive(Debug)]
+pub(crate) struct World {
+    pub(crate) config: Config,
+    pub(crate) signer: Signer,
+    koban: Mutex<KobanBase>,
+    book: Mutex<Book>,
+    switches: Mutex<Switches>,
+    errands: Mutex<JoinSet<()>>,
+}
+
+impl World {
+    pub(crate) fn new(config: Config, signer: Signer, koban: KobanBase, atm_id: &str) -> World {
+        let book = Book::new(atm_id, config.fee);
+        World {
+            config,
+            signer,
+            koban: Mutex::new(koban),
+            book: Mutex::new(book),
+            switches: Mutex::default(),
+            errands: Mutex::default(),
+        }
+    }
+
+    pub(crate) fn now_ms(&self) -> i64 {
+        self.config.clock.now_ms()
+    }
+
+    pub(crate) fn book(&self) -> MutexGuard<'_, Book> {
+        whole(&self.book)
+    }
+
+    pub(crate) fn switches(&self) -> MutexGuard<'_, Switches> {
+        whole(&self.switches)
+    }
+
+    pub(crate) fn koban(&self) -> KobanBase {
+        whole(&self.koban).clone()
+    }
+
+    pub(crate) fn move_koban(&self, koban: KobanBase) {
+        *whole(&self.koban) = koban;
+    }
+
+    /// Runs an errand to its end, whoever is waiting for it. `false`: too many are on their way already.
+    pub(crate) fn errand(&self, errand: impl Future<Output = ()> + Send + 'static) -> bool {
+        let mut errands = whole(&self.errands);
+        while errands.try_join_next().is_some() {}
+        let room = errands.len() < ERRANDS_MAX;
+        if room {
+            errands.spawn(errand);
+        }
+        room
+    }
+
+    /// How many errands have not come to their end.
+    pub(crate) fn errands(&self) -> usize {
+        let mut errands = whole(&self.errands);
+        while errands.try_join_next().is_some() {}
+        errands.len()
+    }
+
+    pub(crate) fn drop_tasks(&self) {
+        whole(&self.errands).abort_all();
+    }
+}
+
+/// Every change below is made in one go, so a value is whole even if a holder of its lock panicked.
+fn whole<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A name that nobody else has: so many random bytes in hexadecimal digits.
+pub(crate) fn random_name(bytes: usize) -> String {
+    let mut random = vec![0; bytes];
+    #[expect(clippy::disallowed_methods, reason = "the one edge where this program asks for randomness")]
+    getrandom::fill(&mut random).expect("the operating system has randomness");
+    hex::encode(random)
+}

@@ -1,0 +1,253 @@
+//! Accounts: what each mirrors in the real world, its normal side, and how low or high it may go.
+
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use crate::ids::{MerchantId, UserId};
+use crate::money::Currency;
+use crate::records::Digest;
+
+/// What an account is for. The number is its code in rows and canonical encodings and never changes its meaning.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[repr(u8)]
+pub enum Class {
+    /// A user's prepaid value: pays, but is never sent or cashed out.
+    Prepaid = 1,
+    /// A verified user's funds.
+    Funds = 2,
+    /// What a user owes after a partner took back money that was already spent.
+    Receivable = 3,
+    /// What is owed to a merchant.
+    Payable = 4,
+    /// What a plugin's partner owes the platform for credits not yet settled.
+    Clearing = 5,
+    /// The platform's real bank account.
+    Bank = 6,
+    /// Money that arrived and that no wallet could take.
+    Suspense = 7,
+    /// Losses that an operator wrote off.
+    WriteOff = 8,
+    /// What partners keep for their work.
+    Fees = 9,
+}
+
+/// A side of an account.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[repr(u8)]
+pub enum PostingSide {
+    /// The left side: assets and expenses grow.
+    Debit = 0,
+    /// The right side: liabilities grow.
+    Credit = 1,
+}
+
+impl Class {
+    /// Every class, in order of code.
+    pub const ALL: [Class; 9] = [
+        Class::Prepaid,
+        Class::Funds,
+        Class::Receivable,
+        Class::Payable,
+        Class::Clearing,
+        Class::Bank,
+        Class::Suspense,
+        Class::WriteOff,
+        Class::Fees,
+    ];
+
+    /// The class with this code.
+    pub fn from_code(code: u8) -> Option<Class> {
+        Class::ALL.into_iter().find(|class| class.code() == code)
+    }
+
+    /// Its code in rows and canonical encodings.
+    pub const fn code(self) -> u8 {
+        self as u8
+    }
+
+    /// The word in statements and documents.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Class::Prepaid => "prepaid",
+            Class::Funds => "funds",
+            Class::Receivable => "receivable",
+            Class::Payable => "payable",
+            Class::Clearing => "clearing",
+            Class::Bank => "bank",
+            Class::Suspense => "suspense",
+            Class::WriteOff => "write-off",
+            Class::Fees => "fees",
+        }
+    }
+
+    /// The side on which the account grows.
+    pub const fn normal(self) -> PostingSide {
+        match self {
+            Class::Prepaid | Class::Funds | Class::Payable | Class::Suspense => PostingSide::Credit,
+            Class::Receivable | Class::Clearing | Class::Bank | Class::WriteOff | Class::Fees => PostingSide::Debit,
+        }
+    }
+
+    /// The least balance, counted on the normal side and after pending entries; `None` where a partner's or a bank's own acts
+    /// may turn it over.
+    pub const fn floor(self) -> Option<i64> {
+        match self {
+            Class::Prepaid | Class::Funds | Class::Receivable | Class::Payable | Class::Suspense => Some(0),
+            Class::Clearing | Class::Bank | Class::WriteOff | Class::Fees => None,
+        }
+    }
+}
+
+/// Which account: its class, whose it is and in which currency.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct AccountKey {
+    /// What it is for.
+    pub class: Class,
+    /// The user, the merchant or the plugin; nil for the platform.
+    pub owner: Uuid,
+    /// Its currency.
+    pub currency: Currency,
+}
+
+/// An account's id, derived from its key: the first 16 bytes of SHA-256 over `koban account 1`, class code, owner and currency.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
+pub struct AccountId(pub [u8; 16]);
+
+impl AccountKey {
+    /// A user's account.
+    pub fn user(class: Class, user: UserId, currency: Currency) -> AccountKey {
+        AccountKey { class, owner: user.0, currency }
+    }
+
+    /// What is owed to a merchant.
+    pub fn payable(merchant: MerchantId, currency: Currency) -> AccountKey {
+        AccountKey { class: Class::Payable, owner: merchant.0, currency }
+    }
+
+    /// What a plugin's partner owes.
+    pub fn clearing(plugin: PluginKey, currency: Currency) -> AccountKey {
+        AccountKey { class: Class::Clearing, owner: plugin.0, currency }
+    }
+
+    /// One of the platform's own accounts.
+    pub fn platform(class: Class, currency: Currency) -> AccountKey {
+        AccountKey { class, owner: Uuid::nil(), currency }
+    }
+
+    /// The account's id.
+    pub fn id(&self) -> AccountId {
+        let mut bytes = [0; 35];
+        bytes[..15].copy_from_slice(b"koban account 1");
+        bytes[15] = self.class.code();
+        bytes[16..32].copy_from_slice(self.owner.as_bytes());
+        bytes[32..].copy_from_slice(&self.currency.bytes());
+        AccountId(Digest::of(&bytes).half())
+    }
+}
+
+/// A plugin as rows and accounts name it: the first 16 bytes of SHA-256 over `koban plugin 1` and its id.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
+pub struct PluginKey(pub Uuid);
+
+impl PluginKey {
+    /// The key of the plugin with this id.
+    pub fn of(plugin: &str) -> PluginKey {
+        PluginKey(Uuid::from_bytes(Digest::of_parts(&[b"koban plugin 1", plugin.as_bytes()]).half()))
+    }
+}
+
+/// An account's four sums, each growing only.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Account {
+    /// Which account.
+    pub key: AccountKey,
+    /// Posted debits, minor units.
+    pub debits_posted: i64,
+    /// Posted credits, minor units.
+    pub credits_posted: i64,
+    /// Debits reserved by holds, minor units.
+    pub debits_pending: i64,
+    /// Credits announced, minor units.
+    pub credits_pending: i64,
+}
+
+impl Account {
+    /// An account that nothing was posted to.
+    pub fn empty(key: AccountKey) -> Account {
+        Account { key, debits_posted: 0, credits_posted: 0, debits_pending: 0, credits_pending: 0 }
+    }
+
+    /// The posted balance on the account's normal side.
+    pub fn balance(&self) -> i64 {
+        match self.key.class.normal() {
+            PostingSide::Credit => self.credits_posted - self.debits_posted,
+            PostingSide::Debit => self.debits_posted - self.credits_posted,
+        }
+    }
+
+    /// What may still leave: the balance less what is reserved to leave.
+    pub fn available(&self) -> i64 {
+        self.balance()
+            - match self.key.class.normal() {
+                PostingSide::Credit => self.debits_pending,
+                PostingSide::Debit => self.credits_pending,
+            }
+    }
+
+    /// What may come to stand: the balance and what is announced to come.
+    pub fn expected(&self) -> i64 {
+        self.balance()
+            + match self.key.class.normal() {
+                PostingSide::Credit => self.credits_pending,
+                PostingSide::Debit => self.debits_pending,
+            }
+    }
+
+    /// The account after one posting; `None` if a sum would no longer fit or the balance would fall under the floor.
+    #[must_use]
+    pub fn posted(mut self, side: PostingSide, amount: i64) -> Option<Account> {
+        let sum = match side {
+            PostingSide::Debit => &mut self.debits_posted,
+            PostingSide::Credit => &mut self.credits_posted,
+        };
+        // Sums stay below half the range, so that differences and sums of two always fit.
+        *sum = sum.checked_add(amount).filter(|sum| *sum <= i64::MAX / 4)?;
+        let leaves = side != self.key.class.normal();
+        match self.key.class.floor() {
+            Some(floor) if leaves && self.available() < floor => None,
+            _ => Some(self),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_floor_counts_what_is_reserved() {
+        let key = AccountKey::platform(Class::Suspense, Currency::JPY);
+        let mut account = Account::empty(key).posted(PostingSide::Credit, 1_000).unwrap();
+        account.debits_pending = 400;
+        assert_eq!((account.balance(), account.available()), (1_000, 600));
+        assert!(account.posted(PostingSide::Debit, 601).is_none());
+        assert_eq!(account.posted(PostingSide::Debit, 600).unwrap().available(), 0);
+    }
+
+    #[test]
+    fn a_sum_that_would_not_fit_is_refused() {
+        let account = Account::empty(AccountKey::platform(Class::Bank, Currency::JPY));
+        assert!(account.posted(PostingSide::Debit, i64::MAX).is_none());
+    }
+
+    #[test]
+    fn an_account_id_follows_from_its_key_alone() {
+        let key = AccountKey::platform(Class::Bank, Currency::JPY);
+        assert_eq!(hex::encode(key.id().0), hex::encode(key.id().0));
+        assert_ne!(key.id(), AccountKey::platform(Class::Fees, Currency::JPY).id());
+        assert_eq!(Class::from_code(Class::WriteOff.code()), Some(Class::WriteOff));
+        assert_eq!(Class::from_code(0), None);
+    }
+}

@@ -1,0 +1,404 @@
+//! The books as one commit sees them: what was loaded, what has changed since, and a way back to the last savepoint.
+
+use std::collections::HashMap;
+use std::hash::Hash;
+use std::sync::Arc;
+
+use crate::accounts::{Account, AccountId, AccountKey, Class, PluginKey, PostingSide};
+use crate::charges::{Exposure, PartnerReference, ReferenceKey};
+use crate::flows::Expectation;
+use crate::ids::{FlowId, MerchantId, PaymentId, RefundId, TransferId, UserId};
+use crate::journal::Posting;
+use crate::limits::{CounterKey, WalletKind};
+use crate::money::{Currency, Money};
+use crate::operations::{OperationKey, Operation};
+use crate::outcomes::Refusal;
+use crate::paths::{self, EntryKind};
+use crate::payments::{Payment, Refund};
+use crate::policy::Policy;
+use crate::records::Digest;
+use crate::settlements::{Difference, SettlementFile};
+use crate::signals::{Ring, SubjectKey};
+use crate::time::Timestamp;
+use crate::transfers::Transfer;
+
+/// A wallet user as the books need one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct User {
+    /// Who.
+    pub id: UserId,
+    /// Verified or not.
+    pub kind: WalletKind,
+    /// When they signed up.
+    pub created_at: Timestamp,
+}
+
+/// A merchant as the books need one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Merchant {
+    /// Who.
+    pub id: MerchantId,
+    /// In which currencies it is paid.
+    pub currencies: Vec<Currency>,
+}
+
+/// Rows of one kind: loaded ones, changed ones, and how they were at the last savepoint.
+#[derive(Debug, Clone)]
+pub struct Table<K, V> {
+    rows: HashMap<K, Slot<V>>,
+    undo: Vec<(K, Option<Slot<V>>)>,
+}
+
+#[derive(Debug, Clone)]
+struct Slot<V> {
+    value: V,
+    stored: bool,
+    changed: bool,
+}
+
+/// A row to be written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Changed<'a, K, V> {
+    /// Its key.
+    pub key: &'a K,
+    /// What it shall be.
+    pub value: &'a V,
+    /// Whether the store has it already.
+    pub stored: bool,
+}
+
+impl<K, V> Default for Table<K, V> {
+    fn default() -> Self {
+        Table { rows: HashMap::new(), undo: Vec::new() }
+    }
+}
+
+impl<K: Hash + Eq + Clone, V: Clone> Table<K, V> {
+    /// Takes in a row that the store has.
+    pub fn load(&mut self, key: K, value: V) {
+        self.rows.insert(key, Slot { value, stored: true, changed: false });
+    }
+
+    /// The row under this key.
+    pub fn get(&self, key: &K) -> Option<&V> {
+        self.rows.get(key).map(|slot| &slot.value)
+    }
+
+    /// Whether there is a row under this key.
+    pub fn contains(&self, key: &K) -> bool {
+        self.rows.contains_key(key)
+    }
+
+    /// Puts a row, new or changed.
+    pub fn put(&mut self, key: K, value: V) {
+        let before = self.rows.get(&key).cloned();
+        let stored = before.as_ref().is_some_and(|slot| slot.stored);
+        self.undo.push((key.clone(), before));
+        self.rows.insert(key, Slot { value, stored, changed: true });
+    }
+
+    /// Every row that was put since loading and not taken back.
+    pub fn changed(&self) -> impl Iterator<Item = Changed<'_, K, V>> {
+        self.rows
+            .iter()
+            .filter(|(_, slot)| slot.changed)
+            .map(|(key, slot)| Changed { key, value: &slot.value, stored: slot.stored })
+    }
+
+    /// Every row, loaded or put.
+    pub fn iter(&self) -> impl Iterator<Item = (&K, &V)> {
+        self.rows.iter().map(|(key, slot)| (key, &slot.value))
+    }
+
+    fn savepoint(&mut self) {
+        self.undo.clear();
+    }
+
+    fn rollback(&mut self) {
+        while let Some((key, before)) = self.undo.pop() {
+            match before {
+                Some(slot) => self.rows.insert(key, slot),
+                None => self.rows.remove(&key),
+            };
+        }
+    }
+}
+
+macro_rules! books {
+    ($($(#[$doc:meta])* $table:ident: $key:ty => $row:ty,)*) => {
+        /// Everything that the commands of one commit touch. A key that is not here was looked for and is not in the store.
+        #[derive(Debug, Clone, Default)]
+        pub struct Books {
+            /// Limits, plugins and policies in force.
+            pub policy: Arc<Policy>,
+            $($(#[$doc])* pub $table: Table<$key, $row>,)*
+        }
+
+        impl Books {
+            /// From here on, changes can be taken back.
+            pub fn savepoint(&mut self) {
+                $(self.$table.savepoint();)*
+            }
+
+            /// Takes back every change since the savepoint.
+            pub fn rollback(&mut self) {
+                $(self.$table.rollback();)*
+            }
+        }
+    };
+}
+
+books! {
+    /// Accounts by id.
+    accounts: AccountId => Account,
+    /// Users.
+    users: UserId => User,
+    /// Merchants; never changed here.
+    merchants: MerchantId => Merchant,
+    /// Payments.
+    payments: PaymentId => Payment,
+    /// Which payment a merchant's reference belongs to.
+    merchant_references: (MerchantId, String) => PaymentId,
+    /// Refunds, new ones only.
+    refunds: RefundId => Refund,
+    /// Transfers, new ones only.
+    transfers: TransferId => Transfer,
+    /// Partners' references.
+    references: ReferenceKey => PartnerReference,
+    /// What each plugin may still cost, by currency.
+    exposures: (PluginKey, Currency) => Exposure,
+    /// Limit counters, minor units.
+    counters: CounterKey => i64,
+    /// Differences between partners' books and ours.
+    differences: ReferenceKey => Difference,
+    /// Settlement files by plugin and content.
+    files: (PluginKey, Digest) => SettlementFile,
+    /// Who expects which correlation.
+    expectations: (PluginKey, String) => Expectation,
+    /// Signal counters by subject.
+    signals: SubjectKey => Ring,
+    /// Versions of flows.
+    flows: FlowId => i64,
+    /// Decided operations.
+    operations: OperationKey => Operation,
+}
+
+/// The postings of one entry while it is being decided.
+#[derive(Debug, Default)]
+pub struct Postings(Vec<Posting>);
+
+impl Postings {
+    /// Moves an amount from one account to another along a path of the table. Errors: [`Refusal::PathNotAllowed`],
+    /// [`Refusal::InsufficientFunds`] under a floor, [`Refusal::Overflow`].
+    pub fn post(
+        &mut self,
+        books: &mut Books,
+        kind: EntryKind,
+        debit: AccountKey,
+        credit: AccountKey,
+        amount: i64,
+    ) -> Result<(), Refusal> {
+        if amount == 0 {
+            return Ok(());
+        }
+        if amount < 0 || debit.currency != credit.currency || !paths::allowed(kind, debit.class, credit.class) {
+            return Err(Refusal::PathNotAllowed);
+        }
+        self.side(books, debit, PostingSide::Debit, amount)?;
+        self.side(books, credit, PostingSide::Credit, amount)
+    }
+
+    fn side(&mut self, books: &mut Books, key: AccountKey, side: PostingSide, amount: i64) -> Result<(), Refusal> {
+        let id = key.id();
+        let account = books.accounts.get(&id).copied().unwrap_or_else(|| Account::empty(key));
+        let posted = account.posted(side, amount).ok_or_else(|| {
+            if side != key.class.normal() && account.available() < amount {
+                Refusal::InsufficientFunds
+            } else {
+                Refusal::Overflow
+            }
+        })?;
+        books.accounts.put(id, posted);
+        match self.0.iter_mut().find(|posting| posting.id == id && posting.side == side) {
+            Some(posting) => posting.amount = posting.amount.checked_add(amount).ok_or(Refusal::Overflow)?,
+            None => self.0.push(Posting { account: key, id, side, amount, balance: 0 }),
+        }
+        for posting in self.0.iter_mut().filter(|posting| posting.id == id) {
+            posting.balance = posted.balance();
+        }
+        Ok(())
+    }
+
+    /// The postings made so far.
+    pub fn into_vec(self) -> Vec<Posting> {
+        self.0
+    }
+
+    /// Whether nothing was posted.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+/// A user's accounts in one currency.
+#[derive(Debug, Clone, Copy)]
+pub struct Wallet {
+    /// Whose.
+    pub user: User,
+    /// Prepaid value.
+    pub prepaid: Account,
+    /// Funds.
+    pub funds: Account,
+    /// What is owed.
+    pub receivable: Account,
+}
+
+/// A part of an amount, by the kind of value it is taken from or given to.
+pub type Part = (Class, i64);
+
+impl Wallet {
+    /// The account of this class.
+    pub fn account(&self, class: Class) -> AccountKey {
+        match class {
+            Class::Funds => self.funds.key,
+            Class::Receivable => self.receivable.key,
+            _ => self.prepaid.key,
+        }
+    }
+
+    /// Where new money of this user goes.
+    pub fn home(&self) -> AccountKey {
+        match self.user.kind {
+            WalletKind::Prepaid => self.prepaid.key,
+            WalletKind::Funds => self.funds.key,
+        }
+    }
+
+    /// What may be spent.
+    pub fn available(&self) -> i64 {
+        self.prepaid.available() + self.funds.available()
+    }
+
+    /// What the wallet holds or will hold, for balance limits.
+    pub fn expected(&self) -> i64 {
+        self.prepaid.expected() + self.funds.expected()
+    }
+
+    /// As much of the amount as there is, in spend order: prepaid, then funds. The second value is what is missing.
+    pub fn take(&self, amount: i64) -> (Vec<Part>, i64) {
+        let mut missing = amount;
+        let mut parts = Vec::with_capacity(2);
+        for account in [&self.prepaid, &self.funds] {
+            let part = account.available().clamp(0, missing);
+            if part > 0 {
+                parts.push((account.key.class, part));
+                missing -= part;
+            }
+        }
+        (parts, missing)
+    }
+
+    /// The amount in spend order, or [`Refusal::InsufficientFunds`].
+    pub fn spend(&self, amount: i64) -> Result<Vec<Part>, Refusal> {
+        match self.take(amount) {
+            (parts, 0) => Ok(parts),
+            _ => Err(Refusal::InsufficientFunds),
+        }
+    }
+
+    /// How much of a credit repays what is owed; the rest is the user's.
+    pub fn repayment(&self, credit: i64) -> i64 {
+        self.receivable.balance().clamp(0, credit)
+    }
+}
+
+impl Books {
+    /// A user's wallet in one currency. Errors: [`Refusal::UserNotFound`].
+    pub fn wallet(&self, user: UserId, currency: Currency) -> Result<Wallet, Refusal> {
+        let account = |class| self.account(AccountKey::user(class, user, currency));
+        Ok(Wallet {
+            user: *self.users.get(&user).ok_or(Refusal::UserNotFound)?,
+            prepaid: account(Class::Prepaid),
+            funds: account(Class::Funds),
+            receivable: account(Class::Receivable),
+        })
+    }
+
+    /// An account as it stands; one that nothing was posted to is empty.
+    pub fn account(&self, key: AccountKey) -> Account {
+        self.accounts.get(&key.id()).copied().unwrap_or_else(|| Account::empty(key))
+    }
+
+    /// Checks a dealing against the limits of a wallet.
+    pub fn check_limits(
+        &self,
+        user: &User,
+        action: crate::limits::Action,
+        amount: Money,
+        now: Timestamp,
+    ) -> Result<(), Refusal> {
+        let used = |key: CounterKey| self.counters.get(&key).copied().unwrap_or(0);
+        self.policy.limits.check(user.kind, action, amount, now, used, user.id)
+    }
+
+    /// Counts a dealing where a limit asks for it.
+    pub fn count_limits(&mut self, user: &User, action: crate::limits::Action, amount: Money, now: Timestamp) {
+        for key in crate::limits::counters(user.id, action, amount.currency, now) {
+            if self.policy.limits.most(user.kind, action, key.window, amount.currency, now).is_some() {
+                let used = self.counters.get(&key).copied().unwrap_or(0);
+                self.counters.put(key, used.saturating_add(amount.minor));
+            }
+        }
+    }
+
+    /// Whether a wallet may come to hold this much more.
+    pub fn check_balance_limit(&self, wallet: &Wallet, more: Money, now: Timestamp) -> Result<(), Refusal> {
+        let most = self.policy.limits.most(
+            wallet.user.kind,
+            crate::limits::Action::Hold,
+            crate::limits::Window::Once,
+            more.currency,
+            now,
+        );
+        match most {
+            Some(most) if wallet.expected().saturating_add(more.minor) > most => Err(Refusal::BalanceLimit),
+            _ => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_rollback_restores_what_the_savepoint_saw() {
+        let mut table: Table<u8, &str> = Table::default();
+        table.load(1, "stored");
+        table.put(2, "kept");
+        table.savepoint();
+        table.put(1, "changed");
+        table.put(1, "changed twice");
+        table.put(3, "new");
+        table.rollback();
+        assert_eq!((table.get(&1), table.get(&2), table.get(&3)), (Some(&"stored"), Some(&"kept"), None));
+        assert_eq!(table.changed().map(|row| (*row.key, row.stored)).collect::<Vec<_>>(), [(2, false)]);
+    }
+
+    #[test]
+    fn a_posting_off_the_table_of_paths_is_refused_and_changes_nothing() {
+        let mut books = Books::default();
+        let bank = AccountKey::platform(Class::Bank, Currency::JPY);
+        let wallet = AccountKey::user(Class::Funds, UserId::default(), Currency::JPY);
+        for kind in EntryKind::ALL {
+            for debit in Class::ALL {
+                for credit in Class::ALL {
+                    let (from, to) = (AccountKey { class: debit, ..bank }, AccountKey { class: credit, ..wallet });
+                    let result = Postings::default().post(&mut books, kind, from, to, 1);
+                    let refused = result == Err(Refusal::PathNotAllowed);
+                    assert_eq!(refused, !paths::allowed(kind, debit, credit), "{kind:?} {debit:?} {credit:?}");
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,489 @@
+//! The one place where work becomes entries: loaded books and a command in, postings or a refusal out.
+
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use crate::accounts::PluginKey;
+use crate::books::{Books, Postings};
+use crate::charges::{self, ChargeCredit, ChargeReversal, Credited, Tombstone};
+use crate::flows::{self, Arrival, StepCommit};
+use crate::ids::{AuditId, EntryId, EventId, FlowId, RecordId, UserId};
+use crate::journal::{Draft, Entry, Head};
+use crate::operations::{Claim, Operation, OperationKey};
+use crate::outcomes::Refusal;
+use crate::paths::EntryKind;
+use crate::payments::{self, GiveBack, Pay, Payment, Refund};
+use crate::policy::Reliance;
+use crate::records::{Digest, Record};
+use crate::settlements::{self, Settle, Settled, WriteOff, WrittenOff};
+use crate::signals::{Ring, Subjects};
+use crate::time::Timestamp;
+use crate::transfers::{self, Send, Transfer};
+use crate::verification::{self, Verify};
+
+/// What a use case asks of the ledger.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Command {
+    /// A partner brings money.
+    Credit(ChargeCredit),
+    /// A partner takes a credit back.
+    Reverse(ChargeReversal),
+    /// A reference is killed.
+    Tombstone(Tombstone),
+    /// A user pays a merchant.
+    Pay(Pay),
+    /// A merchant gives money back.
+    Refund(GiveBack),
+    /// A user sends money.
+    Transfer(Send),
+    /// A user is verified.
+    Verify(Verify),
+    /// A settlement file is matched.
+    Settle(Settle),
+    /// A difference is closed.
+    WriteOff(WriteOff),
+    /// A flow expects calls with a correlation. Never refused: if another flow has it, the effect ends as lost.
+    Expect(Expect),
+    /// A call came that no flow expects. Errors: [`Refusal::CorrelationTaken`] if one does.
+    Unexpected(Unexpected),
+}
+
+/// A flow's wish to get the calls with a correlation.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Expect {
+    /// Whose partner calls.
+    pub plugin: PluginKey,
+    /// The correlation.
+    pub correlation: String,
+    /// The flow.
+    pub flow: FlowId,
+    /// Its name for the expectation.
+    pub key: String,
+}
+
+/// A correlation that no flow has ever expected, and none shall.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Unexpected {
+    /// Whose partner called.
+    pub plugin: PluginKey,
+    /// The correlation.
+    pub correlation: String,
+}
+
+/// What a command did.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Answer {
+    /// A wallet was credited.
+    Credited(Credited),
+    /// A credit was reversed; what became receivable, minor units.
+    Reversed(i64),
+    /// A payment.
+    Paid(Payment),
+    /// A refund.
+    Refunded(Refund),
+    /// A transfer.
+    Transferred(Transfer),
+    /// A user was verified; how much prepaid value became funds, minor units.
+    Verified(UserId, i64),
+    /// A settlement.
+    Settled(Settled),
+    /// A difference was closed.
+    WrittenOff(WrittenOff),
+    /// A flow was opened.
+    Opened(FlowId),
+    /// Done, with nothing more to say.
+    Noted,
+}
+
+/// A record, encoded once by whoever made the call.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SealedRecord {
+    /// Its id.
+    pub id: RecordId,
+    /// Its digest, by which entries name it.
+    pub digest: Digest,
+    /// Its canonical bytes.
+    pub bytes: Vec<u8>,
+}
+
+impl From<&Record> for SealedRecord {
+    fn from(record: &Record) -> SealedRecord {
+        let bytes = record.encode();
+        SealedRecord { id: record.id, digest: Digest::of(&bytes), bytes }
+    }
+}
+
+/// A privileged act, for the audit log.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Audit {
+    /// Its id.
+    pub id: AuditId,
+    /// Who.
+    pub actor: String,
+    /// What, such as `user.verify`.
+    pub act: String,
+    /// To whom or what.
+    pub subject: String,
+    /// Particulars and reason, as compact JSON.
+    pub detail: String,
+}
+
+/// News for the outbox.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct News {
+    /// Its id.
+    pub id: EventId,
+    /// What happened, such as `payment.posted`.
+    pub kind: String,
+    /// The answer that says it, as compact JSON.
+    pub body: String,
+    /// When.
+    pub at: Timestamp,
+}
+
+/// A payment to be counted by signals if it is posted.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Counted {
+    /// Whose counters.
+    pub subjects: Subjects,
+    /// Minor units.
+    pub amount: i64,
+}
+
+/// One unit of work: all of it is committed, or none.
+#[derive(Debug, Clone)]
+pub struct Work {
+    /// Time-ordered; entries and news take their ids from it.
+    pub id: Uuid,
+    /// Who caused it, such as `user:usr_…`.
+    pub actor: String,
+    /// The operation it decides, for money requests.
+    pub operation: Option<Claim>,
+    /// A refusal that was decided before the books, such as a fraud verdict: recorded, nothing is posted.
+    pub refused: Option<Refusal>,
+    /// What is asked, in order, all or none.
+    pub commands: Vec<Command>,
+    /// Components whose answers it rests on.
+    pub relies_on: Vec<Reliance>,
+    /// Records of those answers; kept whatever comes of the work.
+    pub records: Vec<SealedRecord>,
+    /// The flow step that is taken if nothing is refused.
+    pub step: Option<Box<StepCommit>>,
+    /// What signals count if nothing is refused.
+    pub counted: Option<Counted>,
+    /// Audit rows that are written if nothing is refused.
+    pub audit: Vec<Audit>,
+}
+
+impl Work {
+    /// Work of this actor that does nothing yet.
+    pub fn new(id: Uuid, actor: impl Into<String>) -> Work {
+        Work {
+            id,
+            actor: actor.into(),
+            operation: None,
+            refused: None,
+            commands: Vec::new(),
+            relies_on: Vec::new(),
+            records: Vec::new(),
+            step: None,
+            counted: None,
+            audit: Vec::new(),
+        }
+    }
+}
+
+/// What came of a unit of work.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Decided {
+    /// Everything was done.
+    Done(Vec<Answer>),
+    /// The command with this place was refused, and nothing was done.
+    Refused(usize, Refusal),
+    /// The operation was decided before; this was its outcome.
+    Replayed(Result<Answer, Refusal>),
+    /// The key was used for another request.
+    KeyReused,
+    /// The flow has moved on since the step was made; nothing is kept of it.
+    FlowMoved,
+    /// A component that it rests on is no longer in force; decide again.
+    PluginChanged,
+}
+
+/// One commit of a lane while it is being decided, and then everything that the store writes.
+#[derive(Debug)]
+pub struct Commit {
+    /// The lane's head, moved on by each entry.
+    pub head: Head,
+    /// The books.
+    pub books: Books,
+    /// Entries, in order.
+    pub entries: Vec<Entry>,
+    /// Records, in order.
+    pub records: Vec<SealedRecord>,
+    /// News, in order.
+    pub news: Vec<News>,
+    /// Audit rows, in order.
+    pub audit: Vec<(Audit, Timestamp)>,
+    /// Flow steps, in order.
+    pub steps: Vec<StepCommit>,
+    /// Events that arise in the commit itself, such as an expectation that another flow has.
+    pub arrivals: Vec<Arrival>,
+    /// The time of the commit: never before the last entry's.
+    pub now: Timestamp,
+}
+
+impl Commit {
+    /// A commit on top of this head with these books.
+    pub fn new(head: Head, books: Books, now: Timestamp) -> Commit {
+        Commit {
+            head,
+            books,
+            entries: Vec::new(),
+            records: Vec::new(),
+            news: Vec::new(),
+            audit: Vec::new(),
+            steps: Vec::new(),
+            arrivals: Vec::new(),
+            now: now.max(head.at),
+        }
+    }
+
+    /// Whether there is anything to write.
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+            && self.records.is_empty()
+            && self.steps.is_empty()
+            && self.audit.is_empty()
+            && self.books.operations.changed().next().is_none()
+            && self.books.expectations.changed().next().is_none()
+            && self.books.references.changed().next().is_none()
+            && self.books.differences.changed().next().is_none()
+            && self.books.files.changed().next().is_none()
+            && self.books.users.changed().next().is_none()
+    }
+
+    /// Decides one unit of work against the books as the work before it left them.
+    pub fn decide(&mut self, work: &Work) -> Decided {
+        if let Some(claim) = &work.operation
+            && let Some(known) = self.books.operations.get(&claim.key)
+        {
+            return match known.fingerprint == claim.fingerprint {
+                true => Decided::Replayed(known.outcome.clone()),
+                false => Decided::KeyReused,
+            };
+        }
+        if !work.relies_on.iter().all(|reliance| self.books.policy.honours(reliance)) {
+            return Decided::PluginChanged;
+        }
+        if let Some(step) = &work.step
+            && self.books.flows.get(&step.flow.id).copied() != step.expected
+        {
+            return Decided::FlowMoved;
+        }
+        self.books.savepoint();
+        let decided = match self.apply(work) {
+            Ok((answers, applied)) => {
+                self.keep(work, &answers, applied);
+                Decided::Done(answers)
+            }
+            Err((place, refusal)) => {
+                self.books.rollback();
+                Decided::Refused(place, refusal)
+            }
+        };
+        if let Some(claim) = work.operation {
+            self.note_operation(claim, &decided);
+        }
+        self.records.extend(work.records.iter().cloned());
+        decided
+    }
+
+    /// Applies the commands in order. Nothing leaves the books' savepoint before all of them are accepted.
+    fn apply(&mut self, work: &Work) -> Result<(Vec<Answer>, Applied), (usize, Refusal)> {
+        if let Some(refusal) = work.refused {
+            return Err((0, refusal));
+        }
+        let mut answers = Vec::with_capacity(work.commands.len());
+        let mut applied = Applied::default();
+        for (place, command) in work.commands.iter().enumerate() {
+            let answer = self.apply_one(work, command, &mut applied).map_err(|refusal| (place, refusal))?;
+            answers.push(answer);
+        }
+        if let Some(step) = &work.step
+            && step.expected.is_none()
+        {
+            answers.push(Answer::Opened(step.flow.id));
+        }
+        if answers.is_empty() {
+            answers.push(Answer::Noted);
+        }
+        Ok((answers, applied))
+    }
+
+    fn apply_one(&mut self, work: &Work, command: &Command, applied: &mut Applied) -> Result<Answer, Refusal> {
+        let (books, now) = (&mut self.books, self.now);
+        let entry = EntryId(offset(work.id, applied.drafts.len()));
+        let draft = |kind, subject: Uuid, reverses, meta: String, postings: Postings| Draft {
+            id: entry,
+            kind,
+            actor: work.actor.clone(),
+            subject: subject.into_bytes(),
+            reverses,
+            postings: postings.into_vec(),
+            records: work.records.iter().map(|record| record.digest).collect(),
+            meta,
+        };
+        let (draft, answer) = match command {
+            Command::Credit(command) => {
+                let (postings, credited) = charges::credit(books, command, entry, now)?;
+                let meta = meta(&[
+                    ("reference", Some(&command.reference)),
+                    ("suspended", credited.suspended.map(Refusal::code)),
+                ]);
+                (draft(EntryKind::ChargeCredit, command.flow.0, None, meta, postings), Answer::Credited(credited))
+            }
+            Command::Reverse(command) => {
+                let (postings, owed) = charges::reverse(books, command, entry, now)?;
+                let credit = charges::ReferenceKey::credit(command.plugin, &command.of);
+                let reverses = books.references.get(&credit).and_then(|credit| credit.entry);
+                let meta = meta(&[("reference", Some(&command.reference)), ("of", Some(&command.of))]);
+                (draft(EntryKind::ChargeReversal, command.flow.0, reverses, meta, postings), Answer::Reversed(owed))
+            }
+            Command::Pay(command) => {
+                let (postings, payment) = payments::pay(books, command, now)?;
+                let meta = meta(&[("reference", command.reference.as_deref())]);
+                (draft(EntryKind::Payment, command.payment.0, None, meta, postings), Answer::Paid(payment))
+            }
+            Command::Refund(command) => {
+                let (postings, refund) = payments::refund(books, command, now)?;
+                let meta = meta(&[("payment", Some(&command.payment.to_string()))]);
+                (draft(EntryKind::Refund, command.refund.0, None, meta, postings), Answer::Refunded(refund))
+            }
+            Command::Transfer(command) => {
+                let (postings, transfer) = transfers::transfer(books, command, now)?;
+                (
+                    draft(EntryKind::Transfer, command.transfer.0, None, meta(&[]), postings),
+                    Answer::Transferred(transfer),
+                )
+            }
+            Command::Verify(command) => {
+                let (postings, converted) = verification::verify(books, command)?;
+                let answer = Answer::Verified(command.user, converted);
+                (draft(EntryKind::Verification, command.user.0, None, meta(&[]), postings), answer)
+            }
+            Command::Settle(command) => {
+                let (postings, settled) = settlements::settle(books, command, now)?;
+                let meta = meta(&[("file", Some(&command.digest.to_string()))]);
+                (draft(EntryKind::Settlement, command.file.0, None, meta, postings), Answer::Settled(settled))
+            }
+            Command::WriteOff(command) => {
+                let (postings, written_off) = settlements::write_off(books, command)?;
+                let meta = meta(&[("reference", Some(&command.reference)), ("reason", Some(&command.reason))]);
+                let subject = command.plugin.0;
+                (draft(EntryKind::WriteOff, subject, None, meta, postings), Answer::WrittenOff(written_off))
+            }
+            Command::Tombstone(command) => {
+                charges::tombstone(books, command, now)?;
+                return Ok(Answer::Noted);
+            }
+            Command::Expect(command) => {
+                applied.arrivals.extend(flows::expect(books, command, now));
+                return Ok(Answer::Noted);
+            }
+            Command::Unexpected(command) => {
+                flows::unexpected(books, command, now)?;
+                return Ok(Answer::Noted);
+            }
+        };
+        // An entry without postings would say nothing: a verification of an empty wallet, a settlement of repeated lines.
+        if !draft.postings.is_empty() {
+            applied.drafts.push(draft);
+        }
+        Ok(answer)
+    }
+
+    fn keep(&mut self, work: &Work, answers: &[Answer], applied: Applied) {
+        for draft in applied.drafts {
+            let entry = self.head.append(draft, self.now);
+            self.entries.push(entry);
+        }
+        self.arrivals.extend(applied.arrivals);
+        self.audit.extend(work.audit.iter().map(|audit| (audit.clone(), self.now)));
+        if let Some(counted) = &work.counted {
+            for subject in counted.subjects.iter() {
+                let mut ring: Ring = self.books.signals.get(&subject).cloned().unwrap_or_default();
+                ring.count(counted.amount, self.now);
+                self.books.signals.put(subject, ring);
+            }
+        }
+        if let Some(step) = &work.step {
+            self.books.flows.put(step.flow.id, step.flow.version);
+            self.steps.push((**step).clone());
+        }
+        for (place, answer) in answers.iter().enumerate() {
+            if let Some(kind) = news_kind(answer) {
+                self.news.push(News {
+                    id: EventId(offset(work.id, place)),
+                    kind: kind.to_owned(),
+                    body: serde_json::to_string(answer).unwrap_or_default(),
+                    at: self.now,
+                });
+            }
+        }
+    }
+
+    fn note_operation(&mut self, claim: Claim, decided: &Decided) {
+        let outcome = match decided {
+            Decided::Done(answers) => answers.last().cloned().map_or(Ok(Answer::Noted), Ok),
+            Decided::Refused(_, refusal) => Err(*refusal),
+            Decided::Replayed(_) | Decided::KeyReused | Decided::FlowMoved | Decided::PluginChanged => return,
+        };
+        let operation = Operation { fingerprint: claim.fingerprint, outcome, at: self.now };
+        self.books.operations.put(claim.key, operation);
+    }
+
+    /// The operations that this commit decided.
+    pub fn operations(&self) -> impl Iterator<Item = (&OperationKey, &Operation)> {
+        self.books.operations.changed().map(|row| (row.key, row.value))
+    }
+}
+
+#[derive(Debug, Default)]
+struct Applied {
+    drafts: Vec<Draft>,
+    arrivals: Vec<Arrival>,
+}
+
+/// The id that stands so many places behind a time-ordered one.
+fn offset(id: Uuid, places: usize) -> Uuid {
+    Uuid::from_u128(id.as_u128().wrapping_add(u128::try_from(places).unwrap_or_default()))
+}
+
+/// Compact JSON of the pairs that have a value, in the order given.
+fn meta(pairs: &[(&str, Option<&str>)]) -> String {
+    let mut json = String::from("{");
+    for (name, value) in pairs.iter().filter_map(|(name, value)| value.map(|value| (name, value))) {
+        if json.len() > 1 {
+            json.push(',');
+        }
+        let bounded: String = value.chars().take(500).collect();
+        json.push_str(&format!("{}:{}", serde_json::Value::from(*name), serde_json::Value::from(bounded)));
+    }
+    json.push('}');
+    json
+}
+
+fn news_kind(answer: &Answer) -> Option<&'static str> {
+    match answer {
+        Answer::Credited(_) => Some("charge.credited"),
+        Answer::Reversed(_) => Some("charge.reversed"),
+        Answer::Paid(_) => Some("payment.posted"),
+        Answer::Refunded(_) => Some("refund.posted"),
+        Answer::Transferred(_) => Some("transfer.posted"),
+        Answer::Verified(..) => Some("user.verified"),
+        Answer::Settled(_) => Some("settlement.matched"),
+        Answer::WrittenOff(_) => Some("difference.closed"),
+        Answer::Opened(_) | Answer::Noted => None,
+    }
+}

@@ -1,0 +1,599 @@
+//! What a plugin asks for: the serde image of `plugin.toml`, checked as far as it can be without the component.
+//!
+//! docs/reference/manifest.md documents every field. Author reads the TOML, service stores the same value as JSON.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+
+use crate::guest::{Named, Value};
+use crate::money::Money;
+
+/// A plugin's manifest.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Manifest {
+    /// `[a-z0-9-]`, 3 to 40 characters, unique on the platform.
+    pub id: String,
+    /// Semantic version.
+    pub version: String,
+    /// The contract it is built against: `koban:plugin@0.1.0`.
+    pub contract: String,
+    /// What sort of plugin it is.
+    pub kind: Kind,
+    /// What it is called, by language.
+    pub name: Words,
+    /// What it is for, in plain words, by language.
+    pub purpose: Words,
+    /// What an operator may set.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub settings: Vec<Setting>,
+    /// The facts it asks for, from the published catalogue.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub facts: Vec<String>,
+    /// The windowed counters it asks for.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub signals: Vec<SignalSpec>,
+    /// The partners it talks to.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub endpoints: Vec<EndpointSpec>,
+    /// Which proposals about money each beginning may make.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub proposals: BTreeMap<Beginning, BTreeSet<ProposalKind>>,
+    /// Codes that its failures and reasons may carry.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub codes: Vec<CodeSpec>,
+    /// What users are shown, by key.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub texts: BTreeMap<String, Words>,
+}
+
+/// A sort of plugin: a word with the interfaces it must export.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Kind {
+    /// Brings money into wallets.
+    ChargeChannel,
+    /// Judges payments.
+    FraudRule,
+}
+
+impl Kind {
+    /// The interfaces that a component of this kind must export, beside `plugin`.
+    pub fn required_interfaces(self) -> &'static [&'static str] {
+        match self {
+            Kind::ChargeChannel => &["machine", "charge"],
+            Kind::FraudRule => &["assess"],
+        }
+    }
+
+    /// The interfaces that it may export.
+    pub fn optional_interfaces(self) -> &'static [&'static str] {
+        match self {
+            Kind::ChargeChannel => &["inbound", "files", "settlement"],
+            Kind::FraudRule => &[],
+        }
+    }
+
+    /// The word in the manifest.
+    pub fn word(self) -> &'static str {
+        match self {
+            Kind::ChargeChannel => "charge-channel",
+            Kind::FraudRule => "fraud-rule",
+        }
+    }
+}
+
+/// A text in the two languages of the house.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Words {
+    /// Japanese.
+    pub ja: String,
+    /// English.
+    pub en: String,
+}
+
+/// Something an operator may set.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Setting {
+    /// `snake_case`, unique in the manifest.
+    pub name: String,
+    /// What it holds.
+    #[serde(rename = "type")]
+    pub kind: SettingKind,
+    /// What it means, by language.
+    pub about: Words,
+    /// Used when the operator sets nothing; without a default the setting is required (a list without default is empty).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub default: Option<SettingDefault>,
+    /// Least number or amount, or least count of characters of a text.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub min: Option<i64>,
+    /// Greatest number or amount, or greatest count of characters of a text.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max: Option<i64>,
+    /// Whether the setting is a list: its name is given once per item, at most 1,000 items.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub list: bool,
+}
+
+/// What a setting holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum SettingKind {
+    /// Text.
+    Text,
+    /// Text of digits only.
+    Digits,
+    /// A whole number.
+    Whole,
+    /// An amount in yen.
+    Amount,
+    /// `true` or `false`.
+    Flag,
+}
+
+/// The default of a setting as TOML can write it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum SettingDefault {
+    /// For a flag.
+    Flag(bool),
+    /// For a number or an amount.
+    Whole(i64),
+    /// For text and digits.
+    Text(String),
+}
+
+/// A counter over a window, kept by the host in the payment's own commit.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SignalSpec {
+    /// The name under which the plugin gets it.
+    pub name: String,
+    /// Whose payments are counted.
+    pub subject: Subject,
+    /// The window in seconds: 60 to 86,400. Counted in minutes up to an hour, in hours beyond.
+    pub window_s: u32,
+}
+
+/// Whose payments a signal counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Subject {
+    /// The payer's.
+    User,
+    /// The merchant's.
+    Merchant,
+    /// Those made with the same device.
+    Device,
+}
+
+/// A partner, with what is asked of it and what it may ask of us.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EndpointSpec {
+    /// Unique in the manifest. The operator gives base address and secret under this name.
+    pub name: String,
+    /// How both sides prove who they are.
+    pub credential: CredentialKind,
+    /// What the plugin may ask of the partner.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub operations: Vec<OperationSpec>,
+    /// What the partner may ask of the plugin.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub inbound: Vec<InboundSpec>,
+}
+
+/// How a partner and the host prove themselves to each other. A closed list.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum CredentialKind {
+    /// Standard Webhooks 1.0.0 signatures (`v1`, HMAC-SHA256) on requests and answers, both ways.
+    StandardWebhooks,
+}
+
+/// An operation that the plugin may ask of a partner.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OperationSpec {
+    /// Unique in the endpoint.
+    pub name: String,
+    /// The HTTP method.
+    pub method: Method,
+    /// Appended to the endpoint's base address; begins with `/`.
+    pub path: String,
+    /// Whether the host may repeat it when no answer came.
+    pub repeat: Repeat,
+    /// How long one attempt may take, in seconds (1 to 60).
+    pub timeout_s: u32,
+    /// How long attempts may go on, in seconds (1 to 86,400).
+    pub deadline_s: u32,
+}
+
+/// An HTTP method.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum Method {
+    /// GET.
+    Get,
+    /// POST.
+    Post,
+    /// PUT.
+    Put,
+    /// DELETE.
+    Delete,
+}
+
+/// Whether an operation may be asked again when no answer came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Repeat {
+    /// The partner does it once however often it is asked with the same idempotency key.
+    Safe,
+    /// A lost answer is `unknown` at once.
+    Never,
+}
+
+/// An operation that a partner may ask of the plugin.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct InboundSpec {
+    /// Unique in the manifest: the last part of `/v1/inbound/{plugin}/{operation}`.
+    pub name: String,
+    /// The body is an end-of-day file: the host stores it, answers, and gives it to the `settlement` hook.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub settlement: bool,
+}
+
+/// What a flow may begin as.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Beginning {
+    /// Money comes into a wallet.
+    Charge,
+}
+
+/// A kind of proposal about money.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ProposalKind {
+    /// Credit the wallet.
+    Credit,
+    /// Reserve.
+    Hold,
+    /// Take what is held.
+    Capture,
+    /// Let a hold go.
+    Release,
+    /// Take one of the flow's own credits back.
+    Reverse,
+    /// Kill the credit side of a reference.
+    Tombstone,
+}
+
+impl Beginning {
+    /// The closed table of beginnings: what each may propose at most, whatever a manifest says.
+    pub fn may_propose(self) -> &'static [ProposalKind] {
+        match self {
+            Beginning::Charge => &[ProposalKind::Credit, ProposalKind::Reverse, ProposalKind::Tombstone],
+        }
+    }
+}
+
+/// A code that a plugin's failures or reasons may carry.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CodeSpec {
+    /// `snake_case`.
+    pub code: String,
+    /// What it means, by language.
+    pub about: Words,
+}
+
+/// The facts that a manifest may ask for, with what each is.
+pub const FACTS: &[(&str, &str)] = &[
+    ("account.kind", "text: `prepaid` or `funds`, the payer's account"),
+    ("account.age_days", "whole: full days since the payer signed up"),
+    ("payee.first_time", "flag: the payer has never paid this payee before"),
+    ("device.id", "text: the `Koban-Device` header of the request; absent without it"),
+    ("merchant.category", "text: the merchant's ISO 18245 category code; absent for transfers"),
+];
+
+/// What is wrong with a manifest or with settings, and where.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{place}: {problem}")]
+pub struct ManifestError {
+    /// The field, such as `settings.night_from`.
+    pub place: String,
+    /// What is wrong and what to write instead.
+    pub problem: String,
+}
+
+fn wrong(place: impl Into<String>, problem: impl Into<String>) -> ManifestError {
+    ManifestError { place: place.into(), problem: problem.into() }
+}
+
+/// Most items of any list in a manifest.
+const LIST_MAX: usize = 200;
+
+impl Manifest {
+    /// Everything that is wrong with the manifest as such; an empty list means that it can be used.
+    pub fn check(&self) -> Vec<ManifestError> {
+        let mut errors = Vec::new();
+        if !is_plugin_id(&self.id) {
+            errors.push(wrong("id", "use 3 to 40 of a-z, 0-9 and `-`, beginning with a letter"));
+        }
+        if !is_version(&self.version) {
+            errors.push(wrong("version", "use three numbers such as 1.0.0"));
+        }
+        if self.contract != crate::guest::CONTRACT {
+            errors.push(wrong("contract", format!("this host speaks {}", crate::guest::CONTRACT)));
+        }
+        for (place, words) in [("name", &self.name), ("purpose", &self.purpose)] {
+            if words.ja.trim().is_empty() || words.en.trim().is_empty() || words.ja.len() + words.en.len() > 2_000 {
+                errors.push(wrong(place, "give both `ja` and `en`, at most 2,000 bytes together"));
+            }
+        }
+        self.check_settings_declared(&mut errors);
+        for fact in &self.facts {
+            if !FACTS.iter().any(|(known, _)| known == fact) {
+                errors.push(wrong("facts", format!("`{fact}` is not in the catalogue (docs/reference/manifest.md)")));
+            }
+        }
+        for signal in &self.signals {
+            if !(60..=86_400).contains(&signal.window_s) {
+                errors.push(wrong(format!("signals.{}", signal.name), "`window_s` is 60 to 86400"));
+            }
+        }
+        unique("signals", self.signals.iter().map(|signal| signal.name.as_str()), &mut errors);
+        unique("codes", self.codes.iter().map(|code| code.code.as_str()), &mut errors);
+        self.check_endpoints(&mut errors);
+        for (beginning, proposals) in &self.proposals {
+            for proposal in proposals {
+                if !beginning.may_propose().contains(proposal) {
+                    errors.push(wrong("proposals", format!("a {beginning:?} may never propose {proposal:?}")));
+                }
+            }
+        }
+        if self.kind == Kind::FraudRule && (!self.endpoints.is_empty() || !self.proposals.is_empty()) {
+            errors.push(wrong("kind", "a fraud-rule has neither endpoints nor proposals"));
+        }
+        for (place, length) in [
+            ("settings", self.settings.len()),
+            ("signals", self.signals.len()),
+            ("endpoints", self.endpoints.len()),
+            ("codes", self.codes.len()),
+            ("texts", self.texts.len()),
+        ] {
+            if length > LIST_MAX {
+                errors.push(wrong(place, format!("at most {LIST_MAX}")));
+            }
+        }
+        errors
+    }
+
+    fn check_settings_declared(&self, errors: &mut Vec<ManifestError>) {
+        unique("settings", self.settings.iter().map(|setting| setting.name.as_str()), errors);
+        for setting in &self.settings {
+            if let Some(default) = &setting.default {
+                let value = default.value(setting.kind);
+                match value {
+                    Some(value) => errors.extend(setting.check(&value)),
+                    None => errors.push(wrong(
+                        format!("settings.{}.default", setting.name),
+                        format!("is not of type {:?}", setting.kind),
+                    )),
+                }
+            }
+        }
+    }
+
+    fn check_endpoints(&self, errors: &mut Vec<ManifestError>) {
+        unique("endpoints", self.endpoints.iter().map(|endpoint| endpoint.name.as_str()), errors);
+        let inbound = self.endpoints.iter().flat_map(|endpoint| endpoint.inbound.iter());
+        unique("endpoints.inbound", inbound.map(|operation| operation.name.as_str()), errors);
+        for endpoint in &self.endpoints {
+            unique(
+                &format!("endpoints.{}.operations", endpoint.name),
+                endpoint.operations.iter().map(|operation| operation.name.as_str()),
+                errors,
+            );
+            for operation in &endpoint.operations {
+                let place = format!("endpoints.{}.operations.{}", endpoint.name, operation.name);
+                if !operation.path.starts_with('/') || operation.path.contains(['?', '#', '\\', ' ']) {
+                    errors.push(wrong(&place, "`path` begins with `/` and has no query"));
+                }
+                if !(1..=60).contains(&operation.timeout_s) || !(1..=86_400).contains(&operation.deadline_s) {
+                    errors.push(wrong(&place, "`timeout_s` is 1 to 60 and `deadline_s` 1 to 86400"));
+                }
+            }
+        }
+    }
+
+    /// Completes and checks what an operator set: defaults filled in, in the manifest's order. Errors: every setting that is
+    /// missing, unknown, of another type or out of its bounds.
+    pub fn settings(&self, given: &[Named]) -> Result<Vec<Named>, Vec<ManifestError>> {
+        let mut errors = Vec::new();
+        for named in given {
+            if !self.settings.iter().any(|setting| setting.name == named.name) {
+                errors.push(wrong(format!("settings.{}", named.name), "is not a setting of this plugin"));
+            }
+        }
+        let mut complete = Vec::new();
+        for setting in &self.settings {
+            let values: Vec<&Named> = given.iter().filter(|named| named.name == setting.name).collect();
+            if values.len() > if setting.list { 1_000 } else { 1 } {
+                errors.push(wrong(format!("settings.{}", setting.name), "is given too often"));
+            }
+            for named in &values {
+                errors.extend(setting.check(&named.value));
+                complete.push((*named).clone());
+            }
+            if values.is_empty() {
+                match setting.default.as_ref().and_then(|default| default.value(setting.kind)) {
+                    Some(value) => complete.push(Named { name: setting.name.clone(), value }),
+                    None if setting.list => {}
+                    None => errors.push(wrong(format!("settings.{}", setting.name), "is required: give it a value")),
+                }
+            }
+        }
+        if errors.is_empty() { Ok(complete) } else { Err(errors) }
+    }
+
+    /// The endpoint of this name.
+    pub fn endpoint(&self, name: &str) -> Option<&EndpointSpec> {
+        self.endpoints.iter().find(|endpoint| endpoint.name == name)
+    }
+
+    /// An operation that the plugin may ask of a partner.
+    pub fn operation(&self, endpoint: &str, operation: &str) -> Option<&OperationSpec> {
+        self.endpoint(endpoint)?.operations.iter().find(|known| known.name == operation)
+    }
+
+    /// An operation that a partner may ask, with the endpoint whose secret signs it.
+    pub fn inbound(&self, operation: &str) -> Option<(&EndpointSpec, &InboundSpec)> {
+        self.endpoints.iter().find_map(|endpoint| {
+            endpoint.inbound.iter().find(|known| known.name == operation).map(|known| (endpoint, known))
+        })
+    }
+
+    /// Whether a beginning may make this kind of proposal: both the closed table and the manifest must say so.
+    pub fn may_propose(&self, beginning: Beginning, proposal: ProposalKind) -> bool {
+        beginning.may_propose().contains(&proposal)
+            && self.proposals.get(&beginning).is_some_and(|granted| granted.contains(&proposal))
+    }
+
+    /// Whether failures and reasons may carry this code.
+    pub fn has_code(&self, code: &str) -> bool {
+        self.codes.iter().any(|known| known.code == code)
+    }
+}
+
+impl Setting {
+    /// What is wrong with this value for the setting, if anything.
+    pub fn check(&self, value: &Value) -> Option<ManifestError> {
+        let place = format!("settings.{}", self.name);
+        let bounded = |size: i64, what: &str| {
+            let (min, max) = (self.min.unwrap_or(i64::MIN), self.max.unwrap_or(i64::MAX));
+            (!(min..=max).contains(&size)).then(|| match (self.min, self.max) {
+                (Some(min), Some(max)) => wrong(&place, format!("{what} must be {min} to {max}, not {size}")),
+                (Some(min), None) => wrong(&place, format!("{what} must be at least {min}, not {size}")),
+                _ => wrong(&place, format!("{what} must be at most {max}, not {size}")),
+            })
+        };
+        match (self.kind, value) {
+            (SettingKind::Text, Value::Text(text)) => {
+                bounded(i64::try_from(text.chars().count()).unwrap_or(i64::MAX), "its length")
+            }
+            (SettingKind::Digits, Value::Text(text)) => {
+                if text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_digit()) {
+                    return Some(wrong(place, "must be digits"));
+                }
+                bounded(i64::try_from(text.len()).unwrap_or(i64::MAX), "the number of digits")
+            }
+            (SettingKind::Whole, Value::Whole(number)) => bounded(*number, "the number"),
+            (SettingKind::Amount, Value::Amount(Money { minor, .. })) => bounded(*minor, "the amount"),
+            (SettingKind::Flag, Value::Flag(_)) => None,
+            (kind, _) => Some(wrong(place, format!("must be of type {kind:?}"))),
+        }
+    }
+}
+
+impl SettingDefault {
+    fn value(&self, kind: SettingKind) -> Option<Value> {
+        match (kind, self) {
+            (SettingKind::Text | SettingKind::Digits, SettingDefault::Text(text)) => Some(Value::Text(text.clone())),
+            (SettingKind::Whole, SettingDefault::Whole(number)) => Some(Value::Whole(*number)),
+            (SettingKind::Amount, SettingDefault::Whole(number)) => Some(Value::Amount(Money::yen(*number))),
+            (SettingKind::Flag, SettingDefault::Flag(flag)) => Some(Value::Flag(*flag)),
+            _ => None,
+        }
+    }
+}
+
+fn unique<'a>(place: &str, names: impl Iterator<Item = &'a str>, errors: &mut Vec<ManifestError>) {
+    let mut seen = BTreeSet::new();
+    for name in names {
+        let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_' || byte == b'-';
+        if name.is_empty() || name.len() > 40 || !name.bytes().all(plain) {
+            errors.push(wrong(format!("{place}.{name}"), "use 1 to 40 of a-z, 0-9, `_` and `-`"));
+        }
+        if !seen.insert(name) {
+            errors.push(wrong(format!("{place}.{name}"), "stands there twice"));
+        }
+    }
+}
+
+/// Whether this is how a plugin's id looks.
+pub fn is_plugin_id(id: &str) -> bool {
+    (3..=40).contains(&id.len())
+        && id.starts_with(|first: char| first.is_ascii_lowercase())
+        && id.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
+}
+
+fn is_version(version: &str) -> bool {
+    let parts: Vec<&str> = version.split('.').collect();
+    parts.len() == 3 && parts.iter().all(|part| part.len() <= 6 && part.parse::<u32>().is_ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn words() -> Words {
+        Words { ja: "あ".into(), en: "a".into() }
+    }
+
+    fn manifest() -> Manifest {
+        Manifest {
+            id: "charge-test".into(),
+            version: "1.0.0".into(),
+            contract: crate::guest::CONTRACT.into(),
+            kind: Kind::ChargeChannel,
+            name: words(),
+            purpose: words(),
+            settings: vec![Setting {
+                name: "company_number".into(),
+                kind: SettingKind::Digits,
+                about: words(),
+                default: None,
+                min: Some(4),
+                max: Some(4),
+                list: false,
+            }],
+            facts: vec![],
+            signals: vec![],
+            endpoints: vec![],
+            proposals: BTreeMap::from([(Beginning::Charge, BTreeSet::from([ProposalKind::Credit]))]),
+            codes: vec![],
+            texts: BTreeMap::new(),
+        }
+    }
+
+    #[test]
+    fn a_good_manifest_has_nothing_wrong() {
+        assert_eq!(manifest().check(), vec![]);
+    }
+
+    #[test]
+    fn a_charge_can_never_be_granted_a_capture() {
+        let mut greedy = manifest();
+        greedy.proposals.get_mut(&Beginning::Charge).unwrap().insert(ProposalKind::Capture);
+        assert_eq!(greedy.check()[0].place, "proposals");
+        assert!(!greedy.may_propose(Beginning::Charge, ProposalKind::Capture));
+        assert!(!greedy.may_propose(Beginning::Charge, ProposalKind::Reverse), "not asked for, not granted");
+    }
+
+    #[test]
+    fn settings_are_named_when_they_are_missing_unknown_or_out_of_bounds() {
+        let missing = manifest().settings(&[]).unwrap_err();
+        assert_eq!(missing[0].to_string(), "settings.company_number: is required: give it a value");
+        let long = manifest().settings(&[Named::text("company_number", "12345")]).unwrap_err();
+        assert_eq!(long[0].to_string(), "settings.company_number: the number of digits must be 4 to 4, not 5");
+        let unknown = manifest().settings(&[Named::text("company_number", "1234"), Named::flag("x", true)]).unwrap_err();
+        assert_eq!(unknown[0].place, "settings.x");
+    }
+}

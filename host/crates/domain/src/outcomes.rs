@@ -1,0 +1,306 @@
+//! Everything that can be refused: one ordered list, the same in code, documents, API and tests.
+
+use serde::{Deserialize, Serialize};
+
+/// A refusal. Where several apply, the one that stands first in a command's list in docs/reference/outcomes.md wins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, thiserror::Error)]
+#[serde(rename_all = "snake_case")]
+pub enum Refusal {
+    /// The amount is zero or less.
+    #[error("the amount must be more than zero")]
+    AmountNotPositive,
+    /// There is no such user.
+    #[error("there is no such user")]
+    UserNotFound,
+    /// There is no such merchant.
+    #[error("there is no such merchant")]
+    MerchantNotFound,
+    /// There is no such payment, or it is another merchant's.
+    #[error("there is no such payment")]
+    PaymentNotFound,
+    /// Payer and payee are the same.
+    #[error("sender and receiver are the same")]
+    SameParty,
+    /// The currency is not one that this wallet, merchant or plugin takes.
+    #[error("this currency is not accepted here")]
+    CurrencyNotAccepted,
+    /// A fraud rule said no.
+    #[error("the payment was declined")]
+    DeclinedByFraud,
+    /// A fraud rule wants the payer to prove again who they are.
+    #[error("the payer must confirm who they are before this payment")]
+    StepUpRequired,
+    /// A fraud rule wants a person to look first.
+    #[error("the payment needs a review before it can be made")]
+    ReviewRequired,
+    /// The plugin that the command needs is not installed, not enabled or has no limits in this currency.
+    #[error("this channel is not available")]
+    ChannelNotAvailable,
+    /// Only verified users may do this.
+    #[error("verify your identity first")]
+    NotVerified,
+    /// The receiver is not verified.
+    #[error("the receiver cannot take transfers yet")]
+    ReceiverNotVerified,
+    /// The user is verified already.
+    #[error("the user is verified already")]
+    AlreadyVerified,
+    /// Money is owed after a charge was taken back; the next charge repays it.
+    #[error("an amount is due for repayment; charge the wallet first")]
+    RepaymentDue,
+    /// The merchant has used this reference for another payment.
+    #[error("the merchant reference is used by another payment")]
+    MerchantReferenceUsed,
+    /// The partner's reference was used before on this side.
+    #[error("the partner's reference was used before")]
+    ReferenceUsed,
+    /// The partner's reference was killed by a reversal that came first.
+    #[error("the partner's reference was reversed before it was credited")]
+    ReferenceTombstoned,
+    /// The reference to be killed was credited.
+    #[error("the partner's reference was credited")]
+    ReferenceCredited,
+    /// There is no such credit, or it is another flow's.
+    #[error("there is no such credit")]
+    CreditNotFound,
+    /// More would be reversed than was credited.
+    #[error("more would be reversed than was credited")]
+    ReversalExceedsCredit,
+    /// More would be refunded than was paid.
+    #[error("more would be refunded than was paid")]
+    RefundExceedsPayment,
+    /// What was written off to the plugin reaches its loss budget.
+    #[error("the channel's loss budget is used up")]
+    LossBudgetExhausted,
+    /// The plugin's unsettled credits reach its exposure cap.
+    #[error("the channel's exposure cap is reached")]
+    ExposureCapReached,
+    /// One dealing may not be this large.
+    #[error("the amount is over the limit for one time")]
+    AmountLimit,
+    /// The day's limit is reached.
+    #[error("the amount is over what is left of the day's limit")]
+    DayLimit,
+    /// The month's limit is reached.
+    #[error("the amount is over what is left of the month's limit")]
+    MonthLimit,
+    /// The wallet would hold more than it may.
+    #[error("the wallet would hold more than its balance limit")]
+    BalanceLimit,
+    /// The payer has less.
+    #[error("the balance is too low")]
+    InsufficientFunds,
+    /// The merchant is owed less than shall be refunded.
+    #[error("the merchant's balance is too low for this refund")]
+    MerchantBalanceTooLow,
+    /// There is nothing open under this reference.
+    #[error("there is no open difference or unsettled credit under this reference")]
+    DifferenceNotFound,
+    /// A settlement file with the same content was taken before.
+    #[error("this settlement file was taken before")]
+    FileUsed,
+    /// The correlation belongs to another flow for ever.
+    #[error("another flow expects this correlation")]
+    CorrelationTaken,
+    /// What the user agreed to does not cover this.
+    #[error("the amount is more than was authorised")]
+    AuthorisationExceeded,
+    /// What the user agreed to has run out.
+    #[error("the authorisation has expired")]
+    AuthorisationExpired,
+    /// A sum no longer fits 64 bits.
+    #[error("the amount is too large for the books")]
+    Overflow,
+    /// The books have no path between these accounts: a mistake of ours, nothing is posted.
+    #[error("the books allow no such posting")]
+    PathNotAllowed,
+}
+
+/// Whether trying again can help.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Retry {
+    /// Never, with this request.
+    No,
+    /// After somebody did something: charged the wallet, verified, raised a limit.
+    AfterChange,
+}
+
+impl Refusal {
+    /// Every refusal, in the order of precedence.
+    pub const ALL: [Refusal; 36] = [
+        Refusal::AmountNotPositive,
+        Refusal::UserNotFound,
+        Refusal::MerchantNotFound,
+        Refusal::PaymentNotFound,
+        Refusal::SameParty,
+        Refusal::CurrencyNotAccepted,
+        Refusal::DeclinedByFraud,
+        Refusal::StepUpRequired,
+        Refusal::ReviewRequired,
+        Refusal::ChannelNotAvailable,
+        Refusal::NotVerified,
+        Refusal::ReceiverNotVerified,
+        Refusal::AlreadyVerified,
+        Refusal::RepaymentDue,
+        Refusal::MerchantReferenceUsed,
+        Refusal::ReferenceUsed,
+        Refusal::ReferenceTombstoned,
+        Refusal::ReferenceCredited,
+        Refusal::CreditNotFound,
+        Refusal::ReversalExceedsCredit,
+        Refusal::RefundExceedsPayment,
+        Refusal::LossBudgetExhausted,
+        Refusal::ExposureCapReached,
+        Refusal::AmountLimit,
+        Refusal::DayLimit,
+        Refusal::MonthLimit,
+        Refusal::BalanceLimit,
+        Refusal::InsufficientFunds,
+        Refusal::MerchantBalanceTooLow,
+        Refusal::DifferenceNotFound,
+        Refusal::FileUsed,
+        Refusal::CorrelationTaken,
+        Refusal::AuthorisationExceeded,
+        Refusal::AuthorisationExpired,
+        Refusal::Overflow,
+        Refusal::PathNotAllowed,
+    ];
+
+    /// The stable code in problems, records and plugin refusals.
+    pub const fn code(self) -> &'static str {
+        match self {
+            Refusal::AmountNotPositive => "amount_not_positive",
+            Refusal::UserNotFound => "user_not_found",
+            Refusal::MerchantNotFound => "merchant_not_found",
+            Refusal::PaymentNotFound => "payment_not_found",
+            Refusal::SameParty => "same_party",
+            Refusal::CurrencyNotAccepted => "currency_not_accepted",
+            Refusal::DeclinedByFraud => "declined_by_fraud",
+            Refusal::StepUpRequired => "step_up_required",
+            Refusal::ReviewRequired => "review_required",
+            Refusal::ChannelNotAvailable => "channel_not_available",
+            Refusal::NotVerified => "not_verified",
+            Refusal::ReceiverNotVerified => "receiver_not_verified",
+            Refusal::AlreadyVerified => "already_verified",
+            Refusal::RepaymentDue => "repayment_due",
+            Refusal::MerchantReferenceUsed => "merchant_reference_used",
+            Refusal::ReferenceUsed => "reference_used",
+            Refusal::ReferenceTombstoned => "reference_tombstoned",
+            Refusal::ReferenceCredited => "reference_credited",
+            Refusal::CreditNotFound => "credit_not_found",
+            Refusal::ReversalExceedsCredit => "reversal_exceeds_credit",
+            Refusal::RefundExceedsPayment => "refund_exceeds_payment",
+            Refusal::LossBudgetExhausted => "loss_budget_exhausted",
+            Refusal::ExposureCapReached => "exposure_cap_reached",
+            Refusal::AmountLimit => "amount_limit",
+            Refusal::DayLimit => "day_limit",
+            Refusal::MonthLimit => "month_limit",
+            Refusal::BalanceLimit => "balance_limit",
+            Refusal::InsufficientFunds => "insufficient_funds",
+            Refusal::MerchantBalanceTooLow => "merchant_balance_too_low",
+            Refusal::DifferenceNotFound => "difference_not_found",
+            Refusal::FileUsed => "file_used",
+            Refusal::CorrelationTaken => "correlation_taken",
+            Refusal::AuthorisationExceeded => "authorisation_exceeded",
+            Refusal::AuthorisationExpired => "authorisation_expired",
+            Refusal::Overflow => "overflow",
+            Refusal::PathNotAllowed => "path_not_allowed",
+        }
+    }
+
+    /// The HTTP status under which the API answers it.
+    pub const fn status(self) -> u16 {
+        match self {
+            Refusal::AmountNotPositive => 400,
+            Refusal::UserNotFound
+            | Refusal::MerchantNotFound
+            | Refusal::PaymentNotFound
+            | Refusal::CreditNotFound
+            | Refusal::DifferenceNotFound => 404,
+            Refusal::DeclinedByFraud | Refusal::StepUpRequired | Refusal::ReviewRequired | Refusal::NotVerified => 403,
+            Refusal::AlreadyVerified
+            | Refusal::MerchantReferenceUsed
+            | Refusal::ReferenceUsed
+            | Refusal::ReferenceTombstoned
+            | Refusal::ReferenceCredited
+            | Refusal::FileUsed
+            | Refusal::CorrelationTaken => 409,
+            Refusal::SameParty
+            | Refusal::CurrencyNotAccepted
+            | Refusal::ReceiverNotVerified
+            | Refusal::RepaymentDue
+            | Refusal::ReversalExceedsCredit
+            | Refusal::RefundExceedsPayment
+            | Refusal::LossBudgetExhausted
+            | Refusal::ExposureCapReached
+            | Refusal::AmountLimit
+            | Refusal::DayLimit
+            | Refusal::MonthLimit
+            | Refusal::BalanceLimit
+            | Refusal::InsufficientFunds
+            | Refusal::MerchantBalanceTooLow
+            | Refusal::AuthorisationExceeded
+            | Refusal::AuthorisationExpired
+            | Refusal::Overflow => 422,
+            Refusal::ChannelNotAvailable => 503,
+            Refusal::PathNotAllowed => 500,
+        }
+    }
+
+    /// Whether trying again, with a new key, can help.
+    pub const fn retry(self) -> Retry {
+        match self {
+            Refusal::StepUpRequired
+            | Refusal::ReviewRequired
+            | Refusal::ChannelNotAvailable
+            | Refusal::NotVerified
+            | Refusal::ReceiverNotVerified
+            | Refusal::RepaymentDue
+            | Refusal::LossBudgetExhausted
+            | Refusal::ExposureCapReached
+            | Refusal::DayLimit
+            | Refusal::MonthLimit
+            | Refusal::BalanceLimit
+            | Refusal::InsufficientFunds
+            | Refusal::MerchantBalanceTooLow => Retry::AfterChange,
+            Refusal::AmountNotPositive
+            | Refusal::UserNotFound
+            | Refusal::MerchantNotFound
+            | Refusal::PaymentNotFound
+            | Refusal::SameParty
+            | Refusal::CurrencyNotAccepted
+            | Refusal::DeclinedByFraud
+            | Refusal::AlreadyVerified
+            | Refusal::MerchantReferenceUsed
+            | Refusal::ReferenceUsed
+            | Refusal::ReferenceTombstoned
+            | Refusal::ReferenceCredited
+            | Refusal::CreditNotFound
+            | Refusal::ReversalExceedsCredit
+            | Refusal::RefundExceedsPayment
+            | Refusal::AmountLimit
+            | Refusal::DifferenceNotFound
+            | Refusal::FileUsed
+            | Refusal::CorrelationTaken
+            | Refusal::AuthorisationExceeded
+            | Refusal::AuthorisationExpired
+            | Refusal::Overflow
+            | Refusal::PathNotAllowed => Retry::No,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_list_is_complete_ordered_and_without_doubles() {
+        assert!(Refusal::ALL.windows(2).all(|pair| pair[0] < pair[1]));
+        let codes: std::collections::BTreeSet<_> = Refusal::ALL.iter().map(|refusal| refusal.code()).collect();
+        assert_eq!(codes.len(), Refusal::ALL.len());
+        for refusal in Refusal::ALL {
+            assert_eq!(serde_json::to_value(refusal).unwrap(), refusal.code());
+        }
+    }
+}

@@ -1,0 +1,72 @@
+//! What operators decided and every commit must know: limits, plugins in force, what happens when a rule fails.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+
+use crate::guest::Verdict;
+use crate::limits::Limits;
+use crate::manifest::Kind;
+use crate::records::Digest;
+
+/// The policy of one generation. The lane's head row carries the generation, so that no commit is decided under an old one.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Policy {
+    /// Grows with every change.
+    pub generation: i64,
+    /// Limits, dated.
+    pub limits: Limits,
+    /// The digest that is in force for each enabled plugin.
+    pub plugins: BTreeMap<String, PluginInForce>,
+    /// Digests that nothing may rest on any more.
+    pub revoked: BTreeSet<Digest>,
+    /// What happens when a fraud rule faults or none is there.
+    pub fraud: FailurePolicy,
+}
+
+/// A plugin in force.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PluginInForce {
+    /// Its sort.
+    pub kind: Kind,
+    /// The component that runs.
+    pub digest: Digest,
+}
+
+/// What happens to a payment when the fraud rules give no verdict.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FailurePolicy {
+    /// A rule faulted.
+    pub on_fault: Verdict,
+    /// No rule is enabled.
+    pub on_missing: Verdict,
+}
+
+impl Default for FailurePolicy {
+    /// Closed: without a verdict nothing is paid.
+    fn default() -> Self {
+        FailurePolicy { on_fault: Verdict::Decline, on_missing: Verdict::Decline }
+    }
+}
+
+/// A component that a piece of work rests on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reliance {
+    /// The plugin.
+    pub plugin: String,
+    /// The component that was run.
+    pub digest: Digest,
+    /// Whether it must still be the one in force; otherwise it only must not be revoked.
+    pub in_force: bool,
+}
+
+impl Policy {
+    /// Whether work may still rest on this component.
+    pub fn honours(&self, reliance: &Reliance) -> bool {
+        if self.revoked.contains(&reliance.digest) {
+            return false;
+        }
+        !reliance.in_force
+            || self.plugins.get(&reliance.plugin).is_some_and(|in_force| in_force.digest == reliance.digest)
+    }
+}

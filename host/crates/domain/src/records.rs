@@ -1,0 +1,284 @@
+//! The evidence of one guest call: enough to run it again, months later, by anyone who holds it.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+
+use crate::guest::{
+    AssessPayment, ChargeRequest, Context, Description, Event, Failure, InboundCall, Named, Routing, SettlementLine,
+    Signal, Step, StepRefusal,
+};
+use crate::ids::RecordId;
+use crate::time::Timestamp;
+
+/// A SHA-256 digest: the identity of a component, of settings, of a record, of an entry.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Digest(pub [u8; 32]);
+
+impl Digest {
+    /// The digest of these bytes.
+    pub fn of(bytes: &[u8]) -> Digest {
+        Digest(Sha256::digest(bytes).into())
+    }
+
+    /// The digest of several parts, each preceded by its length as eight big-endian bytes.
+    pub fn of_parts(parts: &[&[u8]]) -> Digest {
+        let mut hasher = Sha256::new();
+        for part in parts {
+            hasher.update(u64::try_from(part.len()).unwrap_or(u64::MAX).to_be_bytes());
+            hasher.update(part);
+        }
+        Digest(hasher.finalize().into())
+    }
+
+    /// The first 16 bytes, where a shorter key is enough.
+    pub fn half(&self) -> [u8; 16] {
+        let mut half = [0; 16];
+        half.copy_from_slice(&self.0[..16]);
+        half
+    }
+}
+
+impl fmt::Display for Digest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&hex::encode(self.0))
+    }
+}
+
+impl fmt::Debug for Digest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}…", hex::encode(&self.0[..6]))
+    }
+}
+
+impl FromStr for Digest {
+    type Err = DigestError;
+    fn from_str(text: &str) -> Result<Self, DigestError> {
+        let mut bytes = [0; 32];
+        hex::decode_to_slice(text, &mut bytes).map_err(|_| DigestError(text.chars().take(70).collect()))?;
+        Ok(Digest(bytes))
+    }
+}
+
+/// The text is not a digest.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{0}` is not a digest; it has 64 hexadecimal digits")]
+pub struct DigestError(String);
+
+impl TryFrom<String> for Digest {
+    type Error = DigestError;
+    fn try_from(text: String) -> Result<Self, DigestError> {
+        text.parse()
+    }
+}
+
+impl From<Digest> for String {
+    fn from(digest: Digest) -> String {
+        digest.to_string()
+    }
+}
+
+/// The input of one guest call. Which function it is follows from the variant.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Input {
+    /// `plugin.describe`.
+    Describe,
+    /// `plugin.check-settings`.
+    CheckSettings,
+    /// `assess.assess`: payment, facts, signals.
+    Assess(AssessPayment, Vec<Named>, Vec<Signal>),
+    /// `charge.begin`.
+    BeginCharge(ChargeRequest),
+    /// `machine.resume`: state, event, refusal of the step given before for the same event.
+    Resume(Vec<u8>, Event, Option<StepRefusal>),
+    /// `inbound.route`.
+    Route(InboundCall),
+    /// `settlement.parse`: the file's content.
+    ParseSettlement(Vec<u8>),
+}
+
+impl Input {
+    /// The function's name, `interface.function`.
+    pub fn function(&self) -> &'static str {
+        match self {
+            Input::Describe => "plugin.describe",
+            Input::CheckSettings => "plugin.check-settings",
+            Input::Assess(..) => "assess.assess",
+            Input::BeginCharge(_) => "charge.begin",
+            Input::Resume(..) => "machine.resume",
+            Input::Route(_) => "inbound.route",
+            Input::ParseSettlement(_) => "settlement.parse",
+        }
+    }
+}
+
+/// What a guest answered, or the reason it gave for not answering.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Output {
+    /// To `describe`.
+    Description(Description),
+    /// To `check-settings`: empty means that they are good.
+    SettingsChecked(Vec<Failure>),
+    /// To `assess`.
+    Assessment(crate::guest::Assessment),
+    /// To `begin` and `resume`.
+    Step(Step),
+    /// To `route`.
+    Routing(Routing),
+    /// To `parse`.
+    Lines(Vec<SettlementLine>),
+    /// The guest's own refusal.
+    Failure(Failure),
+}
+
+/// What a guest did that is no answer. Every fault is contained, recorded and counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum FaultClass {
+    /// It used up its fuel: the only limit that an honest guest can meet.
+    FuelExhausted,
+    /// The epoch guard fired; not replayable.
+    Deadline,
+    /// It asked for more memory than its class allows.
+    MemoryDenied,
+    /// Its answer was larger than its class allows.
+    OutputTooLarge,
+    /// It moved more bytes through host calls than its class allows.
+    HostDataTooLarge,
+    /// It recursed too deeply.
+    StackOverflow,
+    /// It panicked or did something that WebAssembly forbids.
+    Trap,
+    /// It asked for something that its manifest or its grants do not give.
+    Denied,
+    /// Its answer does not make sense: an unknown currency, a code outside its manifest, a wrong status.
+    BadAnswer,
+    /// No slot became free in time; says nothing about the guest.
+    Busy,
+}
+
+impl FaultClass {
+    /// The word in records, metrics and problems.
+    pub fn word(self) -> &'static str {
+        match self {
+            FaultClass::FuelExhausted => "fuel-exhausted",
+            FaultClass::Deadline => "deadline",
+            FaultClass::MemoryDenied => "memory-denied",
+            FaultClass::OutputTooLarge => "output-too-large",
+            FaultClass::HostDataTooLarge => "host-data-too-large",
+            FaultClass::StackOverflow => "stack-overflow",
+            FaultClass::Trap => "trap",
+            FaultClass::Denied => "denied",
+            FaultClass::BadAnswer => "bad-answer",
+            FaultClass::Busy => "busy",
+        }
+    }
+
+    /// Whether the same call would end in the same fault again.
+    pub fn is_replayable(self) -> bool {
+        match self {
+            FaultClass::Deadline | FaultClass::Busy => false,
+            FaultClass::FuelExhausted
+            | FaultClass::MemoryDenied
+            | FaultClass::OutputTooLarge
+            | FaultClass::HostDataTooLarge
+            | FaultClass::StackOverflow
+            | FaultClass::Trap
+            | FaultClass::Denied
+            | FaultClass::BadAnswer => true,
+        }
+    }
+}
+
+/// A fault with what is known of it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[error("{} ({detail})", class.word())]
+pub struct Fault {
+    /// Which fault.
+    pub class: FaultClass,
+    /// For operators: the panic's text, the limit, the denied name. At most 500 characters.
+    pub detail: String,
+}
+
+/// How a call ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Ending {
+    /// With an answer.
+    Output(Output),
+    /// With a fault. Only the class is compared on replay.
+    Fault(Fault),
+}
+
+/// The record of one guest call.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Record {
+    /// Also the id of the call that the guest saw in its context.
+    pub id: RecordId,
+    /// When the call was made.
+    pub at: Timestamp,
+    /// The plugin's id.
+    pub plugin: String,
+    /// The component's digest.
+    pub component: Digest,
+    /// The contract's name and version.
+    pub contract: String,
+    /// Engine name, version and settings: fuel is comparable only under the same one.
+    pub engine: String,
+    /// Digest of the settings that the guest was given.
+    pub settings: Digest,
+    /// Digest of the manifest whose grants applied.
+    pub grants: Digest,
+    /// What the guest was told of its surroundings.
+    pub context: Context,
+    /// What it was asked.
+    pub input: Input,
+    /// Lines it wrote to its log: level 0 to 3 and text, within its bounds.
+    pub log: Vec<(u8, String)>,
+    /// How it ended.
+    pub ending: Ending,
+    /// Fuel used.
+    pub fuel: u64,
+}
+
+impl Record {
+    /// The record's canonical bytes, version 1: the byte 1, then the postcard encoding of its fields in order.
+    pub fn encode(&self) -> Vec<u8> {
+        postcard::to_extend(self, vec![1]).unwrap_or_default()
+    }
+
+    /// Reads canonical bytes back. Errors: an unknown version or bytes that are no record.
+    pub fn decode(bytes: &[u8]) -> Result<Record, RecordError> {
+        match bytes.split_first() {
+            Some((1, rest)) => postcard::from_bytes(rest).map_err(|error| RecordError::Malformed(error.to_string())),
+            Some((version, _)) => Err(RecordError::Version(*version)),
+            None => Err(RecordError::Malformed("it is empty".into())),
+        }
+    }
+
+    /// The digest by which entries name this record.
+    pub fn digest(&self) -> Digest {
+        Digest::of(&self.encode())
+    }
+}
+
+/// Bytes that are not a record.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum RecordError {
+    /// Written by a later version.
+    #[error("record version {0} is not known to this host; use a newer one")]
+    Version(u8),
+    /// Damaged.
+    #[error("the bytes are not a record: {0}")]
+    Malformed(String),
+}
+
+/// The digest of settings as records name them: of their postcard encoding.
+pub fn settings_digest(settings: &[Named]) -> Digest {
+    Digest::of(&postcard::to_extend(settings, Vec::new()).unwrap_or_default())
+}

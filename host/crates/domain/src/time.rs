@@ -1,0 +1,104 @@
+//! Points in time as values, and the Japanese calendar days that limits are counted by.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// Unix milliseconds, UTC. Nobody in this crate can ask what time it is: it is handed in.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Timestamp(pub i64);
+
+const DAY_MS: i64 = 86_400_000;
+/// Japan Standard Time is UTC+9 all year.
+const JST_OFFSET_MS: i64 = 9 * 3_600_000;
+
+impl Timestamp {
+    /// This point moved by milliseconds; stays within the representable range.
+    pub const fn plus_ms(self, ms: i64) -> Timestamp {
+        Timestamp(self.0.saturating_add(ms))
+    }
+
+    /// Milliseconds from `earlier` to this point; negative if it lies before.
+    pub const fn since_ms(self, earlier: Timestamp) -> i64 {
+        self.0.saturating_sub(earlier.0)
+    }
+
+    /// The Japanese calendar day, counted in days since 1970-01-01.
+    pub fn jst_day(self) -> i32 {
+        let day = self.0.saturating_add(JST_OFFSET_MS).div_euclid(DAY_MS);
+        i32::try_from(day).unwrap_or(if day < 0 { i32::MIN } else { i32::MAX })
+    }
+
+    /// The Japanese calendar month, counted in months since year 0.
+    pub fn jst_month(self) -> i32 {
+        let (year, month, _) = civil(i64::from(self.jst_day()));
+        i32::try_from(year * 12 + month - 1).unwrap_or(i32::MAX)
+    }
+
+    /// The hour of the Japanese day, 0 to 23.
+    pub fn jst_hour(self) -> u8 {
+        let ms = self.0.saturating_add(JST_OFFSET_MS).rem_euclid(DAY_MS);
+        u8::try_from(ms / 3_600_000).unwrap_or(0)
+    }
+
+    /// `2018-09-25` in Japan.
+    pub fn jst_date(self) -> String {
+        let (year, month, day) = civil(i64::from(self.jst_day()));
+        format!("{year:04}-{month:02}-{day:02}")
+    }
+}
+
+impl fmt::Display for Timestamp {
+    /// RFC 3339 in UTC with milliseconds: `2018-09-25T03:00:00.000Z`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (year, month, day) = civil(self.0.div_euclid(DAY_MS));
+        let ms = self.0.rem_euclid(DAY_MS);
+        let (hour, minute, second, milli) = (ms / 3_600_000, ms / 60_000 % 60, ms / 1_000 % 60, ms % 1_000);
+        write!(f, "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{milli:03}Z")
+    }
+}
+
+impl fmt::Debug for Timestamp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// Year, month and day of a day count since 1970-01-01 in the proleptic Gregorian calendar. Years are counted from March in
+/// cycles of 400, so that leap days fall at a year's end.
+fn civil(days: i64) -> (i64, i64, i64) {
+    let shifted = days + 719_468;
+    let (cycle, day_of_cycle) = (shifted.div_euclid(146_097), shifted.rem_euclid(146_097));
+    let year_of_cycle =
+        (day_of_cycle - day_of_cycle / 1_460 + day_of_cycle / 36_524 - day_of_cycle / 146_096) / 365;
+    let day_of_year = day_of_cycle - (365 * year_of_cycle + year_of_cycle / 4 - year_of_cycle / 100);
+    let month_from_march = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * month_from_march + 2) / 5 + 1;
+    let month = if month_from_march < 10 { month_from_march + 3 } else { month_from_march - 9 };
+    (cycle * 400 + year_of_cycle + i64::from(month <= 2), month, day)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_japanese_day_begins_at_fifteen_hours_utc() {
+        let before = Timestamp(1_537_887_599_999); // 2018-09-25T14:59:59.999Z
+        assert_eq!(before.to_string(), "2018-09-25T14:59:59.999Z");
+        assert_eq!(before.jst_date(), "2018-09-25");
+        assert_eq!(before.jst_hour(), 23);
+        assert_eq!(before.plus_ms(1).jst_date(), "2018-09-26");
+        assert_eq!(before.plus_ms(1).jst_day(), before.jst_day() + 1);
+    }
+
+    #[test]
+    fn months_change_with_the_calendar() {
+        let leap = Timestamp(1_582_934_400_000); // 2020-02-29T00:00:00Z
+        assert_eq!(leap.to_string(), "2020-02-29T00:00:00.000Z");
+        assert_eq!(leap.plus_ms(DAY_MS).jst_month(), leap.jst_month() + 1);
+        assert_eq!(Timestamp(-1).to_string(), "1969-12-31T23:59:59.999Z");
+        assert_eq!(leap.jst_month(), 2020 * 12 + 1);
+    }
+}

@@ -1,0 +1,162 @@
+//! Which rows a batch of work touches, so that the store can load them with one statement for each kind.
+
+use std::collections::BTreeSet;
+
+use crate::accounts::{AccountId, AccountKey, Class, PluginKey};
+use crate::charges::ReferenceKey;
+use crate::guest::Side;
+use crate::ids::{FlowId, MerchantId, PaymentId, UserId};
+use crate::ledger::{Command, Work};
+use crate::limits::{self, Action, CounterKey};
+use crate::money::Currency;
+use crate::operations::OperationKey;
+use crate::records::Digest;
+use crate::signals::SubjectKey;
+use crate::time::Timestamp;
+
+/// Keys of the rows that a batch touches, each kind sorted.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Touched {
+    /// Accounts; those that are not stored yet are empty.
+    pub accounts: BTreeSet<AccountId>,
+    /// Users.
+    pub users: BTreeSet<UserId>,
+    /// Merchants.
+    pub merchants: BTreeSet<MerchantId>,
+    /// Payments.
+    pub payments: BTreeSet<PaymentId>,
+    /// Merchants' references.
+    pub merchant_references: BTreeSet<(MerchantId, String)>,
+    /// Partners' references.
+    pub references: BTreeSet<ReferenceKey>,
+    /// Exposures.
+    pub exposures: BTreeSet<(PluginKey, Currency)>,
+    /// Limit counters.
+    pub counters: BTreeSet<CounterKey>,
+    /// Differences.
+    pub differences: BTreeSet<ReferenceKey>,
+    /// Settlement files.
+    pub files: BTreeSet<(PluginKey, Digest)>,
+    /// Expectations.
+    pub expectations: BTreeSet<(PluginKey, String)>,
+    /// Signal subjects.
+    pub signals: BTreeSet<SubjectKey>,
+    /// Flows.
+    pub flows: BTreeSet<FlowId>,
+    /// Operations.
+    pub operations: BTreeSet<OperationKey>,
+}
+
+impl Touched {
+    /// Everything that this batch touches if it is decided at this time.
+    pub fn by<'a>(batch: impl IntoIterator<Item = &'a Work>, now: Timestamp) -> Touched {
+        let mut touched = Touched::default();
+        for work in batch {
+            touched.operations.extend(work.operation.map(|claim| claim.key));
+            touched.flows.extend(work.step.as_ref().map(|step| step.flow.id));
+            if let Some(counted) = &work.counted {
+                touched.signals.extend(counted.subjects.iter());
+            }
+            for command in &work.commands {
+                touched.command(command, now);
+            }
+        }
+        touched
+    }
+
+    fn command(&mut self, command: &Command, now: Timestamp) {
+        match command {
+            Command::Credit(command) => {
+                let currency = command.amount.currency;
+                self.wallet(command.user, currency);
+                self.counters.extend(limits::counters(command.user, Action::Charge, currency, now));
+                self.plugin(command.plugin, currency);
+                self.account(AccountKey::platform(Class::Suspense, currency));
+                self.references.insert(ReferenceKey::credit(command.plugin, &command.reference));
+            }
+            Command::Reverse(command) => {
+                let currency = command.amount.currency;
+                self.wallet(command.user, currency);
+                self.plugin(command.plugin, currency);
+                self.account(AccountKey::platform(Class::Suspense, currency));
+                self.references.insert(ReferenceKey::credit(command.plugin, &command.of));
+                self.references.insert(ReferenceKey::reversal(command.plugin, &command.reference));
+            }
+            Command::Tombstone(command) => {
+                self.references.insert(ReferenceKey::credit(command.plugin, &command.reference));
+            }
+            Command::Pay(command) => {
+                let currency = command.amount.currency;
+                self.wallet(command.payer, currency);
+                self.counters.extend(limits::counters(command.payer, Action::Pay, currency, now));
+                self.merchants.insert(command.merchant);
+                self.account(AccountKey::payable(command.merchant, currency));
+                let reference = command.reference.clone().map(|reference| (command.merchant, reference));
+                self.merchant_references.extend(reference);
+            }
+            Command::Refund(command) => {
+                let currency = command.amount.currency;
+                self.wallet(command.payer, currency);
+                self.merchants.insert(command.merchant);
+                self.payments.insert(command.payment);
+                self.account(AccountKey::payable(command.merchant, currency));
+            }
+            Command::Transfer(command) => {
+                let currency = command.amount.currency;
+                self.wallet(command.sender, currency);
+                self.wallet(command.receiver, currency);
+                self.counters.extend(limits::counters(command.sender, Action::Send, currency, now));
+            }
+            Command::Verify(command) => self.wallet(command.user, Currency::JPY),
+            Command::Settle(command) => {
+                self.files.insert((command.plugin, command.digest));
+                let currency = command.lines.first().map_or(Currency::JPY, |line| line.amount.currency);
+                self.plugin(command.plugin, currency);
+                self.account(AccountKey::platform(Class::Bank, currency));
+                self.account(AccountKey::platform(Class::Fees, currency));
+                for line in &command.lines {
+                    self.reference(command.plugin, line.side, &line.reference);
+                }
+            }
+            Command::WriteOff(command) => {
+                self.plugin(command.plugin, Currency::JPY);
+                for class in [Class::Bank, Class::WriteOff, Class::Suspense] {
+                    self.account(AccountKey::platform(class, Currency::JPY));
+                }
+                self.reference(command.plugin, command.side, &command.reference);
+            }
+            Command::Expect(command) => {
+                self.expectations.insert((command.plugin, command.correlation.clone()));
+            }
+            Command::Unexpected(command) => {
+                self.expectations.insert((command.plugin, command.correlation.clone()));
+            }
+        }
+    }
+
+    fn wallet(&mut self, user: UserId, currency: Currency) {
+        self.users.insert(user);
+        for class in [Class::Prepaid, Class::Funds, Class::Receivable] {
+            self.account(AccountKey::user(class, user, currency));
+        }
+    }
+
+    fn plugin(&mut self, plugin: PluginKey, currency: Currency) {
+        self.exposures.insert((plugin, currency));
+        self.account(AccountKey::clearing(plugin, currency));
+    }
+
+    /// A reference of a settlement: its other sides and its differences belong to the decision, too. The credit that a
+    /// reversal names is loaded by the store with the reversal.
+    fn reference(&mut self, plugin: PluginKey, side: Side, reference: &str) {
+        for side in [Side::Credit, Side::Reversal, side] {
+            let key = ReferenceKey { plugin, side, reference: reference.to_owned() };
+            self.differences.insert(key.clone());
+            self.references.insert(key);
+        }
+    }
+
+    fn account(&mut self, key: AccountKey) {
+        self.accounts.insert(key.id());
+    }
+}

@@ -1,0 +1,24 @@
+//! The way out: calls to partners over HTTP, and the signatures of the calls that partners make.
+//!
+//! This room knows no ledger and no guest. It is given an [`Endpoint`] that an operator wrote down, a [`Request`] that somebody decided on and
+//! the time, and says in one of five words how it went ([`Sent`]). What it guarantees, whoever asks:
+//! - nothing is sent to an address that [`address`] refuses, and the address that was checked is the one that is connected to;
+//! - [`Sent::NotSent`] is said only if no byte of the request left this process; whatever is less certain is [`Sent::Unknown`];
+//! - an answer is handed on only after its signature was checked;
+//! - redirects are not followed, proxies of the environment are not used, compressed answers are not accepted;
+//! - sizes, times and connections are bounded ([`Bounds`]), and an endpoint that keeps failing is left alone for a while ([`breaker`]).
+
+pub mod address;
+pub mod base;
+pub mod breaker;
+mod connection;
+pub mod endpoint;
+pub mod request;
+pub mod send;
+pub mod signature;
+
+pub use base::{Base, BaseError};
+pub use endpoint::{Credential, Endpoint};
+pub use request::{Request, RequestRefused};
+pub use send::{Answer, Bounds, NotSent, Outside, OutsideError, Refused, Resolver, Sent, Settings, Unknown};
+pub use signature::{Keyring, Secret, SecretError, SignatureError, Verified, sign_answer, verify};

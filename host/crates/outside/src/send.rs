@@ -1,0 +1,495 @@
+//! Sending one request to a partner, and saying in one of five words how it went.
+
+use std::collections::HashMap;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use http_body_util::{BodyExt, Full};
+use hyper::body::{Bytes, Incoming};
+use hyper::client::conn::http1;
+use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
+use hyper::{StatusCode, Version};
+use hyper_util::rt::TokioIo;
+use koban_domain::manifest::Method;
+use koban_domain::time::Timestamp;
+use tokio::sync::Semaphore;
+use tokio::time::{Instant, timeout};
+use tokio_rustls::TlsConnector;
+use tokio_rustls::rustls::{self, ClientConfig, RootCertStore, pki_types::CertificateDer};
+
+use crate::address::AddressRefused;
+use crate::base::{Host, Scheme};
+use crate::breaker::{Breaker, BreakerRule};
+use crate::connection::{self, NoConnection, Stream, Written};
+use crate::endpoint::{Credential, Endpoint};
+use crate::request::{self, Checked, Request, RequestRefused};
+use crate::signature::{self, SIGNATURE_HEADER, SignatureError};
+
+/// How a request went.
+#[derive(Debug)]
+#[must_use]
+pub enum Sent {
+    /// The partner answered, and the answer is certainly the partner's. The status may be any, also a signed 5xx or a redirect (which is not
+    /// followed).
+    Answer(Answer),
+    /// Our own rules forbid the request; sending it again as it is will end the same way. Nothing left.
+    Refused(Refused),
+    /// No byte of the request left this process: it certainly did not happen.
+    NotSent(NotSent),
+    /// Some of it left and no answer came that says what happened: it may have happened or not. Repeat only what is safe to repeat.
+    Unknown(Unknown),
+    /// Something answered that could not prove to be the partner: it may have happened or not, and somebody should look.
+    ///
+    /// Said of every unsigned or wrongly signed answer below 500, because such an answer claims to decide something. A 5xx *without* a signature
+    /// is [`Unknown::ServerError`]: it is what load balancers and crashing servers say, and claims nothing. A 5xx with a *wrong* one is this.
+    BadSignature(SignatureError),
+}
+
+/// An answer whose signature was checked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Answer {
+    /// The HTTP status. Not covered by the signature: trust the body first.
+    pub status: u16,
+    /// Names in lower case; at most 64, without those of the connection, cookies and the signature. Not covered by the signature either.
+    pub headers: Vec<(String, String)>,
+    /// As it was signed; at most [`Bounds::answer_body`] bytes.
+    pub body: Vec<u8>,
+}
+
+/// Why our own rules forbid a request.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refused {
+    /// The request itself is not well formed.
+    #[error("the request is not well formed: {0}")]
+    Request(#[source] RequestRefused),
+    /// The address may not be connected to.
+    #[error("the address is refused: {0}")]
+    Address(#[source] AddressRefused),
+    /// `http://` where it is not a private address that the operator allowed.
+    #[error(
+        "without TLS only private addresses are connected to, and only where the operator allows them; use https://"
+    )]
+    ClearText,
+}
+
+/// Why not even a byte left.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NotSent {
+    /// The endpoint kept failing and is left alone for a while.
+    #[error("the endpoint kept failing and is left alone until {retry_at}")]
+    BreakerOpen {
+        /// When a trial is let through.
+        retry_at: Timestamp,
+    },
+    /// All connections that we allow ourselves are in use.
+    #[error("too many requests are on their way; try again")]
+    Busy,
+    /// The name has no address, or nobody could say.
+    #[error("`{name}` was not resolved: {why}")]
+    Resolve {
+        /// The name.
+        name: String,
+        /// What the resolver said.
+        why: String,
+    },
+    /// Nobody listens there, or the network is down.
+    #[error("no connection to {address}: {why}")]
+    Connect {
+        /// The last address that was tried.
+        address: SocketAddr,
+        /// What the system said.
+        why: String,
+    },
+    /// It took too long to connect.
+    #[error("no connection in time")]
+    ConnectTimeout,
+    /// The other side could not show a certificate for its name, or does not speak TLS.
+    #[error("no TLS: {0}")]
+    Tls(String),
+    /// The connection ended before the first byte was taken.
+    #[error("the connection ended before the request was written: {0}")]
+    Closed(String),
+}
+
+/// Why nobody can say whether it happened.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Unknown {
+    /// No whole answer in time.
+    #[error("no whole answer in time")]
+    Timeout,
+    /// The connection ended, or what came was not HTTP.
+    #[error("the exchange broke off: {0}")]
+    Broken(String),
+    /// An unsigned 5xx.
+    #[error("the partner's server failed with {status}")]
+    ServerError {
+        /// 500 to 599.
+        status: u16,
+    },
+    /// The answer is larger than an answer may be.
+    #[error("the answer has more than {limit} bytes")]
+    AnswerTooLong {
+        /// The bound.
+        limit: usize,
+    },
+    /// The answer is compressed although we asked that it be not.
+    #[error("the answer is encoded as `{encoding}`, which was not asked for")]
+    Encoded {
+        /// The partner's word.
+        encoding: String,
+    },
+    /// The answer wants to speak another protocol.
+    #[error("the answer has the status {status}, which ends no request")]
+    Status {
+        /// Below 200.
+        status: u16,
+    },
+}
+
+/// Every bound of an exchange.
+#[derive(Clone, Copy, Debug)]
+pub struct Bounds {
+    /// Resolving, connecting and TLS together.
+    pub connect: Duration,
+    /// From the start to the last byte of the answer; a request may ask for less.
+    pub total: Duration,
+    /// From the head of the answer to its last byte: a body that trickles is not waited for.
+    pub body: Duration,
+    /// Bytes of the answer's body.
+    pub answer_body: usize,
+    /// Bytes of the answer's head. At least 8 KiB.
+    pub answer_head: usize,
+    /// Requests on their way at the same time.
+    pub connections: usize,
+    /// When an endpoint is left alone.
+    pub breaker: BreakerRule,
+}
+
+impl Default for Bounds {
+    fn default() -> Self {
+        Bounds {
+            connect: Duration::from_secs(5),
+            total: Duration::from_secs(60),
+            body: Duration::from_secs(10),
+            answer_body: 1 << 20,
+            answer_head: 32 << 10,
+            connections: 256,
+            breaker: BreakerRule::default(),
+        }
+    }
+}
+
+/// Who turns names into addresses.
+#[derive(Clone, Debug, Default)]
+pub enum Resolver {
+    /// The operating system.
+    #[default]
+    System,
+    /// A fixed table and nothing else.
+    Table(HashMap<String, Vec<IpAddr>>),
+}
+
+/// What an [`Outside`] is made of.
+#[derive(Clone, Debug, Default)]
+pub struct Settings {
+    /// Every bound of an exchange.
+    pub bounds: Bounds,
+    /// Who turns names into addresses.
+    pub resolver: Resolver,
+    /// Certificates (DER) of authorities that the operator trusts beside the public ones, such as a bank's own.
+    pub extra_roots: Vec<Vec<u8>>,
+}
+
+/// Why there is no [`Outside`].
+#[derive(Debug, thiserror::Error)]
+pub enum OutsideError {
+    /// One of the extra roots is not a certificate.
+    #[error("extra root number {number} is not a certificate in DER form")]
+    ExtraRoot {
+        /// Counted from 1.
+        number: usize,
+        /// What is wrong with it.
+        #[source]
+        source: rustls::Error,
+    },
+    /// TLS could not be set up.
+    #[error("TLS could not be set up")]
+    Tls(#[source] rustls::Error),
+}
+
+/// The way out. One per host: it holds the bounds that all requests share.
+///
+/// A future of [`Outside::send`] that is dropped closes its connection; whether the request had left is then not known.
+pub struct Outside {
+    bounds: Bounds,
+    resolver: Resolver,
+    tls: TlsConnector,
+    slots: Semaphore,
+    breakers: Mutex<HashMap<String, Breaker>>,
+}
+
+/// So many endpoints are remembered; above it those without a failure are forgotten.
+const BREAKERS_MAX: usize = 4_096;
+const ANSWER_HEADERS_MAX: usize = 64;
+const ANSWER_HEADER_LENGTH_MAX: usize = 1_024;
+const USER_AGENT: &str = concat!("koban/", env!("CARGO_PKG_VERSION"));
+
+impl Outside {
+    /// Opens the way out.
+    pub fn new(settings: Settings) -> Result<Outside, OutsideError> {
+        let mut roots = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
+        for (index, der) in settings.extra_roots.into_iter().enumerate() {
+            let added = roots.add(CertificateDer::from(der));
+            added.map_err(|source| OutsideError::ExtraRoot { number: index + 1, source })?;
+        }
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let mut config = ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .map_err(OutsideError::Tls)?
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        config.alpn_protocols = vec![b"http/1.1".to_vec()];
+        Ok(Outside {
+            bounds: settings.bounds,
+            resolver: settings.resolver,
+            tls: TlsConnector::from(Arc::new(config)),
+            slots: Semaphore::new(settings.bounds.connections),
+            breakers: Mutex::new(HashMap::new()),
+        })
+    }
+
+    /// Sends one request, once, and waits for its answer. `now` is the time at the start.
+    pub async fn send(&self, endpoint: &Endpoint, request: &Request, now: Timestamp) -> Sent {
+        let checked = match may_send(endpoint, request) {
+            Ok(checked) => checked,
+            Err(refused) => return Sent::Refused(refused),
+        };
+        if let Err(retry_at) = self.breaker(endpoint, |breaker| breaker.admit(&self.bounds.breaker, now)) {
+            return Sent::NotSent(NotSent::BreakerOpen { retry_at });
+        }
+        let started = stopwatch();
+        let sent = match self.exchange(endpoint, request, checked, (now, started)).await {
+            Ok(raw) => judge(endpoint, request, raw, after(now, started)),
+            Err(sent) => sent,
+        };
+        match speaks_against(&sent) {
+            Some(true) => self.breaker(endpoint, |b| b.failed(&self.bounds.breaker, after(now, started))),
+            Some(false) => self.breaker(endpoint, Breaker::succeeded),
+            None => {}
+        }
+        tracing::debug!(endpoint = %endpoint.name, message_id = %request.message_id, how = word(&sent), "request sent");
+        sent
+    }
+
+    /// Connects, writes, reads. Whatever goes wrong is sorted by whether a byte of the request had left.
+    async fn exchange(
+        &self,
+        endpoint: &Endpoint,
+        request: &Request,
+        checked: Checked,
+        (now, started): (Timestamp, Instant),
+    ) -> Result<RawAnswer, Sent> {
+        let patience = request.timeout.min(self.bounds.total);
+        let written = Written::default();
+        let Ok(Ok(_slot)) = timeout(patience.min(self.bounds.connect), self.slots.acquire()).await else {
+            return Err(Sent::NotSent(NotSent::Busy));
+        };
+        let to_connect = patience.saturating_sub(started.elapsed()).min(self.bounds.connect);
+        let opened = connection::open(endpoint, &self.resolver, &self.tls, to_connect, &written).await;
+        let stream = opened.map_err(|error| match error {
+            NoConnection::Refused(refused) => Sent::Refused(refused),
+            NoConnection::NotSent(why) => Sent::NotSent(why),
+        })?;
+        // Signed here and not before connecting, so that the timestamp is that of the attempt.
+        let message = message(endpoint, request, checked, after(now, started));
+        let left = patience.saturating_sub(started.elapsed());
+        let outcome = timeout(left, self.talk(stream, message)).await.unwrap_or(Err(Unknown::Timeout));
+        // The connection is closed by now, so what is not written yet never will be.
+        outcome.map_err(|why| match why {
+            Unknown::Timeout if !written.any() => Sent::NotSent(NotSent::ConnectTimeout),
+            Unknown::Broken(why) if !written.any() => Sent::NotSent(NotSent::Closed(why)),
+            why => Sent::Unknown(why),
+        })
+    }
+
+    async fn talk(&self, stream: Stream, message: hyper::Request<Full<Bytes>>) -> Result<RawAnswer, Unknown> {
+        let mut builder = http1::Builder::new();
+        builder.max_buf_size(self.bounds.answer_head.max(8 << 10)).max_headers(ANSWER_HEADERS_MAX);
+        let (mut sender, connection) = builder.handshake(TokioIo::new(stream)).await.map_err(broken)?;
+        let exchange = async {
+            let answer = sender.send_request(message).await.map_err(broken)?;
+            self.read(answer).await
+        };
+        // Both run in this task, so that dropping it closes the connection. The connection may end first: what it read is then still handed over.
+        tokio::pin!(exchange);
+        tokio::select! {
+            outcome = &mut exchange => outcome,
+            _ = connection => exchange.await,
+        }
+    }
+
+    async fn read(&self, answer: hyper::Response<Incoming>) -> Result<RawAnswer, Unknown> {
+        let (head, mut incoming) = answer.into_parts();
+        if head.status.is_informational() {
+            return Err(Unknown::Status { status: head.status.as_u16() });
+        }
+        if let Some(encoding) = head.headers.get(header::CONTENT_ENCODING)
+            && encoding != "identity"
+        {
+            let encoding = encoding.to_str().unwrap_or("something unreadable").chars().take(32).collect();
+            return Err(Unknown::Encoded { encoding });
+        }
+        let limit = self.bounds.answer_body;
+        let mut body = Vec::new();
+        let whole = async {
+            while let Some(frame) = incoming.frame().await {
+                let frame = frame.map_err(broken)?;
+                let Some(data) = frame.data_ref() else { continue };
+                if body.len() + data.len() > limit {
+                    return Err(Unknown::AnswerTooLong { limit });
+                }
+                body.extend_from_slice(data);
+            }
+            Ok(())
+        };
+        timeout(self.bounds.body, whole).await.unwrap_or(Err(Unknown::Timeout))?;
+        Ok(RawAnswer { status: head.status, headers: head.headers, body })
+    }
+
+    fn breaker<T>(&self, endpoint: &Endpoint, act: impl FnOnce(&mut Breaker) -> T) -> T {
+        // A breaker is a plain value: it is whole even if somebody panicked beside it.
+        let mut breakers = self.breakers.lock().unwrap_or_else(PoisonError::into_inner);
+        if breakers.len() >= BREAKERS_MAX && !breakers.contains_key(&endpoint.name) {
+            breakers.retain(|_, breaker| !breaker.is_fresh());
+        }
+        act(breakers.entry(endpoint.name.clone()).or_default())
+    }
+}
+
+/// What came back, before anybody knows from whom.
+struct RawAnswer {
+    status: StatusCode,
+    headers: HeaderMap,
+    body: Vec<u8>,
+}
+
+/// What can be said without asking anybody: no name is looked up for a request that is refused here.
+fn may_send(endpoint: &Endpoint, request: &Request) -> Result<Checked, Refused> {
+    let checked = request::check(request, endpoint.base.path()).map_err(Refused::Request)?;
+    if endpoint.base.scheme() == Scheme::Http && !endpoint.allow_private {
+        return Err(Refused::ClearText);
+    }
+    if let Host::Address(address) = endpoint.base.host() {
+        connection::judge(endpoint, &[*address])?;
+    }
+    Ok(checked)
+}
+
+fn message(endpoint: &Endpoint, request: &Request, checked: Checked, now: Timestamp) -> hyper::Request<Full<Bytes>> {
+    let mut message = hyper::Request::new(Full::new(Bytes::copy_from_slice(&request.body)));
+    *message.method_mut() = match request.method {
+        Method::Get => hyper::Method::GET,
+        Method::Post => hyper::Method::POST,
+        Method::Put => hyper::Method::PUT,
+        Method::Delete => hyper::Method::DELETE,
+    };
+    *message.version_mut() = Version::HTTP_11;
+    *message.uri_mut() = checked.uri;
+    let headers = message.headers_mut();
+    // All of these are plain ASCII by what was checked when base, id and secrets were read.
+    let mut set = |name: HeaderName, value: &str| {
+        if let Ok(value) = HeaderValue::from_str(value) {
+            headers.insert(name, value);
+        }
+    };
+    set(header::HOST, &endpoint.base.authority());
+    set(header::USER_AGENT, USER_AGENT);
+    set(header::ACCEPT_ENCODING, "identity");
+    set(header::CONNECTION, "close");
+    let Credential::StandardWebhooks(secrets) = &endpoint.credential;
+    for (name, value) in signature::sign(&request.message_id, &request.body, secrets, now) {
+        set(HeaderName::from_static(name), &value);
+    }
+    if !request.body.is_empty() {
+        headers.insert(header::CONTENT_TYPE, checked.content_type);
+    }
+    if let Some(key) = checked.idempotency_key {
+        headers.insert(HeaderName::from_static("idempotency-key"), key);
+    }
+    message
+}
+
+/// From whom is it? The table of [`Sent::BadSignature`] is decided here.
+fn judge(endpoint: &Endpoint, request: &Request, raw: RawAnswer, now: Timestamp) -> Sent {
+    let status = raw.status.as_u16();
+    if raw.status.is_server_error() && !raw.headers.contains_key(SIGNATURE_HEADER) {
+        return Sent::Unknown(Unknown::ServerError { status });
+    }
+    let Credential::StandardWebhooks(secrets) = &endpoint.credential;
+    let asked = (request.message_id.as_str(), request.body.as_slice());
+    match signature::verify_answer(readable(&raw.headers), &raw.body, asked, secrets, now) {
+        Ok(_) => Sent::Answer(Answer { status, headers: keep(&raw.headers), body: raw.body }),
+        Err(why) => Sent::BadSignature(why),
+    }
+}
+
+fn readable(headers: &HeaderMap) -> impl Iterator<Item = (&str, &str)> {
+    headers.iter().filter_map(|(name, value)| Some((name.as_str(), value.to_str().ok()?)))
+}
+
+fn keep(headers: &HeaderMap) -> Vec<(String, String)> {
+    let of_the_connection = |name: &str| {
+        matches!(name, "connection" | "keep-alive" | "transfer-encoding" | "trailer" | "upgrade" | "te" | "set-cookie")
+            || name.starts_with("proxy-")
+            || name.starts_with("webhook-")
+    };
+    readable(headers)
+        .filter(|(name, value)| !of_the_connection(name) && value.len() <= ANSWER_HEADER_LENGTH_MAX)
+        .take(ANSWER_HEADERS_MAX)
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .collect()
+}
+
+/// Does it speak against the endpoint's health? `None`: it says nothing about it.
+fn speaks_against(sent: &Sent) -> Option<bool> {
+    match sent {
+        Sent::Answer(answer) => Some(answer.status >= 500),
+        Sent::Refused(_) => None,
+        Sent::NotSent(NotSent::BreakerOpen { .. } | NotSent::Busy) => None,
+        Sent::NotSent(_) | Sent::Unknown(_) | Sent::BadSignature(_) => Some(true),
+    }
+}
+
+fn word(sent: &Sent) -> &'static str {
+    match sent {
+        Sent::Answer(_) => "answer",
+        Sent::Refused(_) => "refused",
+        Sent::NotSent(_) => "not-sent",
+        Sent::Unknown(_) => "unknown",
+        Sent::BadSignature(_) => "bad-signature",
+    }
+}
+
+/// hyper's error with its causes: the outermost sentence alone says little.
+fn broken(error: hyper::Error) -> Unknown {
+    let mut text = error.to_string();
+    let mut source = std::error::Error::source(&error);
+    for _ in 0..4 {
+        let Some(cause) = source else { break };
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    Unknown::Broken(text)
+}
+
+/// Measures how long an exchange takes: deadlines are counted from it, and nothing else is.
+#[expect(clippy::disallowed_methods, reason = "an edge that measures a duration; the time of day is handed in")]
+fn stopwatch() -> Instant {
+    Instant::now()
+}
+
+fn after(start: Timestamp, since: Instant) -> Timestamp {
+    start.plus_ms(i64::try_from(since.elapsed().as_millis()).unwrap_or(i64::MAX))
+}

@@ -1,0 +1,272 @@
+//! The only way a guest runs: a free slot, a fresh store, one call, a typed answer and the record of it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use cap_std::fs::Dir;
+use koban_domain::guest::{CONTRACT, Context, Named};
+use koban_domain::ids::RecordId;
+use koban_domain::manifest::Manifest;
+use koban_domain::records::{Ending, Fault, FaultClass, Input, Output, Record};
+use koban_domain::time::Timestamp;
+use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::time::Instant;
+use wasmtime::Store;
+use wasmtime::component::Linker;
+
+use crate::admit::Gate;
+use crate::cache::Cache;
+use crate::calls::{self, Raw};
+use crate::engine::Native;
+use crate::faults::{self, fault};
+use crate::limits::{Class, ClassLimits, LimitsError};
+use crate::meters::{Counters, Meters};
+use crate::plugin::{self, LoadError, Plugin};
+use crate::state::State;
+
+/// Most calls that may run at once, whatever the operator asks for: each slot reserves 64 MiB of address space.
+const SLOTS_MAX: u32 = 4_096;
+
+/// How the door is set up.
+pub struct DoorConfig {
+    /// Where compiled code is kept: a directory that only this host writes. Without it every start compiles.
+    pub cache: Option<Dir>,
+    /// Calls that may run at once: 1 to 4,096.
+    pub slots: u32,
+    /// How long a call waits for a free slot before it is `busy`, in milliseconds.
+    pub wait_ms: u64,
+    /// What one call may use.
+    pub limits: ClassLimits,
+}
+
+impl Default for DoorConfig {
+    /// 256 slots, a second of waiting, the published limits, no cache.
+    fn default() -> DoorConfig {
+        DoorConfig { cache: None, slots: 256, wait_ms: 1_000, limits: ClassLimits::default() }
+    }
+}
+
+/// Why the door cannot be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum DoorError {
+    /// Too few or too many slots.
+    #[error("{0} slots: set 1 to {SLOTS_MAX}")]
+    Slots(u32),
+    /// A limit above the published one.
+    #[error(transparent)]
+    Limits(#[from] LimitsError),
+    /// The engine refuses its configuration, usually because the machine has too little address space.
+    #[error("the WebAssembly engine cannot start with {slots} slots: {problem}; try fewer slots")]
+    Engine {
+        /// The slots asked for.
+        slots: u32,
+        /// What the engine says.
+        problem: String,
+    },
+    /// The cache cannot be read or written.
+    #[error("the directory for compiled code cannot be used: make it writable for this host alone")]
+    Cache(#[source] std::io::Error),
+}
+
+/// The circumstances of a call, as values.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CallContext {
+    /// The id of the call and of its record.
+    pub id: RecordId,
+    /// The time that the guest is told.
+    pub at: Timestamp,
+    /// `platform`, or the id of a merchant or a store.
+    pub scope: String,
+    /// The guest's only randomness.
+    pub seed: u64,
+    /// `ja` or `en`.
+    pub locale: String,
+}
+
+/// What came of a call.
+#[derive(Debug, Clone)]
+pub struct Called {
+    /// The answer, or the fault.
+    pub result: Result<Output, Fault>,
+    /// The evidence, for the commit that uses the answer.
+    pub record: Record,
+}
+
+/// The door. Cloning it is cheap; all clones share slots, engine and counts.
+#[derive(Clone)]
+pub struct Door {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    native: Native,
+    linker: Linker<State>,
+    cache: Option<Cache>,
+    limits: ClassLimits,
+    slots: Semaphore,
+    slots_max: u32,
+    wait: Duration,
+    counters: Counters,
+}
+
+/// How a run ended, with what was seen of it.
+pub(crate) struct Run {
+    pub(crate) result: Result<Output, Fault>,
+    pub(crate) log: Vec<(u8, String)>,
+    pub(crate) fuel: u64,
+}
+
+impl Door {
+    /// Opens the door. Errors: limits or slots outside their bounds, an engine that cannot start, a cache that cannot be used.
+    pub fn new(config: DoorConfig) -> Result<Door, DoorError> {
+        if !(1..=SLOTS_MAX).contains(&config.slots) {
+            return Err(DoorError::Slots(config.slots));
+        }
+        config.limits.check()?;
+        let engine = |error: wasmtime::Error| DoorError::Engine { slots: config.slots, problem: format!("{error:#}") };
+        // One slot more than permits: loading a plugin starts it once, beside the calls.
+        let native = Native::new(config.slots + 4).map_err(engine)?;
+        let linker = plugin::linker(&native.engine).map_err(engine)?;
+        let cache = config
+            .cache
+            .map(|dir| Cache::open(dir, native.compiled_for))
+            .transpose()
+            .map_err(DoorError::Cache)?;
+        let slots_max = config.slots;
+        let inner = Inner {
+            native,
+            linker,
+            cache,
+            limits: config.limits,
+            slots: Semaphore::new(usize::try_from(slots_max).unwrap_or(1)),
+            slots_max,
+            wait: Duration::from_millis(config.wait_ms),
+            counters: Counters::default(),
+        };
+        Ok(Door { inner: Arc::new(inner) })
+    }
+
+    /// Makes a component ready: checks, compiles (or finds it in the cache) and links it, and starts it once. Takes up to some seconds of
+    /// processor time, so call it where blocking is allowed. `settings` are complete, as [`Manifest::settings`] gives them. Errors:
+    /// everything that is wrong with the component.
+    pub fn load(&self, component: &[u8], manifest: &Manifest, settings: Vec<Named>) -> Result<Plugin, LoadError> {
+        let inner = &*self.inner;
+        let limits = inner.limits.of(Class::Decision);
+        plugin::load(&inner.native, &inner.linker, inner.cache.as_ref(), limits, component, manifest, settings)
+    }
+
+    /// The engine's name, version and settings, as records write it.
+    pub fn engine(&self) -> &str {
+        &self.inner.native.id
+    }
+
+    /// What one call may use.
+    pub fn limits(&self) -> &ClassLimits {
+        &self.inner.limits
+    }
+
+    /// What was counted so far.
+    pub fn meters(&self) -> Meters {
+        let slots = usize::try_from(self.inner.slots_max).unwrap_or(1);
+        self.inner.counters.read(slots.saturating_sub(self.inner.slots.available_permits()), slots)
+    }
+
+    /// Runs one call in a fresh instance and returns its typed answer with the record of it. Never panics, never runs longer than the class
+    /// allows; whatever the guest does comes back as a fault. Dropping the future ends the guest.
+    pub async fn call(&self, plugin: &Plugin, context: CallContext, input: Input) -> Called {
+        let CallContext { id, at, scope, seed, locale } = context;
+        let now = u64::try_from(at.0).unwrap_or(0);
+        let context = Context { call: id.to_string(), scope, now, seed, locale };
+        let Run { result, log, fuel } = self.run(plugin, &context, &input).await;
+        let ending = match &result {
+            Ok(output) => Ending::Output(output.clone()),
+            Err(fault) => Ending::Fault(fault.clone()),
+        };
+        let record = Record {
+            id,
+            at,
+            plugin: plugin.id().to_owned(),
+            component: plugin.digest(),
+            contract: CONTRACT.to_owned(),
+            engine: self.inner.native.id.clone(),
+            settings: plugin.settings_digest(),
+            grants: plugin.grants(),
+            context,
+            input,
+            log,
+            ending,
+            fuel,
+        };
+        Called { result, record }
+    }
+
+    /// The measure for what this door costs: the same instance, store and limits, the same typed call, and nothing else. No slot, no gate, no
+    /// record, no count. Errors: the guest's fault.
+    pub async fn call_raw(&self, plugin: &Plugin, context: &Context, input: &Input) -> Result<(), Fault> {
+        let class = Class::of(input);
+        let limits = self.inner.limits.of(class);
+        let answer = async {
+            let mut store = self.inner.native.store(limits)?;
+            run_in(&mut store, plugin, context, input).await
+        };
+        answer.await.map(|_| ()).map_err(|error| faults::from_error(&error, None, class, limits))
+    }
+
+    /// A call without its record: what `call` and `replay` have in common.
+    pub(crate) async fn run(&self, plugin: &Plugin, context: &Context, input: &Input) -> Run {
+        let run = self.run_uncounted(plugin, context, input).await;
+        self.inner.counters.called(run.result.as_ref().err().map(|fault| fault.class));
+        run
+    }
+
+    async fn run_uncounted(&self, plugin: &Plugin, context: &Context, input: &Input) -> Run {
+        let class = Class::of(input);
+        let limits = self.inner.limits.of(class);
+        let nothing_ran = |fault| Run { result: Err(fault), log: Vec::new(), fuel: 0 };
+        let bytes = calls::input_bytes(plugin.settings(), input);
+        if bytes > limits.input_bytes {
+            let most = limits.input_bytes;
+            let detail = format!("an input of {bytes} bytes, at most {most} are given to a {} call", class.word());
+            return nothing_ran(fault(FaultClass::HostDataTooLarge, detail));
+        }
+        let Some(permit) = self.slot().await else {
+            let detail = format!("all {} slots are taken", self.inner.slots_max);
+            return nothing_ran(fault(FaultClass::Busy, detail));
+        };
+        let mut store = match self.inner.native.store(limits) {
+            Ok(store) => store,
+            Err(error) => return nothing_ran(faults::from_error(&error, None, class, limits)),
+        };
+        let answer = run_in(&mut store, plugin, context, input).await;
+        let fuel = limits.fuel.saturating_sub(store.get_fuel().unwrap_or(0));
+        let (log, panic) = store.into_data().into_log();
+        drop(permit);
+        let gate = Gate { manifest: plugin.manifest(), has_files: plugin.code.exports.files };
+        let result = match answer {
+            Ok(raw) => gate.admit(input, raw),
+            Err(error) => Err(faults::from_error(&error, panic.as_deref(), class, limits)),
+        };
+        Run { result, log, fuel }
+    }
+
+    /// A free slot, at once or after a bounded wait that is measured.
+    async fn slot(&self) -> Option<SemaphorePermit<'_>> {
+        if let Ok(permit) = self.inner.slots.try_acquire() {
+            return Some(permit);
+        }
+        let since = Instant::now();
+        let permit = tokio::time::timeout(self.inner.wait, self.inner.slots.acquire()).await;
+        self.inner.counters.waited(u64::try_from(since.elapsed().as_micros()).unwrap_or(u64::MAX));
+        permit.ok()?.ok()
+    }
+}
+
+async fn run_in(
+    store: &mut Store<State>,
+    plugin: &Plugin,
+    context: &Context,
+    input: &Input,
+) -> wasmtime::Result<Raw> {
+    let instance = plugin.code.pre.instantiate_async(&mut *store).await?;
+    calls::run(&plugin.code.exports, store, &instance, context, plugin.settings(), input).await
+}

@@ -1,0 +1,2 @@
+//! koban
+fn main() {}

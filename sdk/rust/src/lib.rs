@@ -1,0 +1,100 @@
+//! Plugins for Koban in Rust: a trait per interface of the contract, one macro line per kind, native tests.
+//!
+//! A plugin never does input or output. It is a type with traits: [`Plugin`] for every plugin, then [`Assess`] for a fraud rule, or [`Machine`] and
+//! [`Charge`] for a charge channel, with [`Inbound`], [`Settlement`] and [`Files`] as options. One macro line exports them:
+//!
+//! ```
+//! use koban_sdk::{assess, Assess, Context, Failure, Named, Plugin, Settings, Values};
+//!
+//! struct Cautious;
+//!
+//! struct Limits {
+//!     most: i64,
+//! }
+//!
+//! impl Settings for Limits {
+//!     fn read(list: &[Named]) -> Result<Self, Vec<Failure>> {
+//!         let mut read = koban_sdk::Reader::of(list);
+//!         let limits = Limits { most: read.one("most") };
+//!         read.finish(limits)
+//!     }
+//! }
+//!
+//! impl Plugin for Cautious {
+//!     type Settings = Limits;
+//! }
+//!
+//! impl Assess for Cautious {
+//!     fn assess(
+//!         _: &Context, limits: &Limits, payment: &assess::Payment, _: Values<'_>, _: &[assess::Signal],
+//!     ) -> Result<assess::Answer, Failure> {
+//!         Ok(match payment.amount.minor > limits.most {
+//!             true => assess::Answer::decline().because("amount_high", 1000),
+//!             false => assess::Answer::allow(),
+//!         })
+//!     }
+//! }
+//!
+//! koban_sdk::fraud_rule!(Cautious);
+//! # fn main() {}
+//! ```
+//!
+//! The traits are plain Rust, so tests run natively with `cargo test`; [`pretend`] plays the host for flows. The exports exist only when the target is
+//! WebAssembly. Nothing else is needed to write a plugin: [`serde`] (with `#[serde(crate = "koban_sdk::serde")]`) and [`json!`] come from here.
+//!
+//! What a plugin must not count on: there is no clock but `Context::now`, no randomness but `Context::seed`, and nothing remembered between calls but a
+//! flow's state. Prefer `BTreeMap` to `HashMap`: the order of the latter is an accident, and decisions are replayed.
+
+#[doc(hidden)]
+#[allow(
+    unsafe_code,
+    missing_docs,
+    unreachable_pub,
+    unused_qualifications,
+    clippy::all,
+    clippy::pedantic,
+    clippy::restriction
+)]
+pub mod bindings;
+#[doc(hidden)]
+pub mod export;
+
+pub mod assess;
+pub mod flow;
+pub mod log;
+pub mod pretend;
+pub mod settlement;
+pub mod time;
+
+mod interfaces;
+mod money;
+mod settings;
+
+pub use bindings::plugin::koban::plugin::types::{Context, Decimal, Failure, Money, Named, Value};
+pub use interfaces::{Assess, Charge, Files, Inbound, Machine, Plugin, Settlement};
+pub use settings::{FromValue, Reader, SETTINGS_INVALID, Secret, Settings, Values};
+
+pub use serde;
+pub use serde_json::{Value as Json, json};
+
+/// The contract that this crate speaks: what a manifest writes as `contract`.
+pub const CONTRACT: &str = "koban:plugin@0.1.0";
+
+impl Failure {
+    /// A refusal with one of the manifest's codes; `message` is for operators. Retrying does not help unless [`Failure::retryable`] says so.
+    pub fn new(code: &str, message: impl Into<String>) -> Failure {
+        Failure { code: code.to_owned(), message: message.into(), text: None, retryable: false }
+    }
+
+    /// With the key of the text that the user sees.
+    pub fn text(mut self, key: &str) -> Failure {
+        self.text = Some(key.to_owned());
+        self
+    }
+
+    /// Asking again later can help.
+    pub fn retryable(mut self) -> Failure {
+        self.retryable = true;
+        self
+    }
+}

@@ -1,0 +1,318 @@
+//! A pretend host for native tests: drives a flow with events, and holds its steps to the rules that the real host has.
+//!
+//! What it checks after every step: the same call gives the same step twice (a plugin is pure), the state fits into 64 KiB, at most 16 effects are open,
+//! a key always has the same content, credits stay within the authorisation and rest on an answer or a message, a reference is credited once, a final
+//! flow proposes no new credit, and nothing but credits, reversals and tombstones is proposed. What breaks a rule panics, which fails the test.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::bindings::machine::koban::plugin::flow as raw;
+use crate::flow::{
+    Act, Call, Effect, Event, HttpAnswer, Lost, Message, Proposal, Refusal, Request, Routing, Show, Standing, What,
+};
+use crate::{Charge, Context, Failure, Inbound, Json, Money, Named, Value, export};
+
+/// Most bytes of a flow's state.
+const STATE_MAX_BYTES: usize = 64 * 1024;
+/// Most effects of a flow that have not ended; expectations are not counted.
+const OPEN_EFFECTS_MAX: usize = 16;
+
+/// A context at this time, in Unix milliseconds.
+pub fn context(now: u64) -> Context {
+    Context { call: "pretend".into(), scope: "platform".into(), now, seed: 7, locale: "ja".into() }
+}
+
+/// What the user authorised: so much at most, with these facts.
+pub fn request(at_most: Money, facts: &[Named]) -> Request {
+    Request { wallet: "wallet".into(), amount: None, at_most, facts: facts.to_vec() }
+}
+
+/// A flow of one plugin in a pretend host.
+pub struct Flow<P> {
+    settings: Vec<Named>,
+    at_most: Money,
+    now: u64,
+    events: u32,
+    state: Vec<u8>,
+    standing: Standing,
+    asked: BTreeMap<String, Act>,
+    open: BTreeSet<String>,
+    credits: BTreeMap<String, (Money, String, Money)>,
+    tombstones: BTreeSet<String>,
+    refuse: Option<String>,
+    plugin: std::marker::PhantomData<P>,
+}
+
+/// A step as it was taken.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Taken {
+    /// Where the flow stands now.
+    pub standing: Standing,
+    /// What the host would do now.
+    pub effects: Vec<Effect>,
+    /// What happened with money.
+    pub proposals: Vec<Proposal>,
+    /// The reply to the caller.
+    pub reply: Option<HttpAnswer>,
+    /// Why.
+    pub note: Option<Failure>,
+}
+
+impl Taken {
+    /// The reply's status and JSON body. Panics when there is none.
+    pub fn reply_json(&self) -> (u16, Json) {
+        let reply = self.reply.as_ref().expect("the step has no reply");
+        (reply.status, serde_json::from_slice(&reply.body).expect("the reply is not JSON"))
+    }
+
+    /// The code of the note, if there is one.
+    pub fn code(&self) -> Option<&str> {
+        self.note.as_ref().map(|note| note.code.as_str())
+    }
+
+    /// The effect of this key. Panics when there is none.
+    pub fn effect(&self, key: &str) -> &Act {
+        let effect = self.effects.iter().find(|effect| effect.key == key);
+        &effect.unwrap_or_else(|| panic!("no effect `{key}` in {:?}", self.effects)).act
+    }
+}
+
+impl<P: Charge> Flow<P> {
+    /// Begins a charge. Errors: the plugin's own refusal.
+    pub fn begin(now: u64, settings: &[Named], request: &Request) -> Result<(Flow<P>, Taken), Failure> {
+        let step = export::begin::<P>(&context(now), settings, request)?;
+        assert_eq!(
+            Ok(&step),
+            export::begin::<P>(&context(now), settings, request).as_ref(),
+            "the beginning is not pure"
+        );
+        let mut flow = Flow {
+            settings: settings.to_vec(),
+            at_most: request.at_most.clone(),
+            now,
+            events: 0,
+            state: Vec::new(),
+            standing: Standing::WaitingForUser,
+            asked: BTreeMap::new(),
+            open: BTreeSet::new(),
+            credits: BTreeMap::new(),
+            tombstones: BTreeSet::new(),
+            refuse: None,
+            plugin: std::marker::PhantomData,
+        };
+        let taken = flow.take(step, None);
+        Ok((flow, taken))
+    }
+
+    /// Where the flow stands.
+    pub fn standing(&self) -> Standing {
+        self.standing
+    }
+
+    /// What the wallet got from this flow, after reversals, in minor units.
+    pub fn credited_minor(&self) -> i64 {
+        self.credits.values().map(|(credited, _, reversed)| credited.minor - reversed.minor).sum()
+    }
+
+    /// Whether the credit side of this reference is dead.
+    pub fn is_dead(&self, reference: &str) -> bool {
+        self.tombstones.contains(reference)
+    }
+
+    /// Lets time pass.
+    pub fn wait_ms(&mut self, milliseconds: u64) {
+        self.now += milliseconds;
+    }
+
+    /// Makes the ledger refuse the first proposal of the next step that has one, with this outcome.
+    pub fn refuse_next(&mut self, outcome: &str) {
+        self.refuse = Some(outcome.to_owned());
+    }
+
+    /// A partner answers.
+    pub fn answer(&mut self, key: &str, status: u16, body: &Json) -> Result<Taken, Failure> {
+        self.end(key);
+        self.resume(key, What::Answer(HttpAnswer::json(status, body)))
+    }
+
+    /// No answer came.
+    pub fn lost(&mut self, key: &str, lost: Lost) -> Result<Taken, Failure> {
+        self.end(key);
+        self.resume(key, What::Lost((lost, "pretended".into())))
+    }
+
+    /// A timer rings; time is moved on to it.
+    pub fn ring(&mut self, key: &str) -> Result<Taken, Failure> {
+        match self.asked.get(key) {
+            Some(Act::Timer(at)) => self.now = self.now.max(*at),
+            other => panic!("`{key}` is no timer of the flow but {other:?}"),
+        }
+        self.end(key);
+        self.resume(key, What::Rang)
+    }
+
+    /// The user fills in a form.
+    pub fn form(&mut self, key: &str, answers: &[(&str, Value)]) -> Result<Taken, Failure> {
+        assert!(matches!(self.asked.get(key), Some(Act::Show(Show::Form(_)))), "`{key}` is no form of the flow");
+        self.end(key);
+        let answers = answers.iter().map(|(name, value)| Named { name: (*name).to_owned(), value: value.clone() });
+        self.resume(key, What::Form(answers.collect()))
+    }
+
+    /// The user asks to cancel.
+    pub fn ask_to_cancel(&mut self) -> Result<Taken, Failure> {
+        self.resume("", What::CancelAsked)
+    }
+
+    /// An event as it is.
+    pub fn resume(&mut self, key: &str, what: What) -> Result<Taken, Failure> {
+        let event = Event { number: self.events + 1, key: key.to_owned(), what };
+        let step = self.call(&event, None)?;
+        let step = match self.refuse.take_if(|_| !step.proposals.is_empty()) {
+            None => step,
+            Some(outcome) => {
+                // Nothing of the refused step is taken: the same state and event again, with the refusal beside them.
+                let again = self.call(&event, Some(&Refusal { proposal: 0, outcome }))?;
+                assert!(
+                    !again.proposals.iter().any(|proposal| step.proposals.contains(proposal)),
+                    "what was refused is proposed again: the flow would be stuck"
+                );
+                again
+            }
+        };
+        self.events = event.number;
+        Ok(self.take(step, Some(&event)))
+    }
+
+    fn call(&self, event: &Event, refused: Option<&Refusal>) -> Result<raw::Step, Failure> {
+        let step = || export::resume::<P>(&context(self.now), &self.settings, &self.state, event, refused);
+        let (once, again) = (step(), step());
+        assert_eq!(once, again, "the same event gives two different steps");
+        once
+    }
+
+    fn end(&mut self, key: &str) {
+        assert!(self.open.remove(key), "no effect `{key}` is open; open are {:?}", self.open);
+    }
+
+    /// Takes a step as the real host would, or panics with the rule that it breaks.
+    fn take(&mut self, step: raw::Step, because: Option<&Event>) -> Taken {
+        assert!(step.state.len() <= STATE_MAX_BYTES, "the state has {} bytes", step.state.len());
+        for proposal in &step.proposals {
+            self.post(proposal, because);
+        }
+        for effect in &step.effects {
+            self.ask(effect);
+        }
+        assert!(self.open.len() <= OPEN_EFFECTS_MAX, "{} effects are open", self.open.len());
+        if self.standing.is_final() {
+            assert!(step.effects.is_empty(), "a final flow asks for {:?}", step.effects);
+            assert_eq!(step.standing, self.standing, "a final flow changes its standing");
+        }
+        if step.standing.is_final() {
+            self.open.clear();
+        }
+        self.state = step.state;
+        self.standing = step.standing;
+        Taken {
+            standing: step.standing,
+            effects: step.effects,
+            proposals: step.proposals,
+            reply: step.reply,
+            note: step.note,
+        }
+    }
+
+    fn ask(&mut self, effect: &Effect) {
+        if let Some(before) = self.asked.get(&effect.key) {
+            assert_eq!(before, &effect.act, "the key `{}` stands for two things", effect.key);
+            return;
+        }
+        self.asked.insert(effect.key.clone(), effect.act.clone());
+        match &effect.act {
+            Act::Cancel(of) => {
+                assert!(self.asked.contains_key(of), "`{}` takes back `{of}`, which was never asked", effect.key);
+                self.open.remove(of);
+            }
+            // What is only shown ends at once.
+            Act::Show(Show::Form(_)) | Act::Http(_) | Act::Timer(_) | Act::Enqueue(_) => {
+                self.open.insert(effect.key.clone());
+            }
+            Act::Show(_) | Act::Expect(_) => {}
+        }
+    }
+
+    fn post(&mut self, proposal: &Proposal, because: Option<&Event>) {
+        match proposal {
+            Proposal::Credit(credit) => {
+                assert!(!self.standing.is_final(), "a final flow proposes a credit");
+                rests_on(credit.because, because);
+                assert!(credit.amount.minor > 0, "a credit of {:?}", credit.amount);
+                let sum = self.credited_minor() + credit.amount.minor;
+                assert!(
+                    Money::new(sum, &credit.amount.currency).is_at_most(&self.at_most),
+                    "a credit beyond the authorisation"
+                );
+                assert!(!self.tombstones.contains(&credit.reference), "a credit with a dead reference");
+                let used = self.credits.values().any(|(_, reference, _)| *reference == credit.reference);
+                assert!(!used, "the reference `{}` is credited twice", credit.reference);
+                let row = (credit.amount.clone(), credit.reference.clone(), Money::new(0, &credit.amount.currency));
+                assert!(
+                    self.credits.insert(credit.key.clone(), row).is_none(),
+                    "the key `{}` is credited twice",
+                    credit.key
+                );
+            }
+            Proposal::Reverse(reversal) => {
+                rests_on(reversal.because, because);
+                let credit = self.credits.get_mut(&reversal.of);
+                let (credited, _, reversed) = credit.unwrap_or_else(|| panic!("`{}` was never credited", reversal.of));
+                *reversed = reversed.plus(&reversal.amount).expect("a reversal in another currency");
+                assert!(reversed.is_at_most(credited), "more is reversed than was credited");
+            }
+            Proposal::Tombstone(reference) => {
+                self.tombstones.insert(reference.clone());
+            }
+            other => panic!("a charge may never propose {other:?}"),
+        }
+    }
+}
+
+impl<P: Charge + Inbound> Flow<P> {
+    /// A partner calls: the plugin routes the call, and this flow gets it if it ever expected the correlation. Panics when it did not, and when the
+    /// plugin answers by itself; [`route`] shows those.
+    pub fn partner_calls(&mut self, operation: &str, body: &Json) -> Result<Taken, Failure> {
+        let call = call(operation, body);
+        let delivery = match export::route::<P>(&context(self.now), &self.settings, &call)? {
+            Routing::Deliver(delivery) => delivery,
+            Routing::Answer(answer) => panic!("the plugin answered by itself: {answer:?}"),
+        };
+        let expectation = Act::Expect(delivery.correlation.clone());
+        let key = self.asked.iter().find(|(_, act)| **act == expectation).map(|(key, _)| key.clone());
+        let key = key.unwrap_or_else(|| panic!("the flow never expected `{}`", delivery.correlation));
+        let message = Message { operation: call.operation, path: call.path, query: call.query, body: call.body };
+        self.resume(&key, What::Message(message))
+    }
+}
+
+/// Where the plugin would send this call.
+pub fn route<P: Inbound>(now: u64, settings: &[Named], operation: &str, body: &Json) -> Result<Routing, Failure> {
+    export::route::<P>(&context(now), settings, &call(operation, body))
+}
+
+fn call(operation: &str, body: &Json) -> Call {
+    Call {
+        endpoint: "network".into(),
+        operation: operation.to_owned(),
+        path: String::new(),
+        query: Vec::new(),
+        body: body.to_string().into_bytes(),
+    }
+}
+
+fn rests_on(number: u32, event: Option<&Event>) {
+    let event = event.expect("a beginning rests on no event, so it cannot propose this");
+    assert_eq!(number, event.number, "a proposal that rests on another event");
+    let authenticated = matches!(event.what, What::Answer(_) | What::Message(_));
+    assert!(authenticated, "a proposal that rests on something that no partner said: {:?}", event.what);
+}

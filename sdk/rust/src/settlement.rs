@@ -1,0 +1,3 @@
+//! What a partner's end-of-day file comes to.
+
+pub use crate::bindings::settlement::exports::koban::plugin::settlement::{Line, Side};

@@ -1,0 +1,93 @@
+//! A fraud rule that attacks its host as its settings say. For tests only.
+
+use std::hint::black_box;
+
+use koban_sdk::assess::{Answer, Payment, Reason, Signal, Verdict};
+use koban_sdk::{
+    Assess, Context, Failure, Money, Named, Plugin, Reader, SETTINGS_INVALID, Settings, Values, fraud_rule, log,
+};
+
+/// The plugin.
+pub struct HostileRule;
+
+fraud_rule!(HostileRule);
+
+/// Which attack, and on which payments.
+pub struct Attack {
+    name: String,
+    from_amount: Money,
+}
+
+impl Settings for Attack {
+    fn read(list: &[Named]) -> Result<Attack, Vec<Failure>> {
+        let mut read = Reader::of(list);
+        let attack = Attack { name: read.one("attack"), from_amount: read.one("from_amount") };
+        read.finish(attack)
+    }
+}
+
+impl Plugin for HostileRule {
+    type Settings = Attack;
+}
+
+impl Assess for HostileRule {
+    fn assess(_: &Context, attack: &Attack, payment: &Payment, _: Values<'_>, _: &[Signal]) -> Result<Answer, Failure> {
+        if payment.amount.minor < attack.from_amount.minor {
+            return Ok(Answer::allow());
+        }
+        match attack.name.as_str() {
+            "none" => Ok(Answer::allow()),
+            "loop" => run_for_ever(),
+            "memory" => take_all_memory(),
+            "recursion" => Ok(Answer::new(Verdict::Allow, recurse(black_box(u32::MAX)))),
+            // One reason with a code of 24 MiB, and a million small reasons: both are more than a host should copy.
+            "output" => Ok(Answer::allow().because(&"x".repeat(24 << 20), 1)),
+            "reasons" => {
+                Ok(Answer { reasons: vec![Reason { code: "hostile".into(), weight: 1 }; 1_000_000], ..Answer::allow() })
+            }
+            "panic" => panic!("a panic on purpose, for {} yen", payment.amount.minor),
+            "trap" => abort(),
+            "log-flood" => Ok(flood_the_log()),
+            "unknown-code" => Err(Failure::new("not_in_the_manifest", "a code of my own")),
+            "unknown-reason" => Ok(Answer::decline().because("not_in_the_manifest", 1)),
+            "score" => Ok(Answer { score: u32::MAX, ..Answer::allow() }),
+            other => Err(Failure::new(SETTINGS_INVALID, format!("there is no attack `{other}`"))),
+        }
+    }
+}
+
+fn run_for_ever() -> Result<Answer, Failure> {
+    let mut number = 0_u64;
+    loop {
+        number = black_box(number.wrapping_add(1));
+    }
+}
+
+fn take_all_memory() -> Result<Answer, Failure> {
+    let mut blocks: Vec<Vec<u8>> = Vec::new();
+    loop {
+        blocks.push(black_box(vec![1; 1 << 20]));
+    }
+}
+
+/// Deep enough for any stack; the array keeps the compiler from making a loop of it.
+fn recurse(depth: u32) -> u32 {
+    let frame = black_box([depth; 32]);
+    if depth == 0 { frame[0] } else { recurse(depth - 1).wrapping_add(frame[31]) }
+}
+
+fn flood_the_log() -> Answer {
+    let line = "flood ".repeat(1_000);
+    for _ in 0..100_000 {
+        log::info(&line);
+    }
+    Answer::allow()
+}
+
+/// A bare trap, without the text that a panic leaves.
+fn abort() -> ! {
+    #[cfg(target_arch = "wasm32")]
+    core::arch::wasm32::unreachable();
+    #[cfg(not(target_arch = "wasm32"))]
+    std::process::abort();
+}
