@@ -1,2 +1,86 @@
-//! koban
-fn main() {}
+//! `koban`: arguments, configuration, wiring and signals. Everything it does is done by the rooms behind it.
+
+mod bench;
+mod client;
+mod commands;
+mod config;
+mod play;
+mod serve;
+mod up;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::config::Global;
+
+/// A payment platform whose host owns the ledger and the keys, and whose every channel and rule is a sandboxed plugin.
+#[derive(Debug, Parser)]
+#[command(name = "koban", version, arg_required_else_help = true, propagate_version = true)]
+#[command(after_help = "First steps:\n  cargo xtask up            build everything, play a day of a wallet, stay up\n  koban serve               run the host on .koban/koban.db\n  koban ledger verify       check every entry, balance and record\n\nExit codes: 0 done, 1 failed, 2 wrong usage, 3 not found, 5 conflict, 69 unavailable.")]
+struct Arguments {
+    #[command(flatten)]
+    global: Global,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run a host with demo data, a played outside world and both first plugins; play the main job visibly
+    Up(up::Arguments),
+    /// Run the host
+    Serve(serve::Arguments),
+    /// Bring the database's tables up to date
+    Migrate,
+    /// Say what is there and what is missing: database, durability, plugins, operators
+    Doctor,
+    /// Accounts of the people who run the platform
+    #[command(subcommand)]
+    Operator(commands::operators::Operators),
+    /// The journal: verify it, see its head
+    #[command(subcommand)]
+    Ledger(commands::ledger::LedgerCommands),
+    /// Flows: what plugins are in the middle of
+    #[command(subcommand)]
+    Flow(commands::flows::Flows),
+    /// Decisions: what guests were asked and answered
+    #[command(subcommand)]
+    Decision(commands::decisions::Decisions),
+    /// Plugins: build, check, install, switch
+    #[command(subcommand)]
+    Plugin(commands::plugins::PluginCommands),
+    /// Measure the ledger and the door beside a baseline (release builds only)
+    Bench(bench::Arguments),
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return commands::failed(&anyhow::anyhow!(error).context("the async runtime cannot start")),
+    };
+    let done = runtime.block_on(run(arguments));
+    // Guests and hashing run on blocking threads that end by themselves; nobody waits for them here.
+    runtime.shutdown_background();
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => commands::failed(&error),
+    }
+}
+
+async fn run(arguments: Arguments) -> anyhow::Result<()> {
+    let global = arguments.global;
+    match arguments.command {
+        Command::Up(arguments) => up::run(&global, arguments).await,
+        Command::Serve(arguments) => serve::run(&global, arguments).await,
+        Command::Migrate => commands::migrate(&global).await,
+        Command::Doctor => commands::doctor(&global).await,
+        Command::Operator(command) => commands::operators::run(&global, command).await,
+        Command::Ledger(command) => commands::ledger::run(&global, command).await,
+        Command::Flow(command) => commands::flows::run(&global, command).await,
+        Command::Decision(command) => commands::decisions::run(&global, command).await,
+        Command::Plugin(command) => commands::plugins::run(&global, command).await,
+        Command::Bench(arguments) => bench::run(&global, arguments).await,
+    }
+}

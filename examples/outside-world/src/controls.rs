@@ -11,7 +11,7 @@ use axum::{Json, Router};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::book::{CannotDo, Deposit, DepositStanding, Reference, Session};
+use crate::book::{CannotDo, Deposit, DepositStanding, Keyed, Reference, Session};
 use crate::courier::{self, Report};
 use crate::koban::KobanBase;
 use crate::serve::Caller;
@@ -68,8 +68,8 @@ async fn session_keypad(
 ) -> Result<Json<Value>, Problem> {
     let (keyed, ended_now) = world.book().type_number(&session, &body.company_number, world.now_ms())?;
     let mut shown = json!(keyed);
-    if let (crate::book::Keyed::Ended { reason }, true) = (&keyed, ended_now) {
-        shown["answers"] = json!(courier::session_ended(&world, &session, reason).await);
+    if let (Keyed::Ended { reason }, true) = (&keyed, ended_now) {
+        shown["answers"] = json!(courier::session_ended(&world, &session, reason).await?);
     }
     Ok(Json(shown))
 }
@@ -112,7 +112,7 @@ async fn session_end(
     Json(body): Json<EndBody>,
 ) -> Result<Json<Value>, Problem> {
     let ended_now = world.book().end_session(&session, &body.reason)?;
-    let answers = if ended_now { courier::session_ended(&world, &session, &body.reason).await } else { Vec::new() };
+    let answers = if ended_now { courier::session_ended(&world, &session, &body.reason).await? } else { Vec::new() };
     Ok(Json(json!({ "ended": ended_now, "answers": answers })))
 }
 
@@ -166,7 +166,7 @@ async fn end_of_day(State(world): State<Arc<World>>, body: Option<Json<EndOfDayB
     let asked = body.map(|Json(body)| body).unwrap_or_default();
     let (day, file) = world.book().close_day(asked.business_date.as_deref(), world.now_ms())?;
     let shown = String::from_utf8_lossy(&file).into_owned();
-    let answers = courier::settlement(&world, file).await;
+    let answers = courier::settlement(&world, file).await?;
     Ok(Json(json!({ "business_date": day.to_string(), "file": shown, "answers": answers })))
 }
 
@@ -197,6 +197,7 @@ impl IntoResponse for Problem {
             CannotDo::Amount => (StatusCode::UNPROCESSABLE_ENTITY, "amount"),
             CannotDo::Day(_) => (StatusCode::UNPROCESSABLE_ENTITY, "business_date"),
             CannotDo::Sum => (StatusCode::UNPROCESSABLE_ENTITY, "sum"),
+            CannotDo::Stopping => (StatusCode::SERVICE_UNAVAILABLE, "stopping"),
             CannotDo::Full => (StatusCode::INSUFFICIENT_STORAGE, "full"),
         };
         (status, Json(json!({ "error": code, "message": self.0.to_string() }))).into_response()

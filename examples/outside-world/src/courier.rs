@@ -63,25 +63,31 @@ pub(crate) async fn reversal(world: &Arc<World>, reference: Reference) -> Result
 }
 
 /// Tells Koban that a session ended: a few tries now, the rest in the background.
-pub(crate) async fn session_ended(world: &Arc<World>, session: &str, reason: &str) -> Vec<HeardLine> {
+pub(crate) async fn session_ended(world: &Arc<World>, session: &str, reason: &str) -> Result<Vec<HeardLine>, CannotDo> {
     let message = json_message("session-ended", &json!({ "session": session, "reason": reason }));
-    let mut answers = Vec::new();
-    if let Heard::Nothing(_) = try_often(world, &message, world.config.patience.attempts, &mut answers).await {
-        let later = world.clone();
-        world.errand(async move {
-            let _ = try_often(&later, &message, later.config.patience.attempts_max, &mut Vec::new()).await;
-        });
-    }
-    answers
+    run(world, move |world| async move {
+        let mut answers = Vec::new();
+        if let Heard::Nothing(_) = try_often(&world, &message, world.config.patience.attempts, &mut answers).await {
+            let later = world.clone();
+            world.errand(async move {
+                let _ = try_often(&later, &message, later.config.patience.attempts_max, &mut Vec::new()).await;
+            });
+        }
+        Ok(answers)
+    })
+    .await
 }
 
 /// Posts a settlement file. Each posting is a message of its own; its tries are the same message.
-pub(crate) async fn settlement(world: &Arc<World>, file: Vec<u8>) -> Vec<HeardLine> {
+pub(crate) async fn settlement(world: &Arc<World>, file: Vec<u8>) -> Result<Vec<HeardLine>, CannotDo> {
     let message =
         Message { id: message_id(), operation: "settlement", content_type: "text/csv; charset=utf-8", body: file };
-    let mut answers = Vec::new();
-    let _ = try_often(world, &message, world.config.patience.attempts, &mut answers).await;
-    answers
+    run(world, move |world| async move {
+        let mut answers = Vec::new();
+        let _ = try_often(&world, &message, world.config.patience.attempts, &mut answers).await;
+        Ok(answers)
+    })
+    .await
 }
 
 async fn deposit_through(world: &Arc<World>, reference: &Reference) -> Result<Report, CannotDo> {
@@ -237,10 +243,11 @@ fn message_id() -> String {
 }
 
 /// Runs an errand of its own and waits for its report: the network goes on although the one at the controls hangs up.
-async fn run<F, R>(world: &Arc<World>, errand: F) -> Result<Report, CannotDo>
+async fn run<F, R, T>(world: &Arc<World>, errand: F) -> Result<T, CannotDo>
 where
     F: FnOnce(Arc<World>) -> R + Send + 'static,
-    R: Future<Output = Result<Report, CannotDo>> + Send,
+    R: Future<Output = Result<T, CannotDo>> + Send,
+    T: Send + 'static,
 {
     let (done, report) = oneshot::channel();
     let own = world.clone();
@@ -250,5 +257,6 @@ where
     if !taken {
         return Err(CannotDo::Full);
     }
-    report.await.unwrap_or(Err(CannotDo::Full))
+    // The other end is dropped only when the whole world stops.
+    report.await.unwrap_or(Err(CannotDo::Stopping))
 }

@@ -30,8 +30,8 @@ use koban::KobanBase;
 use signing::{SecretProblem, Signer};
 use world::World;
 
-/// What the outside world has to know.
-#[derive(Clone, Debug)]
+/// What the outside world has to know. It holds secrets, so it cannot be printed.
+#[derive(Clone)]
 pub struct Config {
     /// Where it listens; port 0 takes a free one.
     pub listen: SocketAddr,
@@ -112,7 +112,6 @@ pub enum StartError {
 }
 
 /// A world that runs until it is stopped or dropped.
-#[derive(Debug)]
 pub struct Running {
     /// Where it listens.
     pub addr: SocketAddr,

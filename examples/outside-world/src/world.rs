@@ -13,7 +13,6 @@ use crate::switches::Switches;
 /// So many errands may be on their way at the same time.
 const ERRANDS_MAX: usize = 4_096;
 
-#[derive(Debug)]
 pub(crate) struct World {
     pub(crate) config: Config,
     pub(crate) signer: Signer,

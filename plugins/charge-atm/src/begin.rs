@@ -33,6 +33,11 @@ pub(crate) fn scan_key(scan: u8) -> String {
     if scan == 1 { "scan".to_owned() } else { format!("scan-{scan}") }
 }
 
+/// The key of the text that says why there is an nth scan.
+pub(crate) fn scan_again_key(scan: u8) -> String {
+    format!("scan-{scan}-why")
+}
+
 pub(crate) fn scan_form() -> Show {
     Show::Form(vec![Field::new("session", "scan-label", FieldKind::Text).at_most(80)])
 }

@@ -1,9 +1,9 @@
 //! What each event does to a charge.
 
 use koban_sdk::flow::{Credit, Event, HttpAnswer, HttpCall, Lost, Message, Refusal, Reversal, Show, Step, What};
-use koban_sdk::{Context, Failure, Money, Named, Values, json};
+use koban_sdk::{Context, Failure, Money, Named, Values, json, log};
 
-use crate::begin::{NOTE_YEN, SCANS_MAX, scan_form, scan_key};
+use crate::begin::{NOTE_YEN, SCANS_MAX, scan_again_key, scan_form, scan_key};
 use crate::messages::{self, Approval, Cash, SessionEnded};
 use crate::settings::AtmSettings;
 use crate::state::{Booked, Phase, Session};
@@ -53,9 +53,8 @@ fn scanned(ctx: &Context, settings: &AtmSettings, mut session: Session, answers:
             return fail(session, failure);
         }
         session.scans += 1;
-        let key = scan_key(session.scans);
-        let again = format!("{key}-why");
-        return stay(session).show(&again, Show::Text("scan-again".into())).show(&key, scan_form());
+        let (why, key) = (scan_again_key(session.scans), scan_key(session.scans));
+        return stay(session).show(&why, Show::Text("scan-again".into())).show(&key, scan_form());
     };
     let expires_at = ctx.now.saturating_add(settings.session_ms());
     let approve = json!({
@@ -187,18 +186,29 @@ fn session_ended(session: Session, message: &Message) -> Step<Session> {
     fail(session, note).reply(messages::ok())
 }
 
+/// It is not known whether the network approved. The reason is for operators; a note would stay with the charge when it ends well.
 fn check(session: Session, why: &str) -> Step<Session> {
-    turn(session, Phase::Checking)
-        .show("checking", Show::Text("checking".into()))
-        .note(Failure::new("approval_unclear", why).text("checking"))
+    log::warn(&format!("approval is unclear: {why}"));
+    if session.phase == Phase::Checking {
+        return stay(session);
+    }
+    turn(session, Phase::Checking).show("checking", Show::Text("checking".into()))
 }
 
 fn fail(session: Session, why: Failure) -> Step<Session> {
     turn(session, Phase::Failed).note(why)
 }
 
+/// To the next phase, taking back what the last one showed.
 fn turn(session: Session, phase: Phase) -> Step<Session> {
-    stay(Session { phase, ..session })
+    let shown: Vec<String> = match session.phase {
+        Phase::Scanning => (2..=session.scans).map(scan_again_key).collect(),
+        Phase::Depositing => vec!["enter-number".to_owned(), "company-number".to_owned()],
+        Phase::Checking => vec!["checking".to_owned()],
+        Phase::Approving | Phase::Done | Phase::Failed | Phase::Cancelled => Vec::new(),
+    };
+    let step = stay(Session { phase, ..session });
+    shown.iter().fold(step, |step, key| step.cancel(&format!("{key}-gone"), key))
 }
 
 fn stay(session: Session) -> Step<Session> {

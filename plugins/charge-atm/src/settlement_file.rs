@@ -1,7 +1,5 @@
 //! The network's end-of-day file: CSV with a header, one row for each transaction, and a trailer `T,count,sum` that all rows must agree with.
 
-use std::collections::BTreeSet;
-
 use koban_sdk::settlement::{Line, Side};
 use koban_sdk::{Failure, Money, time};
 
@@ -17,13 +15,13 @@ pub(crate) fn parse(content: &[u8]) -> Result<Vec<Line>, Failure> {
         return Err(invalid(1, &format!("the header should be `{HEADER}`")));
     }
     let mut lines = Vec::new();
-    let mut seen = BTreeSet::new();
+    let mut listed = Vec::new();
     let (mut count, mut sum_yen, mut file_id) = (0_usize, 0_i64, None);
     while let Some((number, line)) = numbered.next() {
         if let Some(trailer) = line.strip_prefix("T,") {
             check_trailer(trailer, count, sum_yen).map_err(|problem| invalid(number, &problem))?;
             return match numbered.next() {
-                None => Ok(lines),
+                None => check_listed_once(listed).map(|()| lines),
                 Some((number, _)) => Err(invalid(number, "nothing may follow the trailer")),
             };
         }
@@ -31,9 +29,7 @@ pub(crate) fn parse(content: &[u8]) -> Result<Vec<Line>, Failure> {
         if *file_id.get_or_insert(row.file_id) != row.file_id {
             return Err(invalid(number, "file_id differs from the first row's"));
         }
-        if !seen.insert((row.side == Side::Credit, row.reference)) {
-            return Err(invalid(number, &format!("{} is listed twice as the same kind", row.reference)));
-        }
+        listed.push((row.reference, row.side == Side::Credit, number));
         count += 1;
         sum_yen = sum_yen.checked_add(row.amount).ok_or_else(|| invalid(number, "the sum is too great"))?;
         lines.push(row.line(row.side, row.amount));
@@ -42,6 +38,15 @@ pub(crate) fn parse(content: &[u8]) -> Result<Vec<Line>, Failure> {
         }
     }
     Err(invalid(count + 2, "the trailer `T,count,sum` is missing: the file may have been cut"))
+}
+
+/// No transaction may stand there twice as the same kind. Sorted once: a file may have tens of thousands of rows.
+fn check_listed_once(mut listed: Vec<(&str, bool, usize)>) -> Result<(), Failure> {
+    listed.sort_unstable();
+    match listed.windows(2).find(|pair| (pair[0].0, pair[0].1) == (pair[1].0, pair[1].1)) {
+        None => Ok(()),
+        Some(pair) => Err(invalid(pair[1].2, &format!("{} is listed twice as the same kind", pair[1].0))),
+    }
 }
 
 /// One row, read but for what reconciliation has no use for.

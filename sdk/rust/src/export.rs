@@ -12,6 +12,11 @@ pub fn arm() {
     std::panic::set_hook(Box::new(|info| crate::log::error(&info.to_string())));
 }
 
+/// Leaves arguments where they are: the instance ends with the call, and taking them apart piece by piece would be work for nothing.
+pub fn leave<T>(arguments: T) {
+    std::mem::forget(arguments);
+}
+
 /// `plugin.check-settings`.
 pub fn check_settings<P: Plugin>(settings: &[Named]) -> Result<(), Vec<Failure>> {
     arm();
@@ -27,13 +32,13 @@ pub fn assess<P: Assess>(
     signals: &[Signal],
 ) -> Result<Answer, Failure> {
     arm();
-    P::assess(ctx, &read::<P>(settings)?, payment, Values(facts), signals)
+    with_settings::<P, _>(settings, |settings| P::assess(ctx, settings, payment, Values(facts), signals))
 }
 
 /// `charge.begin`.
 pub fn begin<P: Charge>(ctx: &Context, settings: &[Named], request: &Request) -> Result<flow::Step, Failure> {
     arm();
-    P::begin(ctx, &read::<P>(settings)?, request).map(write_step)
+    with_settings::<P, _>(settings, |settings| P::begin(ctx, settings, request)).map(write_step)
 }
 
 /// `machine.resume`.
@@ -49,13 +54,13 @@ pub fn resume<P: Machine>(
         // Not an answer to the partner but a mistake of ours: a fault keeps the event and stops the flow where an operator sees it.
         panic!("the flow's state cannot be read ({error}); was it written by another version of this plugin?")
     });
-    P::resume(ctx, &read::<P>(settings)?, state, event, refused).map(write_step)
+    with_settings::<P, _>(settings, |settings| P::resume(ctx, settings, state, event, refused)).map(write_step)
 }
 
 /// `inbound.route`.
 pub fn route<P: Inbound>(ctx: &Context, settings: &[Named], call: &Call) -> Result<Routing, Failure> {
     arm();
-    P::route(ctx, &read::<P>(settings)?, call)
+    with_settings::<P, _>(settings, |settings| P::route(ctx, settings, call))
 }
 
 /// `settlement.parse`.
@@ -65,7 +70,7 @@ pub fn parse_settlement<P: Settlement>(
     content: &[u8],
 ) -> Result<Vec<Line>, Failure> {
     arm();
-    P::parse(ctx, &read::<P>(settings)?, content)
+    with_settings::<P, _>(settings, |settings| P::parse(ctx, settings, content))
 }
 
 /// `files.compose`.
@@ -76,7 +81,7 @@ pub fn compose_file<P: Files>(
     records: &[(String, Vec<u8>)],
 ) -> Result<Vec<u8>, Failure> {
     arm();
-    P::compose(ctx, &read::<P>(settings)?, file, records)
+    with_settings::<P, _>(settings, |settings| P::compose(ctx, settings, file, records))
 }
 
 /// `files.parse`.
@@ -87,15 +92,21 @@ pub fn parse_file<P: Files>(
     content: &[u8],
 ) -> Result<Vec<(String, Vec<u8>)>, Failure> {
     arm();
-    P::parse(ctx, &read::<P>(settings)?, file, content)
+    with_settings::<P, _>(settings, |settings| P::parse(ctx, settings, file, content))
 }
 
-/// Settings were judged when they were set, so that the first thing wrong is enough here.
-fn read<P: Plugin>(settings: &[Named]) -> Result<P::Settings, Failure> {
-    P::Settings::read(settings).map_err(|failures| {
+/// Reads the settings and calls with them. They were judged when they were set, so that the first thing wrong is enough here.
+fn with_settings<P: Plugin, T>(
+    list: &[Named],
+    call: impl FnOnce(&P::Settings) -> Result<T, Failure>,
+) -> Result<T, Failure> {
+    let settings = P::Settings::read(list).map_err(|failures| {
         let first = failures.into_iter().next();
         first.unwrap_or_else(|| Failure::new(crate::SETTINGS_INVALID, "the settings cannot be read"))
-    })
+    })?;
+    let answer = call(&settings);
+    leave(settings);
+    answer
 }
 
 fn write_step<S: serde::Serialize>(step: Step<S>) -> flow::Step {
@@ -128,7 +139,9 @@ macro_rules! fraud_rule {
                     facts: Vec<$crate::Named>,
                     signals: Vec<$crate::assess::Signal>,
                 ) -> Result<$crate::assess::Answer, $crate::Failure> {
-                    $crate::export::assess::<$plugin>(&ctx, &settings, &payment, &facts, &signals)
+                    let answer = $crate::export::assess::<$plugin>(&ctx, &settings, &payment, &facts, &signals);
+                    $crate::export::leave((ctx, settings, payment, facts, signals));
+                    answer
                 }
             }
             world::export!(Export with_types_in world);
@@ -154,7 +167,9 @@ macro_rules! charge_channel {
                     event: $crate::flow::Event,
                     refused: Option<$crate::flow::Refusal>,
                 ) -> Result<world::koban::plugin::flow::Step, $crate::Failure> {
-                    $crate::export::resume::<$plugin>(&ctx, &settings, &state, &event, refused.as_ref())
+                    let answer = $crate::export::resume::<$plugin>(&ctx, &settings, &state, &event, refused.as_ref());
+                    $crate::export::leave((ctx, settings, state, event, refused));
+                    answer
                 }
             }
             world::export!(Export with_types_in world);
@@ -169,7 +184,9 @@ macro_rules! charge_channel {
                     settings: Vec<$crate::Named>,
                     request: $crate::flow::Request,
                 ) -> Result<$crate::bindings::machine::koban::plugin::flow::Step, $crate::Failure> {
-                    $crate::export::begin::<$plugin>(&ctx, &settings, &request)
+                    let answer = $crate::export::begin::<$plugin>(&ctx, &settings, &request);
+                    $crate::export::leave((ctx, settings, request));
+                    answer
                 }
             }
             world::export!(Export with_types_in world);
@@ -192,7 +209,9 @@ macro_rules! inbound {
                     settings: Vec<$crate::Named>,
                     call: $crate::flow::Call,
                 ) -> Result<$crate::flow::Routing, $crate::Failure> {
-                    $crate::export::route::<$plugin>(&ctx, &settings, &call)
+                    let answer = $crate::export::route::<$plugin>(&ctx, &settings, &call);
+                    $crate::export::leave((ctx, settings, call));
+                    answer
                 }
             }
             world::export!(Export with_types_in world);
@@ -215,7 +234,9 @@ macro_rules! settlement {
                     settings: Vec<$crate::Named>,
                     content: Vec<u8>,
                 ) -> Result<Vec<$crate::settlement::Line>, $crate::Failure> {
-                    $crate::export::parse_settlement::<$plugin>(&ctx, &settings, &content)
+                    let answer = $crate::export::parse_settlement::<$plugin>(&ctx, &settings, &content);
+                    $crate::export::leave((ctx, settings, content));
+                    answer
                 }
             }
             world::export!(Export with_types_in world);
@@ -239,7 +260,9 @@ macro_rules! files {
                     file: String,
                     records: Vec<(String, Vec<u8>)>,
                 ) -> Result<Vec<u8>, $crate::Failure> {
-                    $crate::export::compose_file::<$plugin>(&ctx, &settings, &file, &records)
+                    let answer = $crate::export::compose_file::<$plugin>(&ctx, &settings, &file, &records);
+                    $crate::export::leave((ctx, settings, file, records));
+                    answer
                 }
                 fn parse(
                     ctx: $crate::Context,
@@ -247,7 +270,9 @@ macro_rules! files {
                     file: String,
                     content: Vec<u8>,
                 ) -> Result<Vec<(String, Vec<u8>)>, $crate::Failure> {
-                    $crate::export::parse_file::<$plugin>(&ctx, &settings, &file, &content)
+                    let answer = $crate::export::parse_file::<$plugin>(&ctx, &settings, &file, &content);
+                    $crate::export::leave((ctx, settings, file, content));
+                    answer
                 }
             }
             world::export!(Export with_types_in world);
@@ -275,7 +300,9 @@ macro_rules! export_plugin {
                     }
                 }
                 fn check_settings(settings: Vec<$crate::Named>) -> Result<(), Vec<$crate::Failure>> {
-                    $crate::export::check_settings::<$plugin>(&settings)
+                    let answer = $crate::export::check_settings::<$plugin>(&settings);
+                    $crate::export::leave((settings,));
+                    answer
                 }
             }
     world::export!(Export with_types_in world);

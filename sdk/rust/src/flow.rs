@@ -196,21 +196,21 @@ impl HttpAnswer {
         (200..300).contains(&self.status)
     }
 
-    /// The body as a type. Errors: what is wrong with the JSON and where.
+    /// The body as a type. Errors: what is wrong with the JSON and where, in at most 200 bytes.
     pub fn read<T: DeserializeOwned>(&self) -> Result<T, String> {
         read(&self.body)
     }
 }
 
 impl Message {
-    /// The body as a type. Errors: what is wrong with the JSON and where.
+    /// The body as a type. Errors: what is wrong with the JSON and where, in at most 200 bytes.
     pub fn read<T: DeserializeOwned>(&self) -> Result<T, String> {
         read(&self.body)
     }
 }
 
 impl Call {
-    /// The body as a type. Errors: what is wrong with the JSON and where.
+    /// The body as a type. Errors: what is wrong with the JSON and where, in at most 200 bytes.
     pub fn read<T: DeserializeOwned>(&self) -> Result<T, String> {
         read(&self.body)
     }
@@ -237,5 +237,6 @@ impl Request {
 }
 
 fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, String> {
-    serde_json::from_slice(body).map_err(|error| error.to_string())
+    // The text may quote the body, so it is as long as the partner likes.
+    serde_json::from_slice(body).map_err(|error| crate::cut(error.to_string(), 200))
 }

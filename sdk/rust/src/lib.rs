@@ -81,9 +81,11 @@ pub use serde_json::{Value as Json, json};
 pub const CONTRACT: &str = "koban:plugin@0.1.0";
 
 impl Failure {
-    /// A refusal with one of the manifest's codes; `message` is for operators. Retrying does not help unless [`Failure::retryable`] says so.
+    /// A refusal with one of the manifest's codes. `message` is for operators; it is cut to 1,000 bytes, for the host refuses long ones and it may quote a
+    /// partner. Retrying does not help unless [`Failure::retryable`] says so.
     pub fn new(code: &str, message: impl Into<String>) -> Failure {
-        Failure { code: code.to_owned(), message: message.into(), text: None, retryable: false }
+        let message = cut(message.into(), 1_000);
+        Failure { code: code.to_owned(), message, text: None, retryable: false }
     }
 
     /// With the key of the text that the user sees.
@@ -96,5 +98,26 @@ impl Failure {
     pub fn retryable(mut self) -> Failure {
         self.retryable = true;
         self
+    }
+}
+
+/// At most so many bytes of a text, whole characters.
+pub(crate) fn cut(mut text: String, bytes_max: usize) -> String {
+    let mut end = text.len().min(bytes_max);
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    text.truncate(end);
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_message_is_cut_between_characters() {
+        assert_eq!(Failure::new("x", "short").message, "short");
+        assert_eq!(Failure::new("x", "あ".repeat(400)).message, "あ".repeat(333));
     }
 }

@@ -14,8 +14,10 @@ use crate::{Charge, Context, Failure, Inbound, Json, Money, Named, Value, export
 
 /// Most bytes of a flow's state.
 const STATE_MAX_BYTES: usize = 64 * 1024;
-/// Most effects of a flow that have not ended; expectations are not counted.
+/// Most effects of a flow that have not ended, expectations included.
 const OPEN_EFFECTS_MAX: usize = 16;
+/// Most effects, and most proposals, of one step.
+const STEP_MAX: usize = 16;
 
 /// A context at this time, in Unix milliseconds.
 pub fn context(now: u64) -> Context {
@@ -198,6 +200,8 @@ impl<P: Charge> Flow<P> {
     /// Takes a step as the real host would, or panics with the rule that it breaks.
     fn take(&mut self, step: raw::Step, because: Option<&Event>) -> Taken {
         assert!(step.state.len() <= STATE_MAX_BYTES, "the state has {} bytes", step.state.len());
+        assert!(step.proposals.len() <= STEP_MAX, "a step with {} proposals", step.proposals.len());
+        assert!(step.effects.len() <= STEP_MAX, "a step with {} effects", step.effects.len());
         for proposal in &step.proposals {
             self.post(proposal, because);
         }
@@ -210,7 +214,7 @@ impl<P: Charge> Flow<P> {
             assert_eq!(step.standing, self.standing, "a final flow changes its standing");
         }
         if step.standing.is_final() {
-            self.open.clear();
+            self.open.retain(|key| matches!(self.asked.get(key), Some(Act::Expect(_))));
         }
         self.state = step.state;
         self.standing = step.standing;
@@ -234,11 +238,11 @@ impl<P: Charge> Flow<P> {
                 assert!(self.asked.contains_key(of), "`{}` takes back `{of}`, which was never asked", effect.key);
                 self.open.remove(of);
             }
-            // What is only shown ends at once.
-            Act::Show(Show::Form(_)) | Act::Http(_) | Act::Timer(_) | Act::Enqueue(_) => {
+            // What is only shown costs nobody anything.
+            Act::Show(Show::Form(_)) | Act::Http(_) | Act::Timer(_) | Act::Enqueue(_) | Act::Expect(_) => {
                 self.open.insert(effect.key.clone());
             }
-            Act::Show(_) | Act::Expect(_) => {}
+            Act::Show(_) => {}
         }
     }
 
@@ -248,9 +252,10 @@ impl<P: Charge> Flow<P> {
                 assert!(!self.standing.is_final(), "a final flow proposes a credit");
                 rests_on(credit.because, because);
                 assert!(credit.amount.minor > 0, "a credit of {:?}", credit.amount);
-                let sum = self.credited_minor() + credit.amount.minor;
+                let gross =
+                    self.credits.values().map(|(credited, ..)| credited.minor).sum::<i64>() + credit.amount.minor;
                 assert!(
-                    Money::new(sum, &credit.amount.currency).is_at_most(&self.at_most),
+                    Money::new(gross, &credit.amount.currency).is_at_most(&self.at_most),
                     "a credit beyond the authorisation"
                 );
                 assert!(!self.tombstones.contains(&credit.reference), "a credit with a dead reference");

@@ -21,23 +21,23 @@ impl Settings for () {
 /// Reads settings one after the other and keeps what is wrong until [`Reader::finish`].
 pub struct Reader<'a> {
     values: Values<'a>,
+    /// Where the setting after the last one read stands, if they are read in the manifest's order, as they mostly are.
+    next: usize,
     failures: Vec<Failure>,
 }
 
 impl<'a> Reader<'a> {
     /// A reader of these settings.
     pub fn of(list: &'a [Named]) -> Reader<'a> {
-        Reader { values: Values(list), failures: Vec::new() }
+        Reader { values: Values(list), next: 0, failures: Vec::new() }
     }
 
-    /// The setting of this name, which must be there. When it is not, a placeholder stands in until [`Reader::finish`] fails.
+    /// The setting of this name, which must be there once (a list is read with [`Reader::list`]). When it is not, a placeholder stands in until [`Reader::finish`] fails.
     pub fn one<T: FromValue>(&mut self, name: &str) -> T {
-        match self.maybe(name) {
-            Some(value) => value,
+        match self.find(name) {
+            Some(value) => self.read(name, value).unwrap_or_else(T::placeholder),
             None => {
-                if !self.values.0.iter().any(|named| named.name == name) {
-                    self.fail(name, &format!("is missing; it should be {}", T::WHAT));
-                }
+                self.fail(name, &format!("is missing; it should be {}", T::WHAT));
                 T::placeholder()
             }
         }
@@ -45,12 +45,8 @@ impl<'a> Reader<'a> {
 
     /// The setting of this name, if it is there.
     pub fn maybe<T: FromValue>(&mut self, name: &str) -> Option<T> {
-        let named = self.values.0.iter().find(|named| named.name == name)?;
-        let value = T::from_value(&named.value);
-        if value.is_none() {
-            self.fail(name, &format!("should be {}", T::WHAT));
-        }
-        value
+        let value = self.find(name)?;
+        self.read(name, value)
     }
 
     /// All settings of this name, in order: a list is the same name repeated.
@@ -65,6 +61,22 @@ impl<'a> Reader<'a> {
     /// What was read, if nothing was wrong.
     pub fn finish<S>(self, settings: S) -> Result<S, Vec<Failure>> {
         if self.failures.is_empty() { Ok(settings) } else { Err(self.failures) }
+    }
+
+    fn find(&mut self, name: &str) -> Option<&'a Value> {
+        let list = self.values.0;
+        let is_next = list.get(self.next).is_some_and(|named| named.name == name);
+        let place = if is_next { self.next } else { list.iter().position(|named| named.name == name)? };
+        self.next = place + 1;
+        Some(&list[place].value)
+    }
+
+    fn read<T: FromValue>(&mut self, name: &str, value: &Value) -> Option<T> {
+        let read = T::from_value(value);
+        if read.is_none() {
+            self.fail(name, &format!("should be {}", T::WHAT));
+        }
+        read
     }
 
     fn fail(&mut self, name: &str, problem: &str) {
@@ -199,6 +211,14 @@ mod tests {
             ]
         );
         assert!(failures.iter().all(|failure| failure.code == SETTINGS_INVALID));
+    }
+
+    #[test]
+    fn settings_may_be_read_in_any_order() {
+        let list = [Named::new("a", 1), Named::new("b", 2), Named::new("c", 3)];
+        let mut read = Reader::of(&list);
+        let settings: [i64; 4] = [read.one("b"), read.one("a"), read.one("c"), read.one("b")];
+        assert_eq!((settings, read.maybe::<i64>("d")), ([2, 1, 3, 2], None));
     }
 
     #[test]

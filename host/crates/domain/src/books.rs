@@ -11,7 +11,7 @@ use crate::ids::{FlowId, MerchantId, PaymentId, RefundId, TransferId, UserId};
 use crate::journal::Posting;
 use crate::limits::{CounterKey, WalletKind};
 use crate::money::{Currency, Money};
-use crate::operations::{OperationKey, Operation};
+use crate::operations::{Operation, OperationKey};
 use crate::outcomes::Refusal;
 use crate::paths::{self, EntryKind};
 use crate::payments::{Payment, Refund};
@@ -99,10 +99,11 @@ impl<K: Hash + Eq + Clone, V: Clone> Table<K, V> {
 
     /// Every row that was put since loading and not taken back.
     pub fn changed(&self) -> impl Iterator<Item = Changed<'_, K, V>> {
-        self.rows
-            .iter()
-            .filter(|(_, slot)| slot.changed)
-            .map(|(key, slot)| Changed { key, value: &slot.value, stored: slot.stored })
+        self.rows.iter().filter(|(_, slot)| slot.changed).map(|(key, slot)| Changed {
+            key,
+            value: &slot.value,
+            stored: slot.stored,
+        })
     }
 
     /// Every row, loaded or put.

@@ -48,7 +48,7 @@ pub enum ReferenceState {
     Tombstoned = 3,
     /// A reversal that was posted.
     Reversed = 4,
-    /// A credit that the partner never settled and an operator closed.
+    /// A credit or reversal that an operator closed, because the partner never listed it or listed another amount.
     WrittenOff = 5,
 }
 
@@ -71,7 +71,7 @@ pub struct PartnerReference {
     pub reversed_listed: i64,
     /// For a credit: what of it counts against the exposure cap until it is released.
     pub exposed: i64,
-    /// Whether the partner has listed it in a settlement file.
+    /// Whether the partner's line for it is in the books: matched, or closed by an operator.
     pub listed: bool,
     /// For a credit: whether its exposure was released by settlement or write-off.
     pub released: bool,
@@ -81,6 +81,18 @@ pub struct PartnerReference {
     pub at: Timestamp,
 }
 
+impl PartnerReference {
+    /// Whether it is a credit that stands in the books: the partner still owes it, settled it, or may take it back.
+    pub fn is_live(&self) -> bool {
+        matches!(self.state, ReferenceState::Credited | ReferenceState::Suspended)
+    }
+
+    /// Whether it was posted and the partner's line for it is not in the books. A tombstone was never posted.
+    pub fn is_unlisted(&self) -> bool {
+        !self.listed && self.state != ReferenceState::Tombstoned
+    }
+}
+
 /// What a plugin may still cost in one currency: the two numbers of the first promise.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Exposure {
@@ -88,7 +100,7 @@ pub struct Exposure {
     pub cap: i64,
     /// Unsettled credits now, gross.
     pub used: i64,
-    /// The most that may be written off to the plugin.
+    /// The most that may be written off to the plugin. When it is used up, nothing more is credited.
     pub loss_budget: i64,
     /// What was written off.
     pub lost: i64,
@@ -140,6 +152,7 @@ pub fn credit(
     match books.references.get(&key).map(|known| known.state) {
         Some(ReferenceState::Tombstoned) => return Err(Refusal::ReferenceTombstoned),
         Some(_) => return Err(Refusal::ReferenceUsed),
+        None if is_closed(books, &key) => return Err(Refusal::ReferenceUsed),
         None => {}
     }
     let repaid = wallet.repayment(amount.minor);
@@ -184,6 +197,11 @@ pub fn credit(
     Ok((postings, Credited { repaid: if suspended.is_some() { 0 } else { repaid }, suspended }))
 }
 
+/// Whether the partner's line under this reference was closed: the books have taken it, and must not take it twice.
+fn is_closed(books: &Books, key: &ReferenceKey) -> bool {
+    books.differences.get(key).is_some_and(|difference| !difference.open)
+}
+
 fn credit_fits(
     books: &Books,
     exposure: &Exposure,
@@ -192,7 +210,8 @@ fn credit_fits(
     repaid: i64,
     now: Timestamp,
 ) -> Result<(), Refusal> {
-    if exposure.lost > exposure.loss_budget {
+    // A budget of nothing is not used up by losing nothing.
+    if exposure.lost > 0 && exposure.lost >= exposure.loss_budget {
         return Err(Refusal::LossBudgetExhausted);
     }
     if exposure.used.checked_add(amount.minor).is_none_or(|used| used > exposure.cap) {
@@ -232,14 +251,14 @@ pub fn reverse(
     }
     let wallet = books.wallet(command.user, currency)?;
     let key = ReferenceKey::reversal(command.plugin, &command.reference);
-    if books.references.contains(&key) {
+    if books.references.contains(&key) || is_closed(books, &key) {
         return Err(Refusal::ReferenceUsed);
     }
     let of = ReferenceKey::credit(command.plugin, &command.of);
     let mut credit = books
         .references
         .get(&of)
-        .filter(|credit| matches!(credit.state, ReferenceState::Credited | ReferenceState::Suspended))
+        .filter(|credit| credit.is_live())
         .filter(|credit| credit.flow == Some(command.flow) && credit.user == Some(command.user))
         .ok_or(Refusal::CreditNotFound)?
         .clone();

@@ -3,21 +3,28 @@
 use serde::{Deserialize, Serialize};
 
 use crate::accounts::PluginKey;
-use crate::books::Books;
-use crate::charges::{ChargeCredit, ChargeReversal, Tombstone};
-use crate::guest::{
-    Act, Credit, Effect, Event, Failure, HttpAnswer, Lost, Proposal, Reversal, Show, Standing, Step, StepRefusal, What,
-};
+use crate::guest::{Act, Event, Failure, HttpAnswer, Show, Standing, StepRefusal, What};
 use crate::ids::{FlowId, UserId};
-use crate::ledger::{Command, Expect, Unexpected};
-use crate::manifest::{Beginning, Manifest, ProposalKind, Repeat};
+use crate::ledger::Command;
+use crate::manifest::{Beginning, Repeat};
 use crate::money::Money;
-use crate::outcomes::Refusal;
-use crate::records::{Digest, Fault};
+use crate::records::Digest;
 use crate::time::Timestamp;
 
-/// Most steps of a flow.
+mod advance;
+mod expectations;
+mod operator;
+
+pub use advance::advance;
+pub(crate) use expectations::{expect, unexpected};
+pub use operator::{Resolution, faulted, refused, resolved, retried, stuck};
+
+/// Most steps of a flow; a final one goes on answering its partner, but past this an operator looks at it.
 pub const STEPS_MAX: u32 = 500;
+/// Most proposals of one step.
+pub const PROPOSALS_MAX: usize = 16;
+/// Most bytes of a plugin's own name for a credit or an effect.
+pub const KEY_BYTES_MAX: usize = 100;
 /// Most bytes of a flow's state.
 pub const STATE_BYTES_MAX: usize = 64 * 1024;
 /// Most effects open at a time.
@@ -78,6 +85,8 @@ pub struct FlowEffect {
     pub show: Option<Show>,
     /// Whether it is an expectation.
     pub expects: bool,
+    /// Whether it is a call to a partner: once asked for, it cannot be taken back, because it may have left.
+    pub calls: bool,
 }
 
 /// Why a flow needs an operator.
@@ -328,434 +337,13 @@ impl FlowEffect {
     }
 }
 
-/// May this step be taken, and what follows from it? `consumed` is none for a beginning.
-pub fn advance(
-    flow: &Flow,
-    consumed: Option<&Consumed>,
-    step: Step,
-    manifest: &Manifest,
-    now: Timestamp,
-) -> Result<Plan, StepRefused> {
-    let broken = |why: String| Err(StepRefused::Broken(why));
-    let mut next = flow.clone();
-    if let Some(consumed) = consumed {
-        next.events = consumed.event.number;
-        if consumed.event.is_authenticated() {
-            next.authenticated.push(consumed.event.number);
-        }
-        end_effect(&mut next, &consumed.event);
-    }
-    if step.state.len() > STATE_BYTES_MAX {
-        return broken(format!("its state has {} bytes; at most {STATE_BYTES_MAX}", step.state.len()));
-    }
-    if flow.standing.is_final() && step.standing != flow.standing {
-        return broken(format!("a flow that is {:?} cannot become {:?}", flow.standing, step.standing));
-    }
-    let mut commands = Vec::with_capacity(step.proposals.len());
-    for (place, proposal) in (0..).zip(&step.proposals) {
-        let refused = |outcome: Refusal| {
-            StepRefused::Refused(StepRefusal { proposal: place, outcome: outcome.code().to_owned() })
-        };
-        commands.push(propose(&mut next, flow.standing.is_final(), proposal, manifest, now, refused)?);
-    }
-    let expected = (flow.version > 0).then_some(flow.version);
-    let mut queued = Vec::new();
-    let mut cancelled = Vec::new();
-    let mut arrivals = Vec::new();
-    for effect in step.effects {
-        ask(&mut next, effect, manifest, now, &mut queued, &mut cancelled, &mut arrivals, &mut commands)?;
-    }
-    next.state = step.state;
-    next.standing = step.standing;
-    next.note = step.note.or(next.note);
-    next.steps += 1;
-    next.faults = 0;
-    next.refused = None;
-    next.changed_at = now;
-    if next.standing.is_final() && next.final_at.is_none() {
-        next.final_at = Some(now);
-        close(&mut next, &mut queued, &mut cancelled);
-    }
-    if next.open_effects() > OPEN_EFFECTS_MAX {
-        return broken(format!("{} effects would be open; at most {OPEN_EFFECTS_MAX}", next.open_effects()));
-    }
-    if next.steps >= STEPS_MAX && !next.standing.is_final() {
-        next.stuck = Some(Stuck { reason: format!("it took {STEPS_MAX} steps without an end"), since: now });
-    }
-    let reply = consumed
-        .and_then(|consumed| consumed.call)
-        .map(|call| (call, step.reply.unwrap_or_else(|| HttpAnswer { status: 204, headers: vec![], body: vec![] })));
-    let mut commit = next.commit(expected, consumed.map(|consumed| consumed.place));
-    (commit.queued, commit.cancelled, commit.arrivals, commit.reply) = (queued, cancelled, arrivals, reply);
-    Ok(Plan { commands, step: commit })
-}
-
-/// An event ends the effect it answers. Expectations go on: several calls may come.
-fn end_effect(flow: &mut Flow, event: &Event) {
-    let ends = !matches!(event.what, What::Message(_) | What::CancelAsked | What::Queued);
-    if let Some(effect) = flow.effects.iter_mut().find(|effect| effect.key == event.key)
-        && ends
-        && effect.state == EffectState::Open
-    {
-        effect.state = EffectState::Ended;
-    }
-}
-
-/// One proposal, checked against the table of beginnings, the manifest, the authorisation and the flow's own past.
-fn propose(
-    flow: &mut Flow,
-    is_final: bool,
-    proposal: &Proposal,
-    manifest: &Manifest,
-    now: Timestamp,
-    refused: impl Fn(Refusal) -> StepRefused,
-) -> Result<Command, StepRefused> {
-    let broken = |why: String| Err(StepRefused::Broken(why));
-    let kind = proposal_kind(proposal);
-    if !manifest.may_propose(flow.beginning, kind) {
-        return broken(format!("a {:?} may not propose {kind:?}", flow.beginning));
-    }
-    if is_final && !matches!(kind, ProposalKind::Reverse | ProposalKind::Tombstone) {
-        return broken(format!("a final flow may not propose {kind:?}"));
-    }
-    match proposal {
-        Proposal::Credit(credit) => propose_credit(flow, credit, now, refused),
-        Proposal::Reverse(reversal) => propose_reversal(flow, reversal),
-        Proposal::Tombstone(reference) => {
-            check_reference(reference)?;
-            Ok(Command::Tombstone(Tombstone {
-                plugin: flow.plugin_key(),
-                flow: Some(flow.id),
-                reference: reference.clone(),
-            }))
-        }
-        // The table of beginnings grants these to no beginning yet.
-        Proposal::Hold(_) | Proposal::Capture(_) | Proposal::Release(_) => {
-            broken(format!("{kind:?} cannot be proposed yet"))
-        }
-    }
-}
-
-fn proposal_kind(proposal: &Proposal) -> ProposalKind {
-    match proposal {
-        Proposal::Credit(_) => ProposalKind::Credit,
-        Proposal::Hold(_) => ProposalKind::Hold,
-        Proposal::Capture(_) => ProposalKind::Capture,
-        Proposal::Release(_) => ProposalKind::Release,
-        Proposal::Reverse(_) => ProposalKind::Reverse,
-        Proposal::Tombstone(_) => ProposalKind::Tombstone,
-    }
-}
-
-fn check_reference(reference: &str) -> Result<(), StepRefused> {
-    if reference.is_empty() || reference.chars().count() > 200 || reference.chars().any(char::is_control) {
-        return Err(StepRefused::Broken("a reference has 1 to 200 printable characters".into()));
-    }
-    Ok(())
-}
-
-fn check_because(flow: &Flow, because: u32) -> Result<(), StepRefused> {
-    if flow.authenticated.contains(&because) {
-        return Ok(());
-    }
-    Err(StepRefused::Broken(format!("event {because} is no authenticated answer or message; money cannot rest on it")))
-}
-
-fn propose_credit(
-    flow: &mut Flow,
-    credit: &Credit,
-    now: Timestamp,
-    refused: impl Fn(Refusal) -> StepRefused,
-) -> Result<Command, StepRefused> {
-    check_reference(&credit.reference)?;
-    check_because(flow, credit.because)?;
-    if flow.credits.iter().any(|known| known.key == credit.key) {
-        return Err(StepRefused::Broken(format!("the credit `{}` was proposed before", credit.key)));
-    }
-    if credit.amount.minor <= 0 {
-        return Err(refused(Refusal::AmountNotPositive));
-    }
-    let at_most = flow.authorisation.at_most;
-    if credit.amount.currency != at_most.currency {
-        return Err(refused(Refusal::CurrencyNotAccepted));
-    }
-    let gross = flow.credits.iter().fold(credit.amount.minor, |sum, known| sum.saturating_add(known.amount.minor));
-    if gross > at_most.minor {
-        return Err(refused(Refusal::AuthorisationExceeded));
-    }
-    if now > flow.authorisation.expires_at && !credit.arrived {
-        return Err(refused(Refusal::AuthorisationExpired));
-    }
-    flow.credits.push(FlowCredit {
-        key: credit.key.clone(),
-        reference: credit.reference.clone(),
-        amount: credit.amount,
-        reversed: 0,
-    });
-    Ok(Command::Credit(ChargeCredit {
-        plugin: flow.plugin_key(),
-        flow: flow.id,
-        user: flow.authorisation.user,
-        amount: credit.amount,
-        reference: credit.reference.clone(),
-        arrived: credit.arrived,
-    }))
-}
-
-fn propose_reversal(flow: &mut Flow, reversal: &Reversal) -> Result<Command, StepRefused> {
-    check_reference(&reversal.reference)?;
-    check_because(flow, reversal.because)?;
-    let (plugin, id, user) = (flow.plugin_key(), flow.id, flow.authorisation.user);
-    let Some(credit) = flow.credits.iter_mut().find(|credit| credit.key == reversal.of) else {
-        return Err(StepRefused::Broken(format!("there is no credit `{}` to reverse", reversal.of)));
-    };
-    // What exceeds the credit is refused by the books, which know every reversal.
-    credit.reversed = credit.reversed.saturating_add(reversal.amount.minor);
-    Ok(Command::Reverse(ChargeReversal {
-        plugin,
-        flow: id,
-        user,
-        of: credit.reference.clone(),
-        amount: reversal.amount,
-        reference: reversal.reference.clone(),
-    }))
-}
-
-/// One effect: checked against the manifest and the flow's own past, then queued, shown or expected.
-#[expect(clippy::too_many_arguments, reason = "it fills the four lists of a plan")]
-fn ask(
-    flow: &mut Flow,
-    effect: Effect,
-    manifest: &Manifest,
-    now: Timestamp,
-    queued: &mut Vec<QueuedEffect>,
-    cancelled: &mut Vec<String>,
-    arrivals: &mut Vec<Arrival>,
-    commands: &mut Vec<Command>,
-) -> Result<(), StepRefused> {
-    let broken = |why: String| Err(StepRefused::Broken(why));
-    if let Act::Cancel(key) = &effect.act {
-        if let Some(known) = flow.effects.iter_mut().find(|known| known.key == *key)
-            && known.state == EffectState::Open
-        {
-            known.state = EffectState::Cancelled;
-            cancelled.push(key.clone());
-        }
-        return Ok(());
-    }
-    if effect.key.is_empty() || effect.key.len() > 100 {
-        return broken("an effect's key has 1 to 100 bytes".into());
-    }
-    let digest = Digest::of(&postcard::to_extend(&effect.act, Vec::new()).unwrap_or_default());
-    if let Some(known) = flow.effects.iter().find(|known| known.key == effect.key) {
-        return match known.digest == digest {
-            true => Ok(()),
-            false => broken(format!("the effect `{}` was asked for before with another content", effect.key)),
-        };
-    }
-    let mut known =
-        FlowEffect { key: effect.key.clone(), digest, state: EffectState::Open, show: None, expects: false };
-    match effect.act {
-        Act::Http(call) => {
-            let Some(operation) = manifest.operation(&call.endpoint, &call.operation) else {
-                return broken(format!("`{}.{}` is not in the manifest", call.endpoint, call.operation));
-            };
-            queued.push(QueuedEffect {
-                key: effect.key,
-                due_at: now,
-                repeat: operation.repeat,
-                deadline: now.plus_ms(i64::from(operation.deadline_s) * 1_000),
-                act: Act::Http(call),
-            });
-        }
-        Act::Timer(at) => {
-            let at = Timestamp(i64::try_from(at).unwrap_or(i64::MAX)).clamp(now, now.plus_ms(AGE_MAX_MS));
-            queued.push(QueuedEffect {
-                key: effect.key,
-                act: Act::Timer(u64::try_from(at.0).unwrap_or(0)),
-                due_at: at,
-                repeat: Repeat::Safe,
-                deadline: Timestamp(i64::MAX),
-            });
-        }
-        Act::Show(show) => known.show = Some(show),
-        Act::Expect(correlation) => {
-            if correlation.is_empty() || correlation.len() > 200 {
-                return broken("a correlation has 1 to 200 bytes".into());
-            }
-            known.expects = true;
-            commands.push(Command::Expect(Expect {
-                plugin: flow.plugin_key(),
-                correlation,
-                flow: flow.id,
-                key: effect.key,
-            }));
-        }
-        // No channel that works in batches is there yet: the host says so at once, as it will for a closed file.
-        Act::Enqueue(file, ..) => arrivals.push(Arrival {
-            flow: flow.id,
-            key: effect.key,
-            what: What::Lost(Lost::Refused, format!("the host takes no records for `{file}`")),
-            call: None,
-            at: now,
-        }),
-        Act::Cancel(_) => {}
-    }
-    flow.effects.push(known);
-    Ok(())
-}
-
-/// A final flow has nothing open but its expectations.
-fn close(flow: &mut Flow, queued: &mut Vec<QueuedEffect>, cancelled: &mut Vec<String>) {
-    queued.clear();
+/// A final flow has nothing open but its expectations and what it shows.
+fn close(flow: &mut Flow, cancelled: &mut Vec<String>) {
     for effect in &mut flow.effects {
         let keeps = effect.expects || effect.is_plain_show();
         if effect.state == EffectState::Open && !keeps {
             effect.state = EffectState::Cancelled;
             cancelled.push(effect.key.clone());
-        }
-    }
-}
-
-/// The flow after a fault of its plugin: counted, and stuck after the third in a row. The event stays first in the inbox.
-pub fn faulted(flow: &Flow, fault: &Fault, now: Timestamp) -> StepCommit {
-    let mut next = flow.clone();
-    next.faults += 1;
-    next.changed_at = now;
-    if next.faults >= FAULTS_MAX {
-        next.stuck = Some(Stuck { reason: format!("its plugin faulted {FAULTS_MAX} times: {fault}"), since: now });
-    }
-    next.commit(Some(flow.version), None)
-}
-
-/// The flow after a refusal of its step: the plugin is told once, and after the second refusal of the same event it is stuck.
-pub fn refused(flow: &Flow, place: i64, refusal: StepRefusal, now: Timestamp) -> StepCommit {
-    let mut next = flow.clone();
-    let times = 1 + next.refused.as_ref().filter(|(known, ..)| *known == place).map_or(0, |(_, times, _)| *times);
-    next.changed_at = now;
-    if times >= REFUSALS_MAX {
-        let reason = format!("the same event was refused {times} times: {}", refusal.outcome);
-        next.stuck = Some(Stuck { reason, since: now });
-    }
-    next.refused = Some((place, times, refusal));
-    next.commit(Some(flow.version), None)
-}
-
-/// The flow that an operator is needed for, with the reason.
-pub fn stuck(flow: &Flow, reason: String, now: Timestamp) -> StepCommit {
-    let next = Flow { stuck: Some(Stuck { reason, since: now }), changed_at: now, ..flow.clone() };
-    next.commit(Some(flow.version), None)
-}
-
-/// The flow as an operator lets it go on: faults and refusals forgotten.
-pub fn retried(flow: &Flow, now: Timestamp) -> StepCommit {
-    let next = Flow { stuck: None, faults: 0, refused: None, changed_at: now, ..flow.clone() };
-    next.commit(Some(flow.version), None)
-}
-
-/// How an operator ends a flow that cannot go on.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Resolution {
-    /// The partner proved a credit that the flow never took: it is posted now.
-    ConfirmCredit {
-        /// How much.
-        amount: Money,
-        /// The partner's reference.
-        reference: String,
-    },
-    /// What the flow credited is taken back.
-    ReverseCredits,
-    /// It ends without money.
-    End,
-}
-
-/// The end of a flow by an operator's decision. Errors: [`Refusal::AuthorisationExceeded`] above what the user agreed to.
-pub fn resolved(flow: &Flow, resolution: &Resolution, now: Timestamp) -> Result<Plan, Refusal> {
-    let mut next = flow.clone();
-    let mut commands = Vec::new();
-    let standing = match resolution {
-        Resolution::ConfirmCredit { amount, reference } => {
-            let gross = next.credits.iter().fold(amount.minor, |sum, credit| sum.saturating_add(credit.amount.minor));
-            if gross > next.authorisation.at_most.minor || amount.currency != next.authorisation.at_most.currency {
-                return Err(Refusal::AuthorisationExceeded);
-            }
-            next.credits.push(FlowCredit {
-                key: format!("resolved:{reference}"),
-                reference: reference.clone(),
-                amount: *amount,
-                reversed: 0,
-            });
-            commands.push(Command::Credit(ChargeCredit {
-                plugin: flow.plugin_key(),
-                flow: flow.id,
-                user: flow.authorisation.user,
-                amount: *amount,
-                reference: reference.clone(),
-                arrived: true,
-            }));
-            Standing::Done
-        }
-        Resolution::ReverseCredits => {
-            let (plugin, id, user) = (flow.plugin_key(), flow.id, flow.authorisation.user);
-            for credit in next.credits.iter_mut().filter(|credit| credit.reversed < credit.amount.minor) {
-                let amount = Money::new(credit.amount.minor - credit.reversed, credit.amount.currency);
-                credit.reversed = credit.amount.minor;
-                commands.push(Command::Reverse(ChargeReversal {
-                    plugin,
-                    flow: id,
-                    user,
-                    of: credit.reference.clone(),
-                    amount,
-                    reference: credit.reference.clone(),
-                }));
-            }
-            Standing::Failed
-        }
-        Resolution::End => Standing::Failed,
-    };
-    next.standing = if next.standing.is_final() { next.standing } else { standing };
-    next.stuck = None;
-    next.faults = 0;
-    next.refused = None;
-    next.changed_at = now;
-    next.final_at = next.final_at.or(Some(now));
-    let (mut queued, mut cancelled) = (Vec::new(), Vec::new());
-    close(&mut next, &mut queued, &mut cancelled);
-    let mut commit = next.commit(Some(flow.version), None);
-    commit.cancelled = cancelled;
-    Ok(Plan { commands, step: commit })
-}
-
-/// Gives a correlation to a flow, or tells it that it cannot have it.
-pub(crate) fn expect(books: &mut Books, command: &Expect, now: Timestamp) -> Option<Arrival> {
-    let key = (command.plugin, command.correlation.clone());
-    match books.expectations.get(&key) {
-        Some(known) if known.flow == Some(command.flow) => None,
-        Some(_) => Some(Arrival {
-            flow: command.flow,
-            key: command.key.clone(),
-            what: What::Lost(Lost::Refused, "another flow or an earlier call has this correlation".into()),
-            call: None,
-            at: now,
-        }),
-        None => {
-            let expectation = Expectation { flow: Some(command.flow), key: command.key.clone(), at: now };
-            books.expectations.put(key, expectation);
-            None
-        }
-    }
-}
-
-/// Notes that a call came which no flow expects. Errors: [`Refusal::CorrelationTaken`] if one does.
-pub(crate) fn unexpected(books: &mut Books, command: &Unexpected, now: Timestamp) -> Result<(), Refusal> {
-    let key = (command.plugin, command.correlation.clone());
-    match books.expectations.get(&key) {
-        Some(known) if known.flow.is_some() => Err(Refusal::CorrelationTaken),
-        Some(_) => Ok(()),
-        None => {
-            books.expectations.put(key, Expectation { flow: None, key: String::new(), at: now });
-            Ok(())
         }
     }
 }

@@ -161,7 +161,8 @@ mod tests {
         let entry = head.append(draft(), Timestamp(1_537_851_600_000));
         let bytes = canonical(entry.sequence, entry.at, &entry.draft);
         expect_test::expect!["4b424e0100000000000000010000000000000000000000000000000106000001660f192c80000673797374656d0000000000000000000000000000000000000000000000000000000000000000000214f1ef8dee3b728cad7a1192651498f90000000000000005004a5059c5fd884d24f9126fc87e4225705eb14d0100000000000005004a5059000000027b7d"].assert_eq(&hex::encode(&bytes));
-        expect_test::expect!["486a5ce0ee90301a753c652e944d4b8ce34e2fe6fc520f7db3d826159fefc673"].assert_eq(&entry.hash.to_string());
+        expect_test::expect!["486a5ce0ee90301a753c652e944d4b8ce34e2fe6fc520f7db3d826159fefc673"]
+            .assert_eq(&entry.hash.to_string());
         assert_eq!(entry.hash, chain(Digest::default(), &bytes));
     }
 

@@ -327,7 +327,7 @@ impl Commit {
         let draft = |kind, subject: Uuid, reverses, meta: String, postings: Postings| Draft {
             id: entry,
             kind,
-            actor: work.actor.clone(),
+            actor: bounded(&work.actor),
             subject: subject.into_bytes(),
             reverses,
             postings: postings.into_vec(),
@@ -460,6 +460,11 @@ fn offset(id: Uuid, places: usize) -> Uuid {
     Uuid::from_u128(id.as_u128().wrapping_add(u128::try_from(places).unwrap_or_default()))
 }
 
+/// At most 500 characters: an entry has no room for more.
+fn bounded(text: &str) -> String {
+    text.chars().take(500).collect()
+}
+
 /// Compact JSON of the pairs that have a value, in the order given.
 fn meta(pairs: &[(&str, Option<&str>)]) -> String {
     let mut json = String::from("{");
@@ -467,8 +472,7 @@ fn meta(pairs: &[(&str, Option<&str>)]) -> String {
         if json.len() > 1 {
             json.push(',');
         }
-        let bounded: String = value.chars().take(500).collect();
-        json.push_str(&format!("{}:{}", serde_json::Value::from(*name), serde_json::Value::from(bounded)));
+        json.push_str(&format!("{}:{}", serde_json::Value::from(*name), serde_json::Value::from(bounded(value))));
     }
     json.push('}');
     json

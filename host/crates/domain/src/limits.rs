@@ -73,7 +73,8 @@ pub struct Limit {
 
 /// The limits that the service of 2019-2020 published (domain notes, section 5.1); operators add later rows.
 pub fn published() -> Vec<Limit> {
-    let row = |wallet, action, window, yen| Limit { wallet, action, window, amount: Money::yen(yen), from: Timestamp(0) };
+    let row =
+        |wallet, action, window, yen| Limit { wallet, action, window, amount: Money::yen(yen), from: Timestamp(0) };
     vec![
         row(WalletKind::Prepaid, Action::Hold, Window::Once, 100_000),
         row(WalletKind::Prepaid, Action::Charge, Window::Once, 100_000),
@@ -109,8 +110,13 @@ impl CounterKey {
 
 /// The counters that a dealing of this kind may need at this time.
 pub fn counters(user: UserId, action: Action, currency: Currency, now: Timestamp) -> [CounterKey; 2] {
-    [(Window::Day, now.jst_day()), (Window::Month, now.jst_month())]
-        .map(|(window, period)| CounterKey { user, action, window, period, currency })
+    [(Window::Day, now.jst_day()), (Window::Month, now.jst_month())].map(|(window, period)| CounterKey {
+        user,
+        action,
+        window,
+        period,
+        currency,
+    })
 }
 
 /// The limits in force, answered by wallet, action and window.
@@ -154,9 +160,8 @@ impl Limits {
         if most(Window::Once).is_some_and(|most| amount.minor > most) {
             return Err(Refusal::AmountLimit);
         }
-        for (key, refusal) in counters(user, action, amount.currency, now)
-            .into_iter()
-            .zip([Refusal::DayLimit, Refusal::MonthLimit])
+        for (key, refusal) in
+            counters(user, action, amount.currency, now).into_iter().zip([Refusal::DayLimit, Refusal::MonthLimit])
         {
             if most(key.window).is_some_and(|most| used(key).saturating_add(amount.minor) > most) {
                 return Err(refusal);
@@ -181,8 +186,7 @@ mod tests {
             amount: Money::yen(1_000_000),
             from: raise,
         });
-        let most =
-            |now| limits.most(WalletKind::Funds, Action::Send, Window::Day, Currency::JPY, now);
+        let most = |now| limits.most(WalletKind::Funds, Action::Send, Window::Day, Currency::JPY, now);
         assert_eq!(most(raise.plus_ms(-1)), Some(100_000));
         assert_eq!(most(raise), Some(1_000_000));
     }

@@ -593,7 +593,8 @@ mod tests {
         assert_eq!(missing[0].to_string(), "settings.company_number: is required: give it a value");
         let long = manifest().settings(&[Named::text("company_number", "12345")]).unwrap_err();
         assert_eq!(long[0].to_string(), "settings.company_number: the number of digits must be 4 to 4, not 5");
-        let unknown = manifest().settings(&[Named::text("company_number", "1234"), Named::flag("x", true)]).unwrap_err();
+        let unknown =
+            manifest().settings(&[Named::text("company_number", "1234"), Named::flag("x", true)]).unwrap_err();
         assert_eq!(unknown[0].place, "settings.x");
     }
 }

@@ -197,11 +197,7 @@ impl Money {
             return Err(not_a_number());
         }
         if decimals.len() != usize::from(currency.exponent()) {
-            return Err(MoneyError::WrongExponent {
-                currency,
-                expected: currency.exponent(),
-                given: decimals.len(),
-            });
+            return Err(MoneyError::WrongExponent { currency, expected: currency.exponent(), given: decimals.len() });
         }
         let minor: i64 = format!("{whole}{decimals}").parse().map_err(|_| MoneyError::Overflow)?;
         Ok(Money { minor: sign * minor, currency })

@@ -74,40 +74,32 @@ pub struct Settled {
 
 /// Matches line by line. A credit releases its exposure when its row came; a reversed one only when both its rows came.
 pub fn settle(books: &mut Books, command: &Settle, now: Timestamp) -> Result<(Postings, Settled), Refusal> {
-    let currency = command.lines.first().map_or(Currency::JPY, |line| line.amount.currency);
-    if command.lines.iter().any(|line| line.amount.currency != currency) {
-        return Err(Refusal::CurrencyNotAccepted);
-    }
     if command.lines.iter().any(|line| line.amount.minor <= 0) {
         return Err(Refusal::AmountNotPositive);
     }
-    if !books.exposures.contains(&(command.plugin, currency)) {
+    // Wallets are in yen: a file in another currency has nothing to match.
+    if command.lines.iter().any(|line| line.amount.currency != Currency::JPY) {
+        return Err(Refusal::CurrencyNotAccepted);
+    }
+    if !books.exposures.contains(&(command.plugin, Currency::JPY)) {
         return Err(Refusal::ChannelNotAvailable);
     }
-    if books.files.get(&(command.plugin, command.digest)).is_some_and(|known| known.id != command.file) {
+    let before = books.files.get(&(command.plugin, command.digest)).cloned();
+    if before.as_ref().is_some_and(|known| known.id != command.file) {
         return Err(Refusal::FileUsed);
     }
 
     // After this point the settlement must succeed.
-    let mut postings = Postings::default();
-    let mut settled = Settled::default();
+    let mut matching = Matching { books, command, now, postings: Postings::default(), settled: Settled::default() };
     for line in &command.lines {
-        match line.side {
-            Side::Credit => settle_credit(books, command, line, &mut postings, &mut settled, now)?,
-            Side::Reversal => settle_reversal(books, command, line, &mut postings, &mut settled, now)?,
-            Side::Fee => {
-                let (fees, bank) = (platform(Class::Fees, currency), platform(Class::Bank, currency));
-                postings.post(books, EntryKind::Settlement, fees, bank, line.amount.minor)?;
-                settled.matched += 1;
-            }
-            Side::Capture => open(books, command, line, 0, &mut settled, now),
-        }
+        matching.take(line)?;
     }
-    let before = books.files.get(&(command.plugin, command.digest)).cloned();
+    let Matching { postings, settled, .. } = matching;
+    let (matched, differences) = before.map_or((0, 0), |file| (file.matched, file.differences));
     let file = SettlementFile {
         id: command.file,
-        matched: before.as_ref().map_or(0, |file| file.matched) + settled.matched,
-        differences: before.as_ref().map_or(0, |file| file.differences) + settled.differences,
+        matched: matched.saturating_add(settled.matched),
+        differences: differences.saturating_add(settled.differences),
         at: now,
     };
     books.files.put((command.plugin, command.digest), file);
@@ -118,156 +110,193 @@ fn platform(class: Class, currency: Currency) -> AccountKey {
     AccountKey::platform(class, currency)
 }
 
-fn open(books: &mut Books, command: &Settle, line: &SettlementLine, ours: i64, settled: &mut Settled, now: Timestamp) {
-    let key = ReferenceKey { plugin: command.plugin, side: line.side, reference: line.reference.clone() };
-    if books.differences.contains(&key) {
-        settled.repeated += 1;
-        return;
-    }
-    let difference = Difference {
-        ours,
-        theirs: line.amount.minor,
-        currency: line.amount.currency,
-        file: command.file,
-        at: now,
-        open: true,
-    };
-    books.differences.put(key, difference);
-    settled.differences += 1;
+/// One file being matched.
+struct Matching<'a> {
+    books: &'a mut Books,
+    command: &'a Settle,
+    now: Timestamp,
+    postings: Postings,
+    settled: Settled,
 }
 
-fn settle_credit(
-    books: &mut Books,
-    command: &Settle,
-    line: &SettlementLine,
-    postings: &mut Postings,
-    settled: &mut Settled,
-    now: Timestamp,
-) -> Result<(), Refusal> {
-    let key = ReferenceKey::credit(command.plugin, &line.reference);
-    let Some(mut credit) = books.references.get(&key).cloned() else {
-        open(books, command, line, 0, settled, now);
-        return Ok(());
-    };
-    match credit.state {
-        ReferenceState::Credited | ReferenceState::Suspended => {}
-        // Booked and taken back by the partner before we ever credited it: closed when its cancellation is listed, too.
-        ReferenceState::Tombstoned | ReferenceState::WrittenOff | ReferenceState::Reversed => {
-            open(books, command, line, 0, settled, now);
-            return Ok(());
+impl Matching<'_> {
+    fn take(&mut self, line: &SettlementLine) -> Result<(), Refusal> {
+        let key = ReferenceKey { plugin: self.command.plugin, side: line.side, reference: line.reference.clone() };
+        match (line.side, waiting(self.books, &key)) {
+            (_, Some(Waiting::Credit(credit))) if credit.amount == line.amount => self.credit(key, credit),
+            (_, Some(Waiting::Reversal(reversal, of, credit))) if reversal.amount == line.amount => {
+                self.reversal(key, reversal, of, credit)
+            }
+            (Side::Fee, _) if !self.books.differences.contains(&key) => self.fee(key, line),
+            _ => {
+                self.differ(key, line);
+                Ok(())
+            }
         }
     }
-    if credit.listed {
-        settled.repeated += 1;
-        return Ok(());
-    }
-    if credit.amount.minor != line.amount.minor {
-        let ours = credit.amount.minor;
-        open(books, command, line, ours, settled, now);
-        return Ok(());
-    }
-    credit.listed = true;
-    settled.matched += 1;
-    release_if_complete(books, command.plugin, &mut credit, postings, settled)?;
-    books.references.put(key, credit);
-    Ok(())
-}
 
-fn settle_reversal(
-    books: &mut Books,
-    command: &Settle,
-    line: &SettlementLine,
-    postings: &mut Postings,
-    settled: &mut Settled,
-    now: Timestamp,
-) -> Result<(), Refusal> {
-    let key = ReferenceKey::reversal(command.plugin, &line.reference);
-    let Some(mut reversal) = books.references.get(&key).cloned() else {
-        return settle_cancelled(books, command, line, settled, now);
-    };
-    if reversal.listed {
-        settled.repeated += 1;
-        return Ok(());
+    fn credit(&mut self, key: ReferenceKey, mut credit: PartnerReference) -> Result<(), Refusal> {
+        credit.listed = true;
+        self.agree(&key, &credit);
+        self.release_if_complete(&mut credit)?;
+        self.books.references.put(key, credit);
+        Ok(())
     }
-    if reversal.amount.minor != line.amount.minor {
-        let ours = reversal.amount.minor;
-        open(books, command, line, ours, settled, now);
-        return Ok(());
-    }
-    let of = ReferenceKey::credit(command.plugin, reversal.of.as_deref().unwrap_or(&line.reference));
-    let credit = books.references.get(&of).cloned();
-    if credit.as_ref().is_some_and(|credit| credit.state == ReferenceState::WrittenOff) {
-        open(books, command, line, 0, settled, now);
-        return Ok(());
-    }
-    reversal.listed = true;
-    settled.matched += 1;
-    if let Some(mut credit) = credit {
+
+    fn reversal(
+        &mut self,
+        key: ReferenceKey,
+        mut reversal: PartnerReference,
+        of: ReferenceKey,
+        mut credit: PartnerReference,
+    ) -> Result<(), Refusal> {
+        reversal.listed = true;
+        self.agree(&key, &reversal);
         credit.reversed_listed += reversal.amount.minor;
         if credit.released {
             // The credit was settled before it was reversed: the partner keeps the money back now.
-            let currency = line.amount.currency;
-            let (clearing, bank) =
-                (AccountKey::clearing(command.plugin, currency), platform(Class::Bank, currency));
-            postings.post(books, EntryKind::Settlement, clearing, bank, reversal.amount.minor)?;
+            let Money { minor, currency } = reversal.amount;
+            let (clearing, bank) = (AccountKey::clearing(key.plugin, currency), platform(Class::Bank, currency));
+            self.postings.post(self.books, EntryKind::Settlement, clearing, bank, minor)?;
         } else {
-            release_if_complete(books, command.plugin, &mut credit, postings, settled)?;
+            self.release_if_complete(&mut credit)?;
         }
-        books.references.put(of, credit);
+        self.books.references.put(of, credit);
+        self.books.references.put(key, reversal);
+        Ok(())
     }
-    books.references.put(key, reversal);
-    Ok(())
+
+    /// A fee is the partner's word alone: posted once for each reference, and noted as a difference that is closed already.
+    fn fee(&mut self, key: ReferenceKey, line: &SettlementLine) -> Result<(), Refusal> {
+        let Money { minor, currency } = line.amount;
+        let (fees, bank) = (platform(Class::Fees, currency), platform(Class::Bank, currency));
+        self.postings.post(self.books, EntryKind::Settlement, fees, bank, minor)?;
+        self.books.differences.put(key, Difference { open: false, ..self.difference(line, minor) });
+        self.settled.matched += 1;
+        Ok(())
+    }
+
+    /// The line agrees with the books; what an earlier file said otherwise is closed with it.
+    fn agree(&mut self, key: &ReferenceKey, known: &PartnerReference) {
+        self.settled.matched += 1;
+        let theirs = known.amount.minor;
+        if let Some(open) = self.books.differences.get(key).cloned() {
+            self.books.differences.put(key.clone(), Difference { ours: theirs, theirs, open: false, ..open });
+        }
+    }
+
+    /// The line is not what the books wait for. A booking and its cancellation of which the books know nothing close each
+    /// other; anything else stays open for an operator, with what the partner said last.
+    fn differ(&mut self, key: ReferenceKey, line: &SettlementLine) {
+        let known = self.books.differences.get(&key);
+        // A difference with this amount is open already, or was cancelled out: the line says nothing new.
+        if known.is_some_and(|known| known.theirs == line.amount.minor && (known.open || known.ours == 0)) {
+            self.settled.repeated += 1;
+            return;
+        }
+        let ours = self.ours(&key);
+        let difference = self.difference(line, ours);
+        if ours == line.amount.minor {
+            // What the books have taken already; should another file have said otherwise since, it is taken back.
+            if self.books.differences.get(&key).is_some_and(|known| known.open) {
+                self.books.differences.put(key, Difference { open: false, ..difference });
+            }
+            self.settled.repeated += 1;
+            return;
+        }
+        let Some((other, counterpart)) = self.counterpart(&key, &difference) else {
+            self.books.differences.put(key, difference);
+            self.settled.differences += 1;
+            return;
+        };
+        if counterpart.file == self.command.file {
+            self.settled.differences = self.settled.differences.saturating_sub(1);
+        }
+        self.books.differences.put(other, Difference { open: false, ..counterpart });
+        self.books.differences.put(key, Difference { open: false, ..difference });
+        self.settled.matched += 2;
+    }
+
+    /// What the books have taken of the partner's line, or will take when it comes as they expect it.
+    fn ours(&self, key: &ReferenceKey) -> i64 {
+        match self.books.references.get(key) {
+            Some(known) if known.is_unlisted() => waiting(self.books, key).map_or(0, |_| known.amount.minor),
+            known => match self.books.differences.get(key) {
+                Some(difference) => difference.ours,
+                None => known.map_or(0, |known| known.amount.minor),
+            },
+        }
+    }
+
+    /// The open line of the other side that cancels this one out.
+    fn counterpart(&self, key: &ReferenceKey, difference: &Difference) -> Option<(ReferenceKey, Difference)> {
+        let side = match key.side {
+            Side::Credit => Side::Reversal,
+            Side::Reversal => Side::Credit,
+            Side::Capture | Side::Fee => return None,
+        };
+        let other = ReferenceKey { side, ..key.clone() };
+        let counterpart = self.books.differences.get(&other).filter(|other| other.open)?;
+        let cancels = counterpart.theirs == difference.theirs && difference.ours == 0 && self.ours(&other) == 0;
+        cancels.then(|| (other, Difference { ours: 0, ..counterpart.clone() }))
+    }
+
+    fn difference(&self, line: &SettlementLine, ours: i64) -> Difference {
+        Difference {
+            ours,
+            theirs: line.amount.minor,
+            currency: line.amount.currency,
+            file: self.command.file,
+            at: self.now,
+            open: true,
+        }
+    }
+
+    fn release_if_complete(&mut self, credit: &mut PartnerReference) -> Result<(), Refusal> {
+        let (kind, plugin) = (EntryKind::Settlement, self.command.plugin);
+        self.settled.released += release_if_complete(self.books, kind, plugin, credit, &mut self.postings)?;
+        Ok(())
+    }
 }
 
-/// A cancellation of something that we never credited: with the listed booking of the same amount it closes itself.
-fn settle_cancelled(
-    books: &mut Books,
-    command: &Settle,
-    line: &SettlementLine,
-    settled: &mut Settled,
-    now: Timestamp,
-) -> Result<(), Refusal> {
-    let booking = ReferenceKey::credit(command.plugin, &line.reference);
-    let closing = books
-        .differences
-        .get(&booking)
-        .filter(|difference| difference.open && difference.ours == 0 && difference.theirs == line.amount.minor)
-        .cloned();
-    let Some(difference) = closing else {
-        open(books, command, line, 0, settled, now);
-        return Ok(());
-    };
-    books.differences.put(booking, Difference { open: false, ..difference });
-    let cancelled = Difference {
-        ours: 0,
-        theirs: line.amount.minor,
-        currency: line.amount.currency,
-        file: command.file,
-        at: now,
-        open: false,
-    };
-    books.differences.put(ReferenceKey::reversal(command.plugin, &line.reference), cancelled);
-    settled.differences = settled.differences.saturating_sub(u32::from(difference.file == command.file));
-    settled.matched += 2;
-    Ok(())
+/// What the partner has yet to list.
+enum Waiting {
+    Credit(PartnerReference),
+    /// A reversal, with the key of the credit that it takes back and that credit.
+    Reversal(PartnerReference, ReferenceKey, PartnerReference),
 }
 
+/// The credit or reversal under this key that stands in the books and was not listed yet.
+fn waiting(books: &Books, key: &ReferenceKey) -> Option<Waiting> {
+    let known = books.references.get(key).filter(|known| known.is_unlisted())?.clone();
+    if known.is_live() {
+        return Some(Waiting::Credit(known));
+    }
+    if known.state != ReferenceState::Reversed {
+        return None;
+    }
+    let of = ReferenceKey::credit(key.plugin, known.of.as_deref().unwrap_or(&key.reference));
+    // A reversal whose credit was written off went with it.
+    let credit = books.references.get(&of).filter(|credit| credit.is_live())?.clone();
+    Some(Waiting::Reversal(known, of, credit))
+}
+
+/// Once its row and the rows of all its reversals came, a credit reaches the bank. Gives the exposure that it releases.
 fn release_if_complete(
     books: &mut Books,
+    kind: EntryKind,
     plugin: PluginKey,
     credit: &mut PartnerReference,
     postings: &mut Postings,
-    settled: &mut Settled,
-) -> Result<(), Refusal> {
+) -> Result<i64, Refusal> {
     if !credit.listed || credit.released || credit.reversed != credit.reversed_listed {
-        return Ok(());
+        return Ok(0);
     }
     let currency = credit.amount.currency;
     let (clearing, bank) = (AccountKey::clearing(plugin, currency), platform(Class::Bank, currency));
-    postings.post(books, EntryKind::Settlement, bank, clearing, credit.amount.minor - credit.reversed)?;
-    settled.released += credit.exposed;
+    postings.post(books, kind, bank, clearing, credit.amount.minor - credit.reversed)?;
     release(books, plugin, credit);
-    Ok(())
+    Ok(credit.exposed)
 }
 
 fn release(books: &mut Books, plugin: PluginKey, credit: &mut PartnerReference) {
@@ -278,7 +307,7 @@ fn release(books: &mut Books, plugin: PluginKey, credit: &mut PartnerReference) 
     credit.released = true;
 }
 
-/// An operator closes a difference, or a credit that the partner never settled.
+/// An operator closes a difference, or a credit or reversal that the partner never listed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WriteOff {
     /// Whose partner.
@@ -302,86 +331,118 @@ pub struct WrittenOff {
     pub to_suspense: Money,
 }
 
-/// Posts what the partner really paid and writes the rest off against the plugin's loss budget.
+/// Takes what the partner says as the truth: posts what it really paid or kept, writes what is missing off against the plugin's
+/// loss budget, and puts what is too much in suspense.
 pub fn write_off(books: &mut Books, command: &WriteOff) -> Result<(Postings, WrittenOff), Refusal> {
-    let key =
-        ReferenceKey { plugin: command.plugin, side: command.side, reference: command.reference.clone() };
-    let difference = books.differences.get(&key).filter(|difference| difference.open).cloned();
-    let known = books.references.get(&key).cloned();
-    let unsettled = known.clone().filter(|known| {
-        matches!(known.state, ReferenceState::Credited | ReferenceState::Suspended) && !known.released
-    });
-    let currency = match (&difference, &unsettled) {
-        (Some(difference), _) => difference.currency,
-        (None, Some(credit)) => credit.amount.currency,
-        (None, None) => return Err(Refusal::DifferenceNotFound),
-    };
-    let exposure_key = (command.plugin, currency);
+    let key = ReferenceKey { plugin: command.plugin, side: command.side, reference: command.reference.clone() };
+    let closing = Closing::of(books, key)?;
+    let exposure_key = (command.plugin, closing.currency);
     let exposure = *books.exposures.get(&exposure_key).ok_or(Refusal::ChannelNotAvailable)?;
-    let theirs = difference.as_ref().map_or(0, |difference| difference.theirs);
-    // What reached or left the bank, what cleared, what was lost and what was too much; positive reaches the bank.
-    let (banked, cleared, lost, extra) = match (command.side, &unsettled) {
-        (Side::Credit, Some(credit)) => {
-            let owed = credit.amount.minor - credit.reversed;
-            let paid = if difference.is_some() { theirs - credit.reversed } else { 0 };
-            (paid, paid.min(owed), (owed - paid).max(0), (paid - owed).max(0))
-        }
-        (Side::Credit, None) => (theirs, 0, 0, theirs),
-        (Side::Reversal, _) => {
-            let ours = difference.as_ref().map_or(0, |difference| difference.ours);
-            (-theirs, -ours.min(theirs), (theirs - ours).max(0), (ours - theirs).max(0))
-        }
-        (Side::Capture | Side::Fee, _) => (0, 0, 0, 0),
-    };
-    if exposure.lost.checked_add(lost).is_none_or(|total| total > exposure.loss_budget) {
+    let Closing { banked, cleared, .. } = closing;
+    // What is missing in the bank of what should clear, or what is there beyond it.
+    let (lost, extra) = ((cleared - banked).max(0), (banked - cleared).max(0));
+    if lost > 0 && exposure.lost.checked_add(lost).is_none_or(|total| total > exposure.loss_budget) {
         return Err(Refusal::LossBudgetExhausted);
     }
 
     // After this point the write-off must succeed.
-    let kind = EntryKind::WriteOff;
-    let clearing = AccountKey::clearing(command.plugin, currency);
-    let [bank, loss, suspense] =
-        [Class::Bank, Class::WriteOff, Class::Suspense].map(|class| platform(class, currency));
     let mut postings = Postings::default();
-    match command.side {
-        Side::Credit => {
-            if banked >= 0 {
-                postings.post(books, kind, bank, clearing, cleared)?;
-                postings.post(books, kind, bank, suspense, extra)?;
-            } else {
-                postings.post(books, kind, clearing, bank, -banked)?;
-            }
-            postings.post(books, kind, loss, clearing, lost)?;
-        }
-        Side::Reversal => {
-            postings.post(books, kind, clearing, bank, -cleared)?;
-            postings.post(books, kind, loss, bank, lost)?;
-            postings.post(books, kind, clearing, suspense, extra)?;
-        }
-        Side::Capture | Side::Fee => {}
-    }
+    closing.post(books, &mut postings)?;
     books.exposures.put(exposure_key, Exposure { lost: exposure.lost + lost, ..exposure });
-    if let Some(difference) = difference {
-        books.differences.put(key.clone(), Difference { open: false, ..difference });
+    let currency = closing.currency;
+    closing.close(books, &mut postings)?;
+    Ok((postings, WrittenOff { lost: Money::new(lost, currency), to_suspense: Money::new(extra, currency) }))
+}
+
+/// What closing a line comes to. All amounts are signed: positive reaches the bank, and leaves clearing.
+struct Closing {
+    key: ReferenceKey,
+    difference: Option<Difference>,
+    /// The credit or reversal that is closed with it.
+    waiting: Option<Waiting>,
+    currency: Currency,
+    /// What the partner paid by the bank; less than zero if it kept money back.
+    banked: i64,
+    /// What leaves the clearing account.
+    cleared: i64,
+}
+
+impl Closing {
+    fn of(books: &Books, key: ReferenceKey) -> Result<Closing, Refusal> {
+        let difference = books.differences.get(&key).filter(|difference| difference.open).cloned();
+        // A listed credit may still wait for the rows of its reversals.
+        let incomplete = books.references.get(&key).filter(|known| known.is_live() && known.listed && !known.released);
+        let waiting = waiting(books, &key).or(incomplete.cloned().map(Waiting::Credit));
+        let theirs = difference.as_ref().map(|difference| difference.theirs);
+        let (banked, cleared, currency) = match (&waiting, &difference) {
+            (Some(Waiting::Credit(credit)), _) => {
+                let listed = if credit.listed { credit.amount.minor } else { 0 };
+                let banked = theirs.unwrap_or(listed) - credit.reversed_listed;
+                (banked, credit.amount.minor - credit.reversed, credit.amount.currency)
+            }
+            // A settled credit that was reversed since still has to leave the bank.
+            (Some(Waiting::Reversal(reversal, _, credit)), _) if credit.released => {
+                (-theirs.unwrap_or(0), -reversal.amount.minor, reversal.amount.currency)
+            }
+            // Its credit will reach the bank with our view of the reversal taken off: only what differs is posted.
+            (Some(Waiting::Reversal(reversal, ..)), _) => {
+                (reversal.amount.minor - theirs.unwrap_or(0), 0, reversal.amount.currency)
+            }
+            (None, Some(difference)) => {
+                let is_taken = books.references.get(&key).is_none_or(|known| !known.is_unlisted());
+                let more = difference.theirs - if is_taken { difference.ours } else { 0 };
+                (if key.side == Side::Credit { more } else { -more }, 0, difference.currency)
+            }
+            (None, None) => return Err(Refusal::DifferenceNotFound),
+        };
+        Ok(Closing { key, difference, waiting, currency, banked, cleared })
     }
-    match (command.side, unsettled, known) {
-        (Side::Credit, Some(mut credit), _) => {
-            release(books, command.plugin, &mut credit);
-            credit.listed = true;
-            credit.reversed_listed = credit.reversed;
-            credit.state = ReferenceState::WrittenOff;
-            books.references.put(key, credit);
+
+    fn post(&self, books: &mut Books, postings: &mut Postings) -> Result<(), Refusal> {
+        let kind = EntryKind::WriteOff;
+        let clearing = AccountKey::clearing(self.key.plugin, self.currency);
+        let [bank, loss, suspense] =
+            [Class::Bank, Class::WriteOff, Class::Suspense].map(|class| platform(class, self.currency));
+        // What both sides agree on goes between bank and clearing; the rest is too much or too little on one of them.
+        let both = match self.banked.signum() == self.cleared.signum() {
+            true => self.banked.signum() * self.banked.abs().min(self.cleared.abs()),
+            false => 0,
+        };
+        let (banked, cleared) = (self.banked - both, self.cleared - both);
+        postings.post(books, kind, bank, clearing, both.max(0))?;
+        postings.post(books, kind, clearing, bank, (-both).max(0))?;
+        postings.post(books, kind, bank, suspense, banked.max(0))?;
+        postings.post(books, kind, loss, bank, (-banked).max(0))?;
+        postings.post(books, kind, loss, clearing, cleared.max(0))?;
+        postings.post(books, kind, clearing, suspense, (-cleared).max(0))
+    }
+
+    /// Nothing of it stays open: the difference says what the books have taken, and what waited does not any more.
+    fn close(self, books: &mut Books, postings: &mut Postings) -> Result<(), Refusal> {
+        let plugin = self.key.plugin;
+        let mut known = books.references.get(&self.key).cloned();
+        if let Some(difference) = self.difference {
+            if let Some(known) = &mut known {
+                known.listed = true;
+            }
+            let closed = Difference { ours: difference.theirs, open: false, ..difference };
+            books.differences.put(self.key.clone(), closed);
         }
-        (Side::Reversal, _, Some(mut reversal)) => {
-            let of = ReferenceKey::credit(command.plugin, reversal.of.as_deref().unwrap_or(&command.reference));
-            if let Some(mut credit) = books.references.get(&of).cloned() {
-                credit.reversed_listed = credit.reversed.min(credit.reversed_listed + reversal.amount.minor);
+        let Some(mut known) = known else { return Ok(()) };
+        match self.waiting {
+            Some(Waiting::Credit(_)) => {
+                known.state = ReferenceState::WrittenOff;
+                release(books, plugin, &mut known);
+            }
+            Some(Waiting::Reversal(reversal, of, mut credit)) => {
+                known.state = ReferenceState::WrittenOff;
+                credit.reversed_listed += reversal.amount.minor;
+                release_if_complete(books, EntryKind::WriteOff, plugin, &mut credit, postings)?;
                 books.references.put(of, credit);
             }
-            reversal.listed = true;
-            books.references.put(key, reversal);
+            None => {}
         }
-        _ => {}
+        books.references.put(self.key, known);
+        Ok(())
     }
-    Ok((postings, WrittenOff { lost: Money::new(lost, currency), to_suspense: Money::new(extra, currency) }))
 }

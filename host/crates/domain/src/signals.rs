@@ -91,8 +91,7 @@ impl Ring {
     /// Count and sum over the window that ends now: whole minutes up to an hour, whole hours beyond, the running one included.
     pub fn over(&self, window_s: u32, now: Timestamp) -> (u64, i64) {
         let window_ms = i64::from(window_s) * 1_000;
-        let (buckets, unit) =
-            if window_ms <= HOUR_MS { (&self.minutes, MINUTE_MS) } else { (&self.hours, HOUR_MS) };
+        let (buckets, unit) = if window_ms <= HOUR_MS { (&self.minutes, MINUTE_MS) } else { (&self.hours, HOUR_MS) };
         let from = now.plus_ms(-window_ms).0.div_euclid(unit);
         buckets
             .iter()

@@ -72,7 +72,9 @@ impl Touched {
                 self.counters.extend(limits::counters(command.user, Action::Charge, currency, now));
                 self.plugin(command.plugin, currency);
                 self.account(AccountKey::platform(Class::Suspense, currency));
-                self.references.insert(ReferenceKey::credit(command.plugin, &command.reference));
+                let key = ReferenceKey::credit(command.plugin, &command.reference);
+                self.differences.insert(key.clone());
+                self.references.insert(key);
             }
             Command::Reverse(command) => {
                 let currency = command.amount.currency;
@@ -80,7 +82,9 @@ impl Touched {
                 self.plugin(command.plugin, currency);
                 self.account(AccountKey::platform(Class::Suspense, currency));
                 self.references.insert(ReferenceKey::credit(command.plugin, &command.of));
-                self.references.insert(ReferenceKey::reversal(command.plugin, &command.reference));
+                let key = ReferenceKey::reversal(command.plugin, &command.reference);
+                self.differences.insert(key.clone());
+                self.references.insert(key);
             }
             Command::Tombstone(command) => {
                 self.references.insert(ReferenceKey::credit(command.plugin, &command.reference));

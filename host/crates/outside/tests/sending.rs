@@ -369,7 +369,7 @@ async fn a_request_that_was_written_and_not_answered_is_unknown() {
 #[tokio::test]
 async fn a_partner_that_is_silent_or_trickles_is_not_waited_for() {
     let silent = Partner::that(vec![Does::Reads, Does::Waits(60_000)]).await;
-    let hasty = Request { timeout: Duration::from_millis(200), ..request() };
+    let hasty = Request { timeout: Duration::from_millis(500), ..request() };
     assert_eq!(unknown(outside().send(&silent.endpoint(), &hasty, NOW).await), Unknown::Timeout);
 
     let mut script = vec![Does::Reads, Does::Says(b"HTTP/1.1 200 OK\r\ncontent-length: 100000\r\n\r\n".to_vec())];

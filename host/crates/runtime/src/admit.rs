@@ -76,11 +76,7 @@ impl Gate<'_> {
                 return Err(bad(format!("describe says {what} {}, the manifest says `{written}`", quote(said))));
             }
         }
-        Ok(domain::Description {
-            id: description.id,
-            version: description.version,
-            contract: description.contract,
-        })
+        Ok(domain::Description { id: description.id, version: description.version, contract: description.contract })
     }
 
     fn assessment(&self, answer: assess::Answer) -> Result<domain::Assessment, Fault> {
@@ -246,9 +242,7 @@ impl Gate<'_> {
                 because: capture.because,
                 last: capture.final_,
             }),
-            flow::Proposal::Release(hold) => {
-                domain::Proposal::Release(word("a hold's key", hold, NAME_BYTES_MAX)?)
-            }
+            flow::Proposal::Release(hold) => domain::Proposal::Release(word("a hold's key", hold, NAME_BYTES_MAX)?),
             flow::Proposal::Reverse(reversal) => domain::Proposal::Reverse(domain::Reversal {
                 of: word("a credit's key", reversal.of, NAME_BYTES_MAX)?,
                 amount: positive(reversal.amount)?,
@@ -335,7 +329,8 @@ fn path(path: String) -> Result<String, Fault> {
     let lower = path.to_ascii_lowercase();
     let escapes = path.split('/').any(|part| part == "." || part == "..")
         || ["%2e", "%2f", "%5c", "%00"].iter().any(|hidden| lower.contains(hidden));
-    if path.is_empty() || (path.starts_with('/') && path.len() <= LINE_BYTES_MAX && path.bytes().all(plain) && !escapes) {
+    if path.is_empty() || (path.starts_with('/') && path.len() <= LINE_BYTES_MAX && path.bytes().all(plain) && !escapes)
+    {
         Ok(path)
     } else {
         Err(bad(format!("path {} is neither empty nor a plain path that begins with `/`", quote(&path))))
@@ -401,4 +396,194 @@ fn at_most_points(what: &str, points: u32) -> Result<(), Fault> {
 fn quote(text: &str) -> String {
     let short: String = text.chars().take(60).collect();
     format!("`{}`", short.escape_debug())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use koban_domain::guest::{ChargeRequest, Event, What};
+    use koban_domain::manifest::{CodeSpec, CredentialKind, EndpointSpec, Kind, Method, OperationSpec, Repeat, Words};
+    use koban_domain::records::FaultClass;
+
+    fn manifest() -> Manifest {
+        let words = || Words { ja: "試し".into(), en: "test".into() };
+        Manifest {
+            id: "charge-test".into(),
+            version: "1.0.0".into(),
+            contract: CONTRACT.into(),
+            kind: Kind::ChargeChannel,
+            name: words(),
+            purpose: words(),
+            settings: vec![],
+            facts: vec![],
+            signals: vec![],
+            endpoints: vec![EndpointSpec {
+                name: "network".into(),
+                credential: CredentialKind::StandardWebhooks,
+                operations: vec![OperationSpec {
+                    name: "status".into(),
+                    method: Method::Get,
+                    path: "/status".into(),
+                    repeat: Repeat::Safe,
+                    timeout_s: 5,
+                    deadline_s: 60,
+                }],
+                inbound: vec![],
+            }],
+            proposals: [(Beginning::Charge, [ProposalKind::Credit, ProposalKind::Tombstone].into())].into(),
+            codes: vec![CodeSpec { code: "cancelled".into(), about: words() }],
+            texts: [("wait".to_owned(), words())].into(),
+        }
+    }
+
+    fn begin() -> Input {
+        Input::BeginCharge(ChargeRequest {
+            wallet: "w".into(),
+            amount: None,
+            at_most: Money::yen(10_000),
+            facts: vec![],
+        })
+    }
+
+    fn resume() -> Input {
+        Input::Resume(vec![], Event { number: 1, key: "k".into(), what: What::Rang }, None)
+    }
+
+    fn step() -> flow::Step {
+        flow::Step {
+            state: vec![1],
+            standing: flow::Standing::WaitingForPartner,
+            effects: vec![],
+            proposals: vec![],
+            reply: None,
+            note: None,
+        }
+    }
+
+    fn effect(act: flow::Act) -> flow::Step {
+        flow::Step { effects: vec![flow::Effect { key: "e".into(), act }], ..step() }
+    }
+
+    fn http(endpoint: &str, operation: &str, path: &str) -> flow::Step {
+        effect(flow::Act::Http(flow::HttpCall {
+            endpoint: endpoint.into(),
+            operation: operation.into(),
+            path: path.into(),
+            query: vec![],
+            body: vec![],
+        }))
+    }
+
+    fn credit(minor: i64, currency: &str, reference: &str) -> flow::Step {
+        let credit = flow::Credit {
+            key: "c".into(),
+            amount: types::MoneyResult { minor, currency: currency.into() },
+            reference: reference.into(),
+            because: 1,
+            arrived: true,
+        };
+        flow::Step { proposals: vec![flow::Proposal::Credit(credit)], ..step() }
+    }
+
+    fn reply(status: u16, headers: &[(&str, &str)], body: usize) -> flow::Step {
+        let headers = headers.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        flow::Step { reply: Some(flow::HttpAnswerResult { status, headers, body: vec![b'x'; body] }), ..step() }
+    }
+
+    fn note(code: &str, text: Option<&str>) -> flow::Step {
+        let note = types::Failure {
+            code: code.into(),
+            message: "m".into(),
+            text: text.map(ToOwned::to_owned),
+            retryable: false,
+        };
+        flow::Step { note: Some(note), ..step() }
+    }
+
+    #[track_caller]
+    fn check(step: flow::Step, expected: Result<(), (FaultClass, &str)>) {
+        for input in [begin(), resume()] {
+            let manifest = manifest();
+            let gate = Gate { manifest: &manifest, has_files: false };
+            match (gate.admit(&input, Raw::Step(Ok(step.clone()))), expected) {
+                (Ok(_), Ok(())) => {}
+                (Err(fault), Err((class, part))) => {
+                    assert_eq!(fault.class, class, "{fault}");
+                    assert!(fault.detail.contains(part), "{fault}");
+                }
+                (admitted, expected) => panic!("{admitted:?} instead of {expected:?}"),
+            }
+        }
+    }
+
+    #[test]
+    fn a_step_within_its_grants_passes() {
+        check(step(), Ok(()));
+        check(http("network", "status", ""), Ok(()));
+        check(http("network", "status", "/1/2"), Ok(()));
+        check(credit(10_000, "JPY", "r-1"), Ok(()));
+        check(reply(200, &[("Content-Type", "application/json")], 65_536), Ok(()));
+        check(note("cancelled", Some("wait")), Ok(()));
+        check(effect(flow::Act::Show(flow::Show::Text("wait".into()))), Ok(()));
+    }
+
+    #[test]
+    fn what_the_manifest_does_not_grant_is_denied() {
+        use FaultClass::Denied;
+        check(http("elsewhere", "status", ""), Err((Denied, "operation `status` of endpoint `elsewhere`")));
+        check(http("network", "pay", ""), Err((Denied, "operation `pay` of endpoint `network`")));
+        let amount = types::MoneyResult { minor: 1, currency: "JPY".into() };
+        let capture =
+            flow::Capture { hold: "h".into(), amount: amount.clone(), reference: "r".into(), because: 1, final_: true };
+        let reversal = flow::Reversal { of: "c".into(), amount, reference: "r".into(), because: 1 };
+        for (proposal, kind) in
+            [(flow::Proposal::Capture(capture), "Capture"), (flow::Proposal::Reverse(reversal), "Reverse")]
+        {
+            check(flow::Step { proposals: vec![proposal], ..step() }, Err((Denied, kind)));
+        }
+        let enqueue = flow::Act::Enqueue(("f".into(), "c".into(), vec![]));
+        check(effect(enqueue), Err((Denied, "files")));
+    }
+
+    #[test]
+    fn what_makes_no_sense_is_a_bad_answer() {
+        use FaultClass::BadAnswer;
+        check(credit(0, "JPY", "r"), Err((BadAnswer, "0 JPY of a proposal is not positive")));
+        check(credit(-1, "JPY", "r"), Err((BadAnswer, "not positive")));
+        check(credit(1, "jpy", "r"), Err((BadAnswer, "currency `jpy`")));
+        check(credit(1, "JPY", ""), Err((BadAnswer, "a reference has 1 to 200 bytes")));
+        check(credit(1, "JPY", "a\nb"), Err((BadAnswer, "control characters")));
+        check(credit(1, "JPY", &"r".repeat(201)), Err((BadAnswer, "not 201 bytes")));
+        check(reply(99, &[], 0), Err((BadAnswer, "status 99")));
+        check(reply(600, &[], 0), Err((BadAnswer, "status 600")));
+        check(reply(200, &[], 65_537), Err((BadAnswer, "65537 bytes of a reply's body")));
+        check(reply(200, &[("A: b\r\nC", "d")], 0), Err((BadAnswer, "header name")));
+        check(reply(200, &[("A", "b\r\nC: d")], 0), Err((BadAnswer, "header `A`")));
+        check(note("other", None), Err((BadAnswer, "failure code `other`")));
+        check(note("cancelled", Some("other")), Err((BadAnswer, "text `other`")));
+        check(flow::Step { state: vec![0; 65_537], ..step() }, Err((BadAnswer, "65537 bytes of state")));
+        let timer = flow::Effect { key: "t".into(), act: flow::Act::Timer(1) };
+        check(flow::Step { effects: vec![timer; 17], ..step() }, Err((BadAnswer, "17 effects")));
+        let script = flow::Act::Show(flow::Show::Link("javascript:alert(1)".into()));
+        check(effect(script), Err((BadAnswer, "does not begin with https://")));
+        for path in ["x", "/../admin", "/%2e%2E/admin", "/a?b", "/a#b", "/a b", "/a\\b", "/a%2Fb", "/é"] {
+            check(http("network", "status", path), Err((BadAnswer, "path")));
+        }
+    }
+
+    #[test]
+    fn a_settlement_line_is_never_negative() {
+        let manifest = manifest();
+        let gate = Gate { manifest: &manifest, has_files: false };
+        let line = |minor| settlement::Line {
+            reference: "r".into(),
+            side: settlement::Side::Fee,
+            amount: types::MoneyResult { minor, currency: "JPY".into() },
+            at: 1,
+        };
+        let input = Input::ParseSettlement(vec![]);
+        assert!(gate.admit(&input, Raw::Lines(Ok(vec![line(0), line(5)]))).is_ok());
+        let fault = gate.admit(&input, Raw::Lines(Ok(vec![line(5), line(-1)]))).unwrap_err();
+        assert_eq!(fault.detail, "the amount -1 JPY of a settlement line is negative");
+    }
 }

@@ -157,8 +157,7 @@ fn read_key(dir: &Dir) -> io::Result<[u8; 32]> {
 
 /// Makes the key under another name first, so that nobody reads half a key; of two hosts that do this at once, the first one's key stays.
 fn make_key(dir: &Dir) -> io::Result<()> {
-    let mut key = [0; 32];
-    getrandom::fill(&mut key).map_err(|error| io::Error::other(error.to_string()))?;
+    let key: [u8; 32] = random()?;
     let temporary = format!("{KEY_FILE}.{}.new", random_name()?);
     let mut options = OpenOptions::new();
     options.write(true).create_new(true).mode(0o600);
@@ -172,7 +171,15 @@ fn make_key(dir: &Dir) -> io::Result<()> {
 }
 
 fn random_name() -> io::Result<String> {
-    let mut bytes = [0; 8];
+    random::<8>().map(hex::encode)
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a secret of this host's files, which no decision and no record ever sees"
+)]
+fn random<const N: usize>() -> io::Result<[u8; N]> {
+    let mut bytes = [0; N];
     getrandom::fill(&mut bytes).map_err(|error| io::Error::other(error.to_string()))?;
-    Ok(hex::encode(bytes))
+    Ok(bytes)
 }

@@ -15,9 +15,7 @@ fn value(value: &Value) -> types::ValueParam<'_> {
         Value::Text(text) => types::ValueParam::Text(text),
         Value::Whole(number) => types::ValueParam::Whole(*number),
         Value::Amount(amount) => types::ValueParam::Amount(money(amount)),
-        Value::Rate(rate) => {
-            types::ValueParam::Rate(types::Decimal { mantissa: rate.mantissa, scale: rate.scale })
-        }
+        Value::Rate(rate) => types::ValueParam::Rate(types::Decimal { mantissa: rate.mantissa, scale: rate.scale }),
         Value::Flag(flag) => types::ValueParam::Flag(*flag),
         Value::Moment(moment) => types::ValueParam::Moment(*moment),
         Value::Secret(handle) => types::ValueParam::Secret(handle),
@@ -66,10 +64,7 @@ pub(crate) fn charge_request<'a>(
     }
 }
 
-pub(crate) fn inbound_call<'a>(
-    call: &'a guest::InboundCall,
-    query: &'a [types::NamedParam<'a>],
-) -> inbound::Call<'a> {
+pub(crate) fn inbound_call<'a>(call: &'a guest::InboundCall, query: &'a [types::NamedParam<'a>]) -> inbound::Call<'a> {
     inbound::Call { endpoint: &call.endpoint, operation: &call.operation, path: &call.path, query, body: &call.body }
 }
 

@@ -1,6 +1,6 @@
 //! The only way a guest runs: a free slot, a fresh store, one call, a typed answer and the record of it.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use cap_std::fs::Dir;
@@ -107,6 +107,7 @@ struct Inner {
     slots_max: u32,
     wait: Duration,
     counters: Counters,
+    loading: Mutex<()>,
 }
 
 /// How a run ended, with what was seen of it.
@@ -124,14 +125,11 @@ impl Door {
         }
         config.limits.check()?;
         let engine = |error: wasmtime::Error| DoorError::Engine { slots: config.slots, problem: format!("{error:#}") };
-        // One slot more than permits: loading a plugin starts it once, beside the calls.
-        let native = Native::new(config.slots + 4).map_err(engine)?;
+        // One more than there are permits: loading a plugin starts it once, beside the calls.
+        let native = Native::new(config.slots + 1).map_err(engine)?;
         let linker = plugin::linker(&native.engine).map_err(engine)?;
-        let cache = config
-            .cache
-            .map(|dir| Cache::open(dir, native.compiled_for))
-            .transpose()
-            .map_err(DoorError::Cache)?;
+        let cache =
+            config.cache.map(|dir| Cache::open(dir, native.compiled_for)).transpose().map_err(DoorError::Cache)?;
         let slots_max = config.slots;
         let inner = Inner {
             native,
@@ -142,6 +140,7 @@ impl Door {
             slots_max,
             wait: Duration::from_millis(config.wait_ms),
             counters: Counters::default(),
+            loading: Mutex::new(()),
         };
         Ok(Door { inner: Arc::new(inner) })
     }
@@ -152,6 +151,8 @@ impl Door {
     pub fn load(&self, component: &[u8], manifest: &Manifest, settings: Vec<Named>) -> Result<Plugin, LoadError> {
         let inner = &*self.inner;
         let limits = inner.limits.of(Class::Decision);
+        // One at a time: compiling uses every core by itself, and starting needs the one place that calls do not have.
+        let _alone = inner.loading.lock().unwrap_or_else(PoisonError::into_inner);
         plugin::load(&inner.native, &inner.linker, inner.cache.as_ref(), limits, component, manifest, settings)
     }
 
@@ -250,6 +251,7 @@ impl Door {
     }
 
     /// A free slot, at once or after a bounded wait that is measured.
+    #[expect(clippy::disallowed_methods, reason = "measures a wait for the metrics; no decision sees it")]
     async fn slot(&self) -> Option<SemaphorePermit<'_>> {
         if let Ok(permit) = self.inner.slots.try_acquire() {
             return Some(permit);
@@ -261,12 +263,7 @@ impl Door {
     }
 }
 
-async fn run_in(
-    store: &mut Store<State>,
-    plugin: &Plugin,
-    context: &Context,
-    input: &Input,
-) -> wasmtime::Result<Raw> {
+async fn run_in(store: &mut Store<State>, plugin: &Plugin, context: &Context, input: &Input) -> wasmtime::Result<Raw> {
     let instance = plugin.code.pre.instantiate_async(&mut *store).await?;
     calls::run(&plugin.code.exports, store, &instance, context, plugin.settings(), input).await
 }

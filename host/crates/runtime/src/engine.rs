@@ -6,7 +6,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use koban_domain::records::Digest;
-use wasmtime::{Config, Enabled, Engine, EngineWeak, ModuleVersionStrategy, PoolingAllocationConfig, Store, WasmFeatures};
+use wasmtime::{
+    Config, Enabled, Engine, EngineWeak, ModuleVersionStrategy, PoolingAllocationConfig, Store, WasmFeatures,
+};
 
 use crate::limits::{Limits, POOL_MEMORY_BYTES};
 use crate::state::{State, TABLE_ELEMENTS_MAX};
@@ -56,7 +58,8 @@ impl Native {
             POOL_MEMORY_BYTES,
         );
         let version = Written::of(&ModuleVersionStrategy::WasmtimeVersion);
-        let version = String::from_utf8_lossy(&version).trim_end_matches(|char: char| !char.is_ascii_digit()).to_owned();
+        let version =
+            String::from_utf8_lossy(&version).trim_end_matches(|char: char| !char.is_ascii_digit()).to_owned();
         let id = format!("wasmtime {version} native {}", &Digest::of(settings.as_bytes()).to_string()[..12]);
         let compiled_for = Digest::of_parts(&[id.as_bytes(), &Written::of(&engine.precompile_compatibility_hash())]);
         Ok(Native { engine, id, compiled_for, ticks })
@@ -65,7 +68,7 @@ impl Native {
     /// A fresh store within these limits. The guest gives way at every tick, and stops at its deadline.
     pub(crate) fn store(&self, limits: &Limits) -> wasmtime::Result<Store<State>> {
         let state = State::new(limits, Arc::clone(&self.ticks), self.deadline_ticks(limits));
-        let mut store = Store::new(&self.engine, state);
+        let mut store = Store::try_new(&self.engine, state)?;
         store.limiter(|state| state);
         store.set_fuel(limits.fuel)?;
         store.set_hostcall_fuel(limits.output_bytes);
@@ -157,6 +160,22 @@ impl Hasher for Written {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::limits::{Class, ClassLimits};
+
+    #[tokio::test]
+    async fn the_guard_ends_what_fuel_does_not() {
+        let native = Native::new(4).unwrap();
+        let text = r#"(module (func (export "spin") (loop $again (br $again))))"#;
+        let module = wasmtime::Module::new(&native.engine, wat::parse_str(text).unwrap()).unwrap();
+        let limits = ClassLimits::default().decision;
+        let mut store = native.store(&limits).unwrap();
+        store.set_fuel(u64::MAX).unwrap();
+        let instance = wasmtime::Instance::new_async(&mut store, &module, &[]).await.unwrap();
+        let spin = instance.get_typed_func::<(), ()>(&mut store, "spin").unwrap();
+        let error = spin.call_async(&mut store, ()).await.unwrap_err();
+        let fault = crate::faults::from_error(&error, None, Class::Decision, &limits);
+        assert_eq!(fault.to_string(), "deadline (stopped after 250 ms (decision))");
+    }
 
     #[test]
     fn the_engine_is_named_by_version_and_settings() {

@@ -1,7 +1,7 @@
 //! Turns whatever ended a call into a typed fault.
 
 use koban_domain::records::{Fault, FaultClass};
-use wasmtime::{Trap, WasmBacktrace};
+use wasmtime::{PoolConcurrencyLimitError, Trap, WasmBacktrace};
 
 use crate::limits::{Class, Limits};
 use crate::state::Stopped;
@@ -44,6 +44,9 @@ pub(crate) fn from_error(error: &wasmtime::Error, panic: Option<&str>, class: Cl
         Some(Trap::AllocationTooLarge) => return fault(FaultClass::MemoryDenied, "the allocation is too large"),
         Some(trap) => return fault(FaultClass::Trap, panic.map_or_else(|| trap.to_string(), ToOwned::to_owned)),
         None => {}
+    }
+    if error.is::<PoolConcurrencyLimitError>() {
+        return fault(FaultClass::Busy, "the engine has no room for another call");
     }
     let cause = error.root_cause().to_string();
     // wasmtime keeps this error's type to itself. Inside a host call there are frames of the guest below it, at the answer there are none.

@@ -4,7 +4,6 @@
 //! with the record of it, [`Door::replay`] runs a recorded call again. No type of wasmtime leaves this crate.
 
 mod admit;
-#[expect(unsafe_code, missing_docs, unreachable_pub, dead_code, unused_qualifications)] // generated
 mod bindings;
 mod cache;
 mod calls;

@@ -8,8 +8,8 @@ use koban_domain::records::{Digest, Fault, settings_digest};
 use wasmtime::component::{Component, HasSelf, InstancePre, Linker};
 use wasmtime::{Engine, Precompiled};
 
-use crate::bindings::exports::koban::plugin as exports;
 use crate::bindings::Guests;
+use crate::bindings::exports::koban::plugin as exports;
 use crate::cache::{Cache, CacheUse};
 use crate::engine::Native;
 use crate::faults;
@@ -50,7 +50,9 @@ pub(crate) struct Exports {
 #[derive(Debug, thiserror::Error)]
 pub enum LoadError {
     /// Larger than any plugin may be.
-    #[error("the component has {0} bytes, at most {COMPONENT_BYTES_MAX} are allowed: build it in release mode and strip it")]
+    #[error(
+        "the component has {0} bytes, at most {COMPONENT_BYTES_MAX} are allowed: build it in release mode and strip it"
+    )]
     TooLarge(usize),
     /// Not WebAssembly at all.
     #[error("the bytes are not WebAssembly: give the component.wasm of the package")]
@@ -59,7 +61,9 @@ pub enum LoadError {
     #[error("this is a core module and not a component: build it with `koban plugin build`")]
     CoreModule,
     /// Machine code. Only this host's own compiler may make that.
-    #[error("this is compiled machine code, which is never accepted from outside: give the component.wasm of the package")]
+    #[error(
+        "this is compiled machine code, which is never accepted from outside: give the component.wasm of the package"
+    )]
     Precompiled,
     /// Not valid, or made of features that guests may not use.
     #[error("the component is not valid here: {0}")]
@@ -132,11 +136,7 @@ impl Plugin {
 
     /// The same component with other settings; nothing is compiled again.
     pub fn with_settings(&self, settings: Vec<Named>) -> Plugin {
-        Plugin {
-            code: Arc::clone(&self.code),
-            settings_digest: settings_digest(&settings),
-            settings: settings.into(),
-        }
+        Plugin { code: Arc::clone(&self.code), settings_digest: settings_digest(&settings), settings: settings.into() }
     }
 }
 
@@ -177,11 +177,7 @@ pub(crate) fn load(
         engine_id: native.id.as_str().into(),
         cache,
     };
-    Ok(Plugin {
-        code: Arc::new(code),
-        settings_digest: settings_digest(&settings),
-        settings: settings.into(),
-    })
+    Ok(Plugin { code: Arc::new(code), settings_digest: settings_digest(&settings), settings: settings.into() })
 }
 
 fn check_shape(bytes: &[u8]) -> Result<(), LoadError> {
@@ -202,9 +198,8 @@ fn check_shape(bytes: &[u8]) -> Result<(), LoadError> {
 impl Exports {
     fn find(pre: &InstancePre<State>, manifest: &Manifest) -> Result<Exports, LoadError> {
         let (name, version) = koban_domain::guest::CONTRACT.split_once('@').unwrap_or_default();
-        let has = |interface: &str| {
-            pre.component().get_export_index(None, &format!("{name}/{interface}@{version}")).is_some()
-        };
+        let has =
+            |interface: &str| pre.component().get_export_index(None, format!("{name}/{interface}@{version}")).is_some();
         for interface in ["plugin"].iter().chain(manifest.kind.required_interfaces()) {
             if !has(interface) {
                 return Err(LoadError::MissingExport {

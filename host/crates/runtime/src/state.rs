@@ -83,7 +83,9 @@ fn one_line(text: &str, bytes_max: usize) -> String {
     for char in text.chars() {
         let before = line.len();
         // Line separators and the marks that turn the direction of writing.
-        if char.is_control() || matches!(char, '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{200e}' | '\u{200f}') {
+        if char.is_control()
+            || matches!(char, '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{200e}' | '\u{200f}')
+        {
             line.extend(char.escape_default());
         } else {
             line.push(char);
@@ -102,7 +104,7 @@ impl log::Host for State {
         self.host_bytes_left = self.host_bytes_left.checked_sub(cost).ok_or(Stopped::HostBytes)?;
         if level == log::Level::Error && self.panic.is_none() && message.starts_with("panic") {
             // Kept beside the log, so that a flood cannot hide it.
-            let text: String = message.chars().take(PANIC_CHARS_MAX).collect();
+            let text: String = message.replace('\n', " ").chars().take(PANIC_CHARS_MAX).collect();
             self.panic = Some(one_line(&text, PANIC_CHARS_MAX * 4));
         }
         if self.log_lines_left == 0 || self.log_bytes_left == 0 {

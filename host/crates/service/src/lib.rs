@@ -1,1 +1,37 @@
-//! service
+//! Koban's use cases: identity and plugins before the commit queue, the books inside it, the news after it. The only room that
+//! sees both guests and rows.
+
+pub mod app;
+pub mod audit;
+pub mod charges;
+pub mod clock;
+pub mod ctx;
+pub mod decisions;
+pub mod differences;
+pub mod error;
+pub mod flows;
+pub mod fraud;
+pub mod guests;
+pub mod identity;
+pub mod jobs;
+pub mod keys;
+pub mod ledger;
+pub mod limits;
+pub mod merchants;
+pub mod metrics;
+pub mod operations;
+pub mod operators;
+pub mod page;
+pub mod payments;
+pub mod plugins;
+pub mod policy;
+pub mod reads;
+pub mod refunds;
+pub mod transfers;
+pub mod users;
+pub mod verify;
+pub mod wallets;
+
+pub use app::App;
+pub use ctx::{Actor, Ctx};
+pub use error::Error;

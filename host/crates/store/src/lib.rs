@@ -1,1 +1,34 @@
-//! store
+//! Koban's rows: SQLite and PostgreSQL behind one interface. This room decides nothing, knows no HTTP and calls no guest.
+
+pub mod audit;
+pub mod charges;
+pub mod endpoints;
+pub mod files;
+pub mod flows;
+pub mod inbound;
+pub mod keys;
+pub mod limits;
+pub mod merchants;
+pub mod operations;
+pub mod operators;
+pub mod outbox;
+pub mod payments;
+pub mod plugins;
+pub mod records;
+pub mod sessions;
+pub mod signals;
+pub mod statements;
+pub mod transfers;
+pub mod users;
+
+mod database;
+mod error;
+mod journal;
+mod ledger;
+mod policy;
+mod query;
+
+pub use database::{Config, Dialect, Store};
+pub use journal::{JournalReader, PostingPlace, PostingSums, RecordPage, StoredAudit, StoredPosting};
+pub use ledger::{LaneHead, LedgerTx, LedgerWriter};
+pub use error::{StoreError, StoreErrorKind};

@@ -77,6 +77,19 @@ fn an_approved_session_shows_the_company_number() {
 }
 
 #[test]
+fn what_is_shown_goes_when_it_is_no_longer_true() {
+    let taken = call(&mut approved(), "deposit", &cash("7", 10_000));
+    let gone = |taken: &Taken, key: &str| taken.effects.iter().any(|effect| effect.act == Act::Cancel(key.into()));
+    assert!(gone(&taken, "enter-number") && gone(&taken, "company-number"));
+    let (mut flow, _) = Flow::begin(NOON, &settings(), &request(30_000)).unwrap();
+    flow.form("scan", &[("session", "?".into())]).unwrap();
+    assert!(gone(&flow.form("scan-2", &[("session", "s-1".into())]).unwrap(), "scan-2-why"));
+    let mut unclear = scanned();
+    unclear.lost("approve", Lost::Unknown).unwrap();
+    assert!(gone(&unclear.ring("expiry").unwrap(), "checking"));
+}
+
+#[test]
 fn a_session_that_the_network_refuses_ends_the_charge() {
     for (status, answer) in [(200, refused("closed")), (400, json!("what?")), (404, json!({}))] {
         let taken = scanned().answer("approve", status, &answer).unwrap();
@@ -96,15 +109,13 @@ fn without_a_clear_answer_the_charge_is_checking_and_a_deposit_still_counts() {
     }
     for (status, answer) in [(500, ok()), (200, json!({"result": "perhaps"})), (200, json!([])), (302, ok())] {
         let taken = scanned().answer("approve", status, &answer).unwrap();
-        assert_eq!((taken.standing, taken.code()), (Standing::Checking, Some("approval_unclear")), "{status}");
+        assert_eq!((taken.standing, taken.code()), (Standing::Checking, None), "{status}");
     }
 }
 
 #[test]
 fn a_session_that_another_charge_has_used_ends_this_one() {
-    let mut flow = scanned();
-    let lost = koban_sdk::flow::What::Lost((Lost::Refused, "another flow expects it".into()));
-    let taken = flow.resume("calls", lost).unwrap();
+    let taken = scanned().lost("calls", Lost::Refused).unwrap();
     assert_eq!((taken.standing, taken.code()), (Standing::Failed, Some("session_used")));
 }
 

@@ -21,7 +21,8 @@
 //! | `other-currency` | credits dollars |
 //! | `negative` | credits a negative amount |
 //! | `huge-state` | remembers 65 KiB |
-//! | `many-effects` | has 17 effects open at once |
+//! | `many-effects` | asks for 17 timers in one step |
+//! | `open-effects` | asks for 9 timers at the form and 9 more at each message |
 //! | `many-proposals` | kills 10,000 references in one step |
 //! | `unknown-endpoint`, `unknown-operation` | calls a partner that its manifest does not name |
 //! | `same-effect-key` | gives one effect key two contents |
@@ -31,6 +32,8 @@
 //! | `insist` | credits as the message says, and proposes the same again when it was refused |
 //! | `begin-credit` | proposes a credit in its beginning |
 //! | `begin-loop` | never comes back from its beginning |
+
+use std::ops::Range;
 
 use koban_sdk::flow::{
     Call, Capture, Credit, Event, Field, FieldKind, Hold, HttpAnswer, HttpCall, Proposal, Refusal, Request, Reversal,
@@ -122,7 +125,7 @@ impl Machine for HostileChannel {
                 Ok(payment) if message.operation == "take-back" => {
                     Ok(take_back(attack, loot, event, &payment, refused))
                 }
-                Ok(payment) => pay(attack, loot, event, &payment, refused),
+                Ok(payment) => pay(ctx, attack, loot, event, &payment, refused),
                 Err(problem) => Ok(wait(loot).reply(malformed(&problem))),
             },
             What::CancelAsked if !loot.is_done => Ok(Step::new(loot, Standing::Cancelled)),
@@ -151,9 +154,8 @@ fn started(ctx: &Context, attack: &Attack, mut loot: Loot, event: &Event, correl
     match attack.0.as_str() {
         "own-form" => step.credit(credit("form", 1_000, "form", event.number)),
         "timer" => step.timer("soon", ctx.now.saturating_add(1)),
-        "many-effects" => {
-            (0..17).fold(step, |step, number| step.timer(&format!("timer-{number}"), ctx.now.saturating_add(3_600_000)))
-        }
+        "many-effects" => timers(step, ctx, 0..17),
+        "open-effects" => timers(step, ctx, 0..9),
         "unknown-endpoint" => step.http("ask", ask("elsewhere", "ask")),
         "unknown-operation" => step.http("ask", ask("partner", "give-me-all")),
         "same-effect-key" => {
@@ -163,7 +165,14 @@ fn started(ctx: &Context, attack: &Attack, mut loot: Loot, event: &Event, correl
     }
 }
 
+/// Timers in an hour, which thus stay open.
+fn timers(step: Step<Loot>, ctx: &Context, numbers: Range<u32>) -> Step<Loot> {
+    let at = ctx.now.saturating_add(3_600_000);
+    numbers.fold(step, |step, number| step.timer(&format!("timer-{number}"), at))
+}
+
 fn pay(
+    ctx: &Context,
     attack: &Attack,
     mut loot: Loot,
     event: &Event,
@@ -210,6 +219,10 @@ fn pay(
         "negative" => step(loot).credit(yen(-payment.amount)),
         "many-proposals" => {
             (0..10_000).fold(step(loot), |step, number| step.tombstone(&format!("{}-{number}", payment.reference)))
+        }
+        "open-effects" => {
+            let first = loot.paid * 9;
+            timers(step(loot), ctx, first..first + 9)
         }
         "unknown-code" => return Err(Failure::new("not_in_the_manifest", "a code of my own")),
         "loop" => run_for_ever(),
@@ -322,9 +335,15 @@ mod tests {
     }
 
     #[test]
-    #[should_panic(expected = "17 effects are open")]
-    fn the_pretend_host_sees_too_many_effects() {
+    #[should_panic(expected = "a step with 18 effects")]
+    fn the_pretend_host_sees_too_many_effects_in_a_step() {
         started("many-effects");
+    }
+
+    #[test]
+    #[should_panic(expected = "19 effects are open")]
+    fn the_pretend_host_sees_too_many_open_effects() {
+        let _ = started("open-effects").partner_calls("pay", &payment(1_000, "r-1"));
     }
 
     #[test]

@@ -40,10 +40,10 @@ impl Assess for HostileRule {
             "loop" => run_for_ever(),
             "memory" => take_all_memory(),
             "recursion" => Ok(Answer::new(Verdict::Allow, recurse(black_box(u32::MAX)))),
-            // One reason with a code of 24 MiB, and a million small reasons: both are more than a host should copy.
-            "output" => Ok(Answer::allow().because(&"x".repeat(24 << 20), 1)),
+            // A code of 1 MiB, and many small reasons: cheap to make, and both more than a host should copy.
+            "output" => Ok(Answer::allow().because(&"x".repeat(1 << 20), 1)),
             "reasons" => {
-                Ok(Answer { reasons: vec![Reason { code: "hostile".into(), weight: 1 }; 1_000_000], ..Answer::allow() })
+                Ok(Answer { reasons: vec![Reason { code: String::new(), weight: 1 }; 20_000], ..Answer::allow() })
             }
             "panic" => panic!("a panic on purpose, for {} yen", payment.amount.minor),
             "trap" => abort(),
@@ -63,10 +63,11 @@ fn run_for_ever() -> Result<Answer, Failure> {
     }
 }
 
+/// Blocks that are asked for but not filled: memory is to run out, not fuel.
 fn take_all_memory() -> Result<Answer, Failure> {
     let mut blocks: Vec<Vec<u8>> = Vec::new();
     loop {
-        blocks.push(black_box(vec![1; 1 << 20]));
+        blocks.push(black_box(Vec::with_capacity(1 << 20)));
     }
 }
 
@@ -90,4 +91,30 @@ fn abort() -> ! {
     core::arch::wasm32::unreachable();
     #[cfg(not(target_arch = "wasm32"))]
     std::process::abort();
+}
+
+#[cfg(test)]
+mod tests {
+    use koban_sdk::pretend;
+
+    use super::*;
+
+    fn assess(attack: &str, yen: i64) -> Result<Answer, Failure> {
+        let attack = Attack { name: attack.into(), from_amount: Money::yen(1_000) };
+        let payment = Payment { id: "p".into(), kind: "payment".into(), amount: Money::yen(yen), at: 0 };
+        HostileRule::assess(&pretend::context(0), &attack, &payment, Values(&[]), &[])
+    }
+
+    #[test]
+    fn only_payments_from_the_set_amount_on_are_attacked() {
+        assert_eq!(assess("unknown-reason", 999), Ok(Answer::allow()));
+        assert_eq!(assess("unknown-reason", 1_000).unwrap().verdict, Verdict::Decline);
+        assert_eq!(assess("none", 1_000), Ok(Answer::allow()));
+    }
+
+    #[test]
+    #[should_panic(expected = "a panic on purpose, for 1000 yen")]
+    fn a_panic_says_what_it_is() {
+        let _ = assess("panic", 1_000);
+    }
 }

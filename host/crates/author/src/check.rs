@@ -1,0 +1,267 @@
+//! Says whether a component is what its manifest says, and asks for nothing that plugins do not get.
+
+use koban_domain::guest::CONTRACT;
+use koban_domain::manifest::Manifest;
+use koban_domain::records::Digest;
+use wasmparser::{ComponentExternalKind, ComponentTypeRef, Encoding, Parser, Payload, Validator, WasmFeatures};
+
+/// Largest component of a native plugin: 2 MiB. Compiling takes the host one to three seconds per MiB.
+pub const COMPONENT_BYTES_MAX: usize = 2 << 20;
+/// Most functions in a component: far more than 2 MiB of honest code have.
+const FUNCTIONS_MAX: u32 = 20_000;
+
+/// What a component may import. `types` and `flow` have types only, so `log` is all that a plugin can call.
+const IMPORTS: &[&str] = &["log", "types", "flow"];
+
+/// What a component may be made of: the same list as the host's engine has, so what passes here is compiled there.
+const FEATURES: WasmFeatures = WasmFeatures::FLOATS
+    .union(WasmFeatures::MUTABLE_GLOBAL)
+    .union(WasmFeatures::SATURATING_FLOAT_TO_INT)
+    .union(WasmFeatures::SIGN_EXTENSION)
+    .union(WasmFeatures::REFERENCE_TYPES)
+    .union(WasmFeatures::MULTI_VALUE)
+    .union(WasmFeatures::BULK_MEMORY)
+    .union(WasmFeatures::EXTENDED_CONST)
+    .union(WasmFeatures::COMPONENT_MODEL);
+
+/// A component that fits its manifest.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Checked {
+    /// Its identity.
+    pub digest: Digest,
+    /// Its size in bytes.
+    pub bytes: usize,
+    /// The interfaces that it imports, with their version, sorted.
+    pub imports: Vec<String>,
+    /// The interfaces that it exports, with their version, sorted.
+    pub exports: Vec<String>,
+}
+
+/// Why a component cannot be a plugin.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum CheckError {
+    /// Larger than any plugin may be.
+    #[error(
+        "the component has {0} bytes, at most {COMPONENT_BYTES_MAX} are allowed: build it in release mode, with opt-level \"s\" and lto, and strip it"
+    )]
+    TooLarge(usize),
+    /// Not WebAssembly at all.
+    #[error("the bytes are not WebAssembly: give the component.wasm that `koban plugin build` writes")]
+    NotWasm,
+    /// A core module.
+    #[error("this is a core module and not a component: `koban plugin build` makes a component of it")]
+    CoreModule,
+    /// Machine code.
+    #[error(
+        "this is compiled machine code, which is never accepted: give the component.wasm that `koban plugin build` writes"
+    )]
+    Precompiled,
+    /// Damaged, or made of features that plugins may not use.
+    #[error(
+        "the component is not valid ({problem} at byte {at}): plugins use no threads, SIMD, 64-bit or several memories, garbage collection, exceptions, tail calls or asynchronous functions; build it for wasm32-unknown-unknown without extra target features"
+    )]
+    Invalid {
+        /// What the validator says.
+        problem: String,
+        /// Where.
+        at: u64,
+    },
+    /// More functions than any honest plugin.
+    #[error("the component has more than {FUNCTIONS_MAX} functions: leave out dependencies that it does not need")]
+    TooManyFunctions,
+    /// An import that no plugin gets.
+    #[error(
+        "the component imports `{0}`, which no plugin gets: plugins import only `log` of {CONTRACT}; a clock, files, network and randomness come as input or are asked for as effects"
+    )]
+    Import(String),
+    /// An import of another version of the contract.
+    #[error("the component imports `{0}`, but this host speaks {CONTRACT}: build it with the SDK of that version")]
+    ImportVersion(String),
+    /// An interface that the manifest's kind needs is missing.
+    #[error(
+        "a {kind} exports `{interface}` of {CONTRACT}, and this component does not: implement it and name it in the SDK's export macro"
+    )]
+    MissingExport {
+        /// The manifest's kind.
+        kind: &'static str,
+        /// The interface.
+        interface: String,
+    },
+    /// An interface that the manifest's kind does not have.
+    #[error(
+        "the component exports `{export}`, which a {kind} does not have: leave it out, or choose the kind that has it"
+    )]
+    UnexpectedExport {
+        /// The manifest's kind.
+        kind: &'static str,
+        /// What is exported.
+        export: String,
+    },
+    /// The manifest lets a partner call, and nobody would answer.
+    #[error(
+        "the manifest has the inbound operation `{operation}`, but the component does not export `{interface}`: implement it or take the operation out"
+    )]
+    NoHook {
+        /// The operation.
+        operation: String,
+        /// The interface that would answer.
+        interface: &'static str,
+    },
+    /// The component would answer calls that nobody may make.
+    #[error("the component exports `{interface}`, but the manifest has no inbound operation for it: add one to an endpoint{how}", how = how(interface))]
+    NoOperation {
+        /// The interface.
+        interface: &'static str,
+    },
+}
+
+fn how(interface: &str) -> &'static str {
+    if interface == "settlement" { " and mark it `settlement = true`" } else { "" }
+}
+
+/// Checks a component against its manifest. Errors: everything that is wrong with it.
+pub fn check(component: &[u8], manifest: &Manifest) -> Result<Checked, Vec<CheckError>> {
+    check_shape(component).map_err(|error| vec![error])?;
+    let surface = surface(component).map_err(|error| vec![error])?;
+    let mut errors = Vec::new();
+    for import in &surface.imports {
+        errors.extend(check_import(import));
+    }
+    check_exports(&surface.exports, manifest, &mut errors);
+    if !errors.is_empty() {
+        return Err(errors);
+    }
+    Ok(Checked {
+        digest: Digest::of(component),
+        bytes: component.len(),
+        imports: surface.imports,
+        exports: surface.exports,
+    })
+}
+
+fn check_shape(bytes: &[u8]) -> Result<(), CheckError> {
+    // What engines write is an ELF file.
+    if bytes.starts_with(b"\x7fELF") {
+        return Err(CheckError::Precompiled);
+    }
+    if bytes.len() > COMPONENT_BYTES_MAX {
+        return Err(CheckError::TooLarge(bytes.len()));
+    }
+    if Parser::is_core_wasm(bytes) {
+        return Err(CheckError::CoreModule);
+    }
+    if !Parser::is_component(bytes) {
+        return Err(CheckError::NotWasm);
+    }
+    match Validator::new_with_features(FEATURES).validate_all(bytes) {
+        Ok(_) => Ok(()),
+        Err(error) => Err(CheckError::Invalid { problem: error.message().to_owned(), at: error.offset() }),
+    }
+}
+
+struct Surface {
+    imports: Vec<String>,
+    exports: Vec<String>,
+}
+
+/// What the outermost component imports and exports. What is nested inside is its own affair: it can get nothing from elsewhere.
+fn surface(bytes: &[u8]) -> Result<Surface, CheckError> {
+    let invalid = |error: wasmparser::BinaryReaderError| CheckError::Invalid {
+        problem: error.message().to_owned(),
+        at: error.offset(),
+    };
+    let (mut imports, mut exports, mut depth, mut functions) = (Vec::new(), Vec::new(), 0_u32, 0_u32);
+    for payload in Parser::new(0).parse_all(bytes) {
+        match payload.map_err(invalid)? {
+            Payload::Version { encoding: Encoding::Module, .. } if depth == 0 => return Err(CheckError::CoreModule),
+            Payload::ModuleSection { .. } | Payload::ComponentSection { .. } => depth += 1,
+            Payload::End(_) => depth = depth.saturating_sub(1),
+            Payload::FunctionSection(section) => {
+                functions = functions.saturating_add(section.count());
+                if functions > FUNCTIONS_MAX {
+                    return Err(CheckError::TooManyFunctions);
+                }
+            }
+            Payload::ComponentImportSection(section) if depth == 0 => {
+                for import in section {
+                    let import = import.map_err(invalid)?;
+                    let name = import.name.full_name();
+                    imports.push(match import.ty {
+                        ComponentTypeRef::Instance(_) => name.into_owned(),
+                        // Never in the list of what is given, whatever its name.
+                        other => format!("{name} ({:?})", other.kind()),
+                    });
+                }
+            }
+            Payload::ComponentExportSection(section) if depth == 0 => {
+                for export in section {
+                    let export = export.map_err(invalid)?;
+                    let name = export.name.full_name();
+                    exports.push(match export.kind {
+                        ComponentExternalKind::Instance => name.into_owned(),
+                        other => format!("{name} ({other:?})"),
+                    });
+                }
+            }
+            _ => {}
+        }
+    }
+    imports.sort();
+    exports.sort();
+    Ok(Surface { imports, exports })
+}
+
+fn check_import(import: &str) -> Option<CheckError> {
+    let given = |interface: &&str| import == full_name(interface);
+    if IMPORTS.iter().any(given) {
+        return None;
+    }
+    let other_version =
+        |interface: &&str| import.split('@').next() == full_name(interface).split('@').next() && import.contains('@');
+    Some(if IMPORTS.iter().any(other_version) {
+        CheckError::ImportVersion(import.to_owned())
+    } else {
+        CheckError::Import(import.to_owned())
+    })
+}
+
+fn check_exports(exports: &[String], manifest: &Manifest, errors: &mut Vec<CheckError>) {
+    let kind = manifest.kind;
+    let exported = |interface: &str| exports.iter().any(|export| *export == full_name(interface));
+    let required = || ["plugin"].iter().chain(kind.required_interfaces());
+    for interface in required().filter(|interface| !exported(interface)) {
+        errors.push(CheckError::MissingExport { kind: kind.word(), interface: (*interface).to_owned() });
+    }
+    for export in exports {
+        let known = |interface: &&str| *export == full_name(interface);
+        if !required().chain(kind.optional_interfaces()).any(known) {
+            errors.push(CheckError::UnexpectedExport { kind: kind.word(), export: export.clone() });
+        }
+    }
+    for (interface, settlement) in [("inbound", false), ("settlement", true)] {
+        if !kind.optional_interfaces().contains(&interface) {
+            continue;
+        }
+        let operations = || {
+            let inbound = manifest.endpoints.iter().flat_map(|endpoint| &endpoint.inbound);
+            inbound.filter(|operation| operation.settlement == settlement)
+        };
+        if exported(interface) {
+            if operations().next().is_none() {
+                errors.push(CheckError::NoOperation { interface });
+            }
+        } else {
+            errors.extend(
+                operations().map(|operation| CheckError::NoHook { operation: operation.name.clone(), interface }),
+            );
+        }
+    }
+}
+
+/// `log` becomes `koban:plugin/log@0.1.0`.
+fn full_name(interface: &str) -> String {
+    match CONTRACT.split_once('@') {
+        Some((package, version)) => format!("{package}/{interface}@{version}"),
+        None => format!("{CONTRACT}/{interface}"),
+    }
+}

@@ -1,0 +1,128 @@
+//! When a step cannot be taken: faults and refusals are counted, the flow gets stuck, and an operator retries or resolves it.
+
+use serde::{Deserialize, Serialize};
+
+use super::{FAULTS_MAX, Flow, FlowCredit, Plan, REFUSALS_MAX, StepCommit, Stuck, close};
+use crate::charges::{ChargeCredit, ChargeReversal};
+use crate::guest::{Standing, StepRefusal};
+use crate::ledger::Command;
+use crate::money::Money;
+use crate::outcomes::Refusal;
+use crate::records::Fault;
+use crate::time::Timestamp;
+
+/// The flow after a fault of its plugin: counted, and stuck after the third in a row. The event stays first in the inbox.
+pub fn faulted(flow: &Flow, fault: &Fault, now: Timestamp) -> StepCommit {
+    let mut next = flow.clone();
+    next.faults += 1;
+    next.changed_at = now;
+    if next.faults >= FAULTS_MAX {
+        next.stuck = Some(Stuck { reason: format!("its plugin faulted {FAULTS_MAX} times: {fault}"), since: now });
+    }
+    next.commit(Some(flow.version), None)
+}
+
+/// The flow after a refusal of its step: the plugin is told once, and after the second refusal of the same event it is stuck.
+pub fn refused(flow: &Flow, place: i64, refusal: StepRefusal, now: Timestamp) -> StepCommit {
+    let mut next = flow.clone();
+    let times = 1 + next.refused.as_ref().filter(|(known, ..)| *known == place).map_or(0, |(_, times, _)| *times);
+    next.changed_at = now;
+    if times >= REFUSALS_MAX {
+        let reason = format!("the same event was refused {times} times: {}", refusal.outcome);
+        next.stuck = Some(Stuck { reason, since: now });
+    }
+    next.refused = Some((place, times, refusal));
+    next.commit(Some(flow.version), None)
+}
+
+/// The flow that an operator is needed for, with the reason.
+pub fn stuck(flow: &Flow, reason: String, now: Timestamp) -> StepCommit {
+    let next = Flow { stuck: Some(Stuck { reason, since: now }), changed_at: now, ..flow.clone() };
+    next.commit(Some(flow.version), None)
+}
+
+/// The flow as an operator lets it go on: faults and refusals forgotten.
+pub fn retried(flow: &Flow, now: Timestamp) -> StepCommit {
+    let next = Flow { stuck: None, faults: 0, refused: None, changed_at: now, ..flow.clone() };
+    next.commit(Some(flow.version), None)
+}
+
+/// How an operator ends a flow that cannot go on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Resolution {
+    /// The partner proved a credit that the flow never took: it is posted now.
+    ConfirmCredit {
+        /// How much.
+        amount: Money,
+        /// The partner's reference.
+        reference: String,
+    },
+    /// What the flow credited is taken back.
+    ReverseCredits,
+    /// It ends without money.
+    End,
+}
+
+/// The end of a flow by an operator's decision. Errors: [`Refusal::AuthorisationExceeded`] above what the user agreed to.
+pub fn resolved(flow: &Flow, resolution: &Resolution, now: Timestamp) -> Result<Plan, Refusal> {
+    let mut next = flow.clone();
+    let mut commands = Vec::new();
+    let standing = match resolution {
+        Resolution::ConfirmCredit { amount, reference } => {
+            let gross = next.credits.iter().fold(amount.minor, |sum, credit| sum.saturating_add(credit.amount.minor));
+            if gross > next.authorisation.at_most.minor || amount.currency != next.authorisation.at_most.currency {
+                return Err(Refusal::AuthorisationExceeded);
+            }
+            next.credits.push(FlowCredit {
+                key: format!("resolved:{reference}"),
+                reference: reference.clone(),
+                amount: *amount,
+                reversed: 0,
+            });
+            commands.push(Command::Credit(ChargeCredit {
+                plugin: flow.plugin_key(),
+                flow: flow.id,
+                user: flow.authorisation.user,
+                amount: *amount,
+                reference: reference.clone(),
+                arrived: true,
+            }));
+            Standing::Done
+        }
+        Resolution::ReverseCredits => {
+            let (plugin, id, user) = (flow.plugin_key(), flow.id, flow.authorisation.user);
+            for credit in next.credits.iter_mut().filter(|credit| credit.reversed < credit.amount.minor) {
+                let amount = Money::new(credit.amount.minor - credit.reversed, credit.amount.currency);
+                // A partner that cancels the whole lists it under the credit's own reference. A part of it may have taken
+                // that reference already; the rest then needs one of its own.
+                let reference = match credit.reversed {
+                    0 => credit.reference.clone(),
+                    _ => format!("resolved:{id}/{}", credit.key),
+                };
+                credit.reversed = credit.amount.minor;
+                commands.push(Command::Reverse(ChargeReversal {
+                    plugin,
+                    flow: id,
+                    user,
+                    of: credit.reference.clone(),
+                    amount,
+                    reference,
+                }));
+            }
+            Standing::Failed
+        }
+        Resolution::End => Standing::Failed,
+    };
+    next.standing = if next.standing.is_final() { next.standing } else { standing };
+    next.stuck = None;
+    next.faults = 0;
+    next.refused = None;
+    next.changed_at = now;
+    next.final_at = next.final_at.or(Some(now));
+    let mut cancelled = Vec::new();
+    close(&mut next, &mut cancelled);
+    let mut commit = next.commit(Some(flow.version), None);
+    commit.cancelled = cancelled;
+    Ok(Plan { commands, step: commit })
+}

@@ -1,0 +1,237 @@
+//! What each command posts, as T-accounts; docs/reference/accounts.md shows the same examples.
+
+use koban_domain::accounts::{AccountKey, Class, PostingSide};
+use koban_domain::guest::Side;
+use koban_domain::money::Currency;
+use koban_domain::outcomes::Refusal;
+
+use crate::pages;
+use crate::world::{HANAKO, KENJI, TARO, World, arrived, t_account};
+
+/// A sentence, what happened before, and what is shown.
+type Example = (&'static str, fn(&mut World), fn(&mut World));
+
+const EXAMPLES: &[Example] = &[
+    (
+        "A charge credits the wallet, and the partner owes the money",
+        |_| {},
+        |world| drop(world.charge(TARO, 10_000, "r1").unwrap()),
+    ),
+    (
+        "A charge repays first what is owed",
+        |world| {
+            world.charge(TARO, 10_000, "r1").unwrap();
+            world.pay(TARO, 9_000, 1).unwrap();
+            world.reverse(TARO, 10_000, "r1", "r1").unwrap();
+        },
+        |world| drop(world.charge(TARO, 10_000, "r2").unwrap()),
+    ),
+    (
+        "Money that has arrived and that the wallet cannot take goes to suspense",
+        |world| drop(world.charge(TARO, 95_000, "r1").unwrap()),
+        |world| drop(world.does(arrived(TARO, 10_000, "r2")).unwrap()),
+    ),
+    (
+        "A reversal takes what is left, and the rest is owed",
+        |world| {
+            world.charge(TARO, 10_000, "r1").unwrap();
+            world.pay(TARO, 9_000, 1).unwrap();
+        },
+        |world| drop(world.reverse(TARO, 10_000, "r1", "r1").unwrap()),
+    ),
+    (
+        "A reversal of money in suspense takes it from there",
+        |world| {
+            world.charge(TARO, 95_000, "r1").unwrap();
+            world.does(arrived(TARO, 10_000, "r2")).unwrap();
+        },
+        |world| drop(world.reverse(TARO, 10_000, "r2", "r2").unwrap()),
+    ),
+    (
+        "A payment takes prepaid value and owes it to the merchant",
+        |world| drop(world.charge(TARO, 10_000, "r1").unwrap()),
+        |world| drop(world.pay(TARO, 1_280, 1).unwrap()),
+    ),
+    (
+        "A payment takes prepaid value before funds",
+        |world| {
+            world.charge(HANAKO, 10_000, "r1").unwrap();
+            world.hold_prepaid(HANAKO, 500);
+        },
+        |world| drop(world.pay(HANAKO, 1_280, 1).unwrap()),
+    ),
+    (
+        "A refund gives back in reverse order",
+        |world| {
+            world.charge(HANAKO, 10_000, "r1").unwrap();
+            world.hold_prepaid(HANAKO, 500);
+            world.pay(HANAKO, 1_280, 1).unwrap();
+            world.unverify(HANAKO);
+        },
+        |world| drop(world.refund(HANAKO, 1_000, 1).unwrap()),
+    ),
+    (
+        "A refund to a payer who was verified since becomes funds",
+        |world| {
+            world.charge(TARO, 10_000, "r1").unwrap();
+            world.pay(TARO, 1_280, 1).unwrap();
+            world.verify(TARO).unwrap();
+        },
+        |world| drop(world.refund(TARO, 280, 1).unwrap()),
+    ),
+    (
+        "A refund repays first what is owed",
+        |world| {
+            world.charge(TARO, 10_000, "r1").unwrap();
+            world.pay(TARO, 9_000, 1).unwrap();
+            world.reverse(TARO, 1_200, "r1", "v1").unwrap();
+        },
+        |world| drop(world.refund(TARO, 280, 1).unwrap()),
+    ),
+    (
+        "A transfer moves funds, and repays first what the receiver owes",
+        |world| {
+            world.charge(HANAKO, 10_000, "r1").unwrap();
+            world.charge(KENJI, 1_000, "r2").unwrap();
+            world.pay(KENJI, 1_000, 1).unwrap();
+            world.reverse(KENJI, 1_000, "r2", "r2").unwrap();
+        },
+        |world| drop(world.send(HANAKO, KENJI, 3_000).unwrap()),
+    ),
+    (
+        "A verification makes funds of prepaid value",
+        |world| drop(world.charge(TARO, 10_000, "r1").unwrap()),
+        |world| drop(world.verify(TARO).unwrap()),
+    ),
+    (
+        "A settlement brings the money of the credits it lists to the bank, less fees",
+        |world| {
+            world.charge(TARO, 10_000, "r1").unwrap();
+            world.charge(HANAKO, 20_000, "r2").unwrap();
+        },
+        |world| {
+            world.settle(&[(Side::Credit, "r1", 10_000), (Side::Credit, "r2", 20_000), (Side::Fee, "r1", 110)]).unwrap();
+        },
+    ),
+    (
+        "A reversal that is listed after its credit was settled leaves the bank",
+        |world| {
+            world.charge(TARO, 10_000, "r1").unwrap();
+            world.settle(&[(Side::Credit, "r1", 10_000)]).unwrap();
+            world.reverse(TARO, 10_000, "r1", "r1").unwrap();
+        },
+        |world| drop(world.settle(&[(Side::Reversal, "r1", 10_000)]).unwrap()),
+    ),
+    (
+        "A credit that the partner paid short is written off",
+        |world| {
+            world.charge(TARO, 10_000, "r1").unwrap();
+            world.settle(&[(Side::Credit, "r1", 9_000)]).unwrap();
+        },
+        |world| drop(world.write_off(Side::Credit, "r1").unwrap()),
+    ),
+    (
+        "A credit that the partner paid too much for leaves the rest in suspense",
+        |world| {
+            world.charge(TARO, 10_000, "r1").unwrap();
+            world.settle(&[(Side::Credit, "r1", 12_000)]).unwrap();
+        },
+        |world| drop(world.write_off(Side::Credit, "r1").unwrap()),
+    ),
+    (
+        "A credit that the partner never listed is lost",
+        |world| drop(world.charge(TARO, 10_000, "r1").unwrap()),
+        |world| drop(world.write_off(Side::Credit, "r1").unwrap()),
+    ),
+    (
+        "A booking that nobody was credited for waits in suspense",
+        |world| drop(world.settle(&[(Side::Credit, "r1", 10_000)]).unwrap()),
+        |world| drop(world.write_off(Side::Credit, "r1").unwrap()),
+    ),
+    (
+        "A cancellation that we know nothing of is lost",
+        |world| {
+            world.charge(TARO, 10_000, "r1").unwrap();
+            world.settle(&[(Side::Credit, "r1", 10_000), (Side::Reversal, "r1", 10_000)]).unwrap();
+        },
+        |world| drop(world.write_off(Side::Reversal, "r1").unwrap()),
+    ),
+    (
+        "A reversal for which the partner kept more than we took back",
+        |world| {
+            world.charge(TARO, 10_000, "r1").unwrap();
+            world.settle(&[(Side::Credit, "r1", 10_000)]).unwrap();
+            world.reverse(TARO, 4_000, "r1", "v1").unwrap();
+            world.settle(&[(Side::Reversal, "v1", 5_000)]).unwrap();
+        },
+        |world| drop(world.write_off(Side::Reversal, "v1").unwrap()),
+    ),
+    (
+        "A reversal that the partner never listed waits in suspense",
+        |world| {
+            world.charge(TARO, 10_000, "r1").unwrap();
+            world.settle(&[(Side::Credit, "r1", 10_000)]).unwrap();
+            world.reverse(TARO, 4_000, "r1", "v1").unwrap();
+        },
+        |world| drop(world.write_off(Side::Reversal, "v1").unwrap()),
+    ),
+];
+
+#[test]
+fn each_command_posts_as_the_page_shows() {
+    let mut section = String::new();
+    for (sentence, before, shown) in EXAMPLES {
+        let mut world = World::new();
+        before(&mut world);
+        let from = world.shelf.entries.len();
+        shown(&mut world);
+        let entries: String = world.shelf.entries[from..].iter().map(t_account).collect();
+        section.push_str(&format!("### {sentence}\n\n```text\n{entries}```\n\n"));
+    }
+    pages::check_section("accounts.md", "## What each command posts", section.trim_end());
+}
+
+#[test]
+fn the_page_lists_every_class_with_its_side_and_floor() {
+    let page = pages::read("accounts.md");
+    for class in Class::ALL {
+        let side = match class.normal() {
+            PostingSide::Debit => "debit",
+            PostingSide::Credit => "credit",
+        };
+        let floor = class.floor().map_or("none".to_owned(), |floor| floor.to_string());
+        let row = format!("| `{}` | {} | {side} | {floor} |", class.word(), class.code());
+        assert!(page.contains(&row), "accounts.md has no row that begins with: {row}");
+    }
+}
+
+#[test]
+fn the_page_lists_every_path() {
+    let rows: Vec<String> = koban_domain::paths::PATHS
+        .iter()
+        .map(|(kind, debit, credit)| format!("| {} | {} | {} |", kind.word(), debit.word(), credit.word()))
+        .collect();
+    let table = format!("| entry | debit | credit |\n|---|---|---|\n{}", rows.join("\n"));
+    pages::check_section("accounts.md", "## The table of paths", &table);
+}
+
+#[test]
+fn prepaid_value_is_never_sent() {
+    let mut world = World::new();
+    world.charge(TARO, 10_000, "r1").unwrap();
+    assert_eq!(world.send(TARO, HANAKO, 1).unwrap_err(), Refusal::NotVerified);
+    world.hold_prepaid(HANAKO, 500);
+    assert_eq!(world.send(HANAKO, KENJI, 500).unwrap_err(), Refusal::InsufficientFunds, "prepaid value of a verified user");
+    let prepaid = AccountKey::user(Class::Prepaid, HANAKO, Currency::JPY);
+    assert_eq!(world.balance(prepaid), 500);
+}
+
+#[test]
+fn a_verification_of_an_empty_wallet_leaves_no_entry() {
+    let mut world = World::new();
+    world.verify(TARO).unwrap();
+    assert!(world.shelf.entries.is_empty());
+    assert_eq!(world.verify(TARO).unwrap_err(), Refusal::AlreadyVerified);
+    world.charge(TARO, 200_000, "r1").unwrap();
+    assert_eq!(world.balance(AccountKey::user(Class::Funds, TARO, Currency::JPY)), 200_000, "limits and home are a verified user's");
+}

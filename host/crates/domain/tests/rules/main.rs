@@ -1,0 +1,16 @@
+//! The ledger's and the flows' rules as sentences, tried over the crate's public door: work in, entries or a refusal out.
+
+mod accounts;
+mod attacks;
+mod decided;
+mod flow_ends;
+mod flows;
+mod limits;
+mod model;
+mod outcomes;
+mod pages;
+mod payments;
+mod settlements;
+mod shelf;
+mod soak;
+mod world;

@@ -1,0 +1,394 @@
+//! Every refusal can be reached, and where several apply, the first of the command's list wins.
+
+use std::collections::BTreeSet;
+
+use koban_domain::accounts::{AccountKey, Class};
+use koban_domain::books::Postings;
+use koban_domain::charges::{ChargeCredit, ChargeReversal, Exposure};
+use koban_domain::flows::{self, Authorisation, Flow, Resolution};
+use koban_domain::guest::Side;
+use koban_domain::ids::{MerchantId, PaymentId, RefundId, TransferId};
+use koban_domain::ledger::{Command, Decided, Expect, Unexpected, Work};
+use koban_domain::limits::{Action, Limit, WalletKind, Window};
+use koban_domain::manifest::Beginning;
+use koban_domain::money::{Currency, Money};
+use koban_domain::outcomes::Refusal;
+use koban_domain::paths::EntryKind;
+use koban_domain::payments::{GiveBack, Pay};
+use koban_domain::records::Digest;
+use koban_domain::settlements::{Settle, WriteOff};
+use koban_domain::time::Timestamp;
+use koban_domain::transfers::Send;
+use koban_domain::verification::Verify;
+use uuid::Uuid;
+
+use crate::flows::{Charge, credit_of};
+use crate::pages;
+use crate::world::{HANAKO, KENJI, NOBODY, NOON, OPERATOR, SHOP, TARO, World, atm, credit, flow, pay, payment, reverse, settle, usd};
+
+/// One after the other, what is wrong with a command; each repair uncovers the next refusal of its list.
+struct Ladder {
+    name: &'static str,
+    world: World,
+    command: Command,
+    found: Vec<Refusal>,
+}
+
+impl Ladder {
+    fn new(name: &'static str, world: World, command: Command) -> Ladder {
+        Ladder { name, world, command, found: Vec::new() }
+    }
+
+    /// The command is refused with this, and then what is wrong is repaired.
+    fn refused(mut self, refusal: Refusal, repair: impl FnOnce(&mut World, &mut Command)) -> Ladder {
+        let before = (self.world.shelf.head, format!("{:?}", sorted(&self.world)));
+        assert_eq!(self.world.does(self.command.clone()), Err(refusal), "{}", self.name);
+        assert_eq!((self.world.shelf.head, format!("{:?}", sorted(&self.world))), before, "a refusal changes nothing");
+        self.found.push(refusal);
+        repair(&mut self.world, &mut self.command);
+        self
+    }
+
+    fn done(mut self) -> (&'static str, Vec<Refusal>) {
+        self.world.does(self.command.clone()).unwrap_or_else(|refusal| panic!("{}: {refusal:?}", self.name));
+        (self.name, self.found)
+    }
+}
+
+/// All that a command may change, in an order of its own.
+fn sorted(world: &World) -> Vec<String> {
+    let books = &world.shelf.books;
+    let mut rows: Vec<String> = Vec::new();
+    rows.extend(books.accounts.iter().map(|row| format!("{row:?}")));
+    rows.extend(books.users.iter().map(|row| format!("{row:?}")));
+    rows.extend(books.payments.iter().map(|row| format!("{row:?}")));
+    rows.extend(books.references.iter().map(|row| format!("{row:?}")));
+    rows.extend(books.exposures.iter().map(|row| format!("{row:?}")));
+    rows.extend(books.counters.iter().map(|row| format!("{row:?}")));
+    rows.extend(books.differences.iter().map(|row| format!("{row:?}")));
+    rows.extend(books.files.iter().map(|row| format!("{row:?}")));
+    rows.extend(books.expectations.iter().map(|row| format!("{row:?}")));
+    rows.sort();
+    rows
+}
+
+macro_rules! repair {
+    ($variant:ident, $field:ident = $value:expr) => {
+        |_: &mut World, command: &mut Command| match command {
+            Command::$variant(command) => command.$field = $value,
+            other => panic!("not the command that is repaired: {other:?}"),
+        }
+    };
+}
+
+fn limit(wallet: WalletKind, action: Action, window: Window, yen: i64) -> Limit {
+    Limit { wallet, action, window, amount: Money::yen(yen), from: Timestamp(0) }
+}
+
+/// Limits small enough to be all passed at once: one time 100, day 50, month 25, balance 10.
+fn tight(wallet: WalletKind, action: Action) -> Vec<Limit> {
+    vec![
+        limit(wallet, action, Window::Once, 100),
+        limit(wallet, action, Window::Day, 50),
+        limit(wallet, action, Window::Month, 25),
+        limit(wallet, Action::Hold, Window::Once, 10),
+    ]
+}
+
+fn lift(world: &mut World, action: Action, window: Window) {
+    let mut policy = (*world.shelf.books.policy).clone();
+    policy.limits.0.retain(|limit| (limit.action, limit.window) != (action, window));
+    world.shelf.books.policy = std::sync::Arc::new(policy);
+}
+
+fn charging() -> (&'static str, Vec<Refusal>) {
+    let mut world = World::limited_by(tight(WalletKind::Prepaid, Action::Charge));
+    world.tombstone("r1").unwrap();
+    let exposures = world.shelf.books.exposures.clone();
+    world.shelf.books.exposures = Default::default();
+    let Command::Credit(command) = credit(NOBODY, 0, "r1") else { panic!() };
+    let bad = ChargeCredit { amount: Money::new(-1, usd()), ..command };
+    Ladder::new("charge", world, Command::Credit(bad))
+        .refused(Refusal::AmountNotPositive, repair!(Credit, amount = Money::new(200, usd())))
+        .refused(Refusal::UserNotFound, repair!(Credit, user = TARO))
+        .refused(Refusal::CurrencyNotAccepted, repair!(Credit, amount = Money::yen(200)))
+        .refused(Refusal::ChannelNotAvailable, |world, _| {
+            world.shelf.books.exposures = exposures;
+            world.budget(199, 5);
+            let exposure = Exposure { lost: 5, ..world.exposure() };
+            world.shelf.books.exposures.load((atm(), Currency::JPY), exposure);
+        })
+        .refused(Refusal::ReferenceTombstoned, repair!(Credit, reference = "r2".into()))
+        .refused(Refusal::LossBudgetExhausted, |world, _| world.budget(199, 6))
+        .refused(Refusal::ExposureCapReached, |world, _| world.budget(200, 6))
+        .refused(Refusal::AmountLimit, |world, _| lift(world, Action::Charge, Window::Once))
+        .refused(Refusal::DayLimit, |world, _| lift(world, Action::Charge, Window::Day))
+        .refused(Refusal::MonthLimit, |world, _| lift(world, Action::Charge, Window::Month))
+        .refused(Refusal::BalanceLimit, |world, _| lift(world, Action::Hold, Window::Once))
+        .done()
+}
+
+fn reference_used() -> (&'static str, Vec<Refusal>) {
+    let mut world = World::new();
+    world.charge(TARO, 1_000, "r1").unwrap();
+    Ladder::new("charge", world, credit(TARO, 1_000_000, "r1"))
+        .refused(Refusal::ReferenceUsed, |_, command| *command = credit(TARO, 1_000_000, "r2"))
+        .refused(Refusal::ExposureCapReached, |_, command| *command = credit(TARO, 1_000, "r2"))
+        .done()
+}
+
+fn reversing() -> (&'static str, Vec<Refusal>) {
+    let mut world = World::new();
+    world.charge(TARO, 1_000, "r1").unwrap();
+    world.charge(TARO, 1_000, "r2").unwrap();
+    world.reverse(TARO, 1, "r1", "v1").unwrap();
+    let Command::Reverse(command) = reverse(NOBODY, 0, "r3", "v1") else { panic!() };
+    let bad = ChargeReversal { flow: flow(2), ..command };
+    Ladder::new("reversal", world, Command::Reverse(bad))
+        .refused(Refusal::AmountNotPositive, repair!(Reverse, amount = Money::yen(1_001)))
+        .refused(Refusal::UserNotFound, repair!(Reverse, user = HANAKO))
+        .refused(Refusal::ReferenceUsed, repair!(Reverse, reference = "v2".into()))
+        .refused(Refusal::CreditNotFound, repair!(Reverse, of = "r2".into()))
+        .refused(Refusal::CreditNotFound, repair!(Reverse, user = TARO))
+        .refused(Refusal::CreditNotFound, repair!(Reverse, flow = flow(1)))
+        .refused(Refusal::ReversalExceedsCredit, repair!(Reverse, amount = Money::new(1_000, usd())))
+        .refused(Refusal::ReversalExceedsCredit, repair!(Reverse, amount = Money::yen(1_000)))
+        .done()
+}
+
+fn tombstoning() -> (&'static str, Vec<Refusal>) {
+    let mut world = World::new();
+    world.charge(TARO, 1_000, "r1").unwrap();
+    let tombstone = |reference: &str| {
+        let (plugin, reference) = (atm(), reference.to_owned());
+        Command::Tombstone(koban_domain::charges::Tombstone { plugin, flow: None, reference })
+    };
+    Ladder::new("tombstone", world, tombstone("r1"))
+        .refused(Refusal::ReferenceCredited, |_, command| *command = tombstone("r2"))
+        .done()
+}
+
+fn paying() -> (&'static str, Vec<Refusal>) {
+    let mut world = World::limited_by(tight(WalletKind::Prepaid, Action::Pay));
+    lift(&mut world, Action::Hold, Window::Once);
+    world.charge(TARO, 5, "r1").unwrap();
+    world.pay(TARO, 5, 1).unwrap();
+    world.reverse(TARO, 5, "r1", "r1").unwrap();
+    world.shelf.books.merchant_references.load((SHOP, "order".into()), payment(1));
+    let Command::Pay(command) = pay(NOBODY, 0, 2) else { panic!() };
+    let bad = Pay { merchant: MerchantId(Uuid::nil()), reference: Some("order".into()), ..command };
+    Ladder::new("payment", world, Command::Pay(bad))
+        .refused(Refusal::AmountNotPositive, repair!(Pay, amount = Money::new(200, usd())))
+        .refused(Refusal::UserNotFound, repair!(Pay, payer = TARO))
+        .refused(Refusal::MerchantNotFound, repair!(Pay, merchant = SHOP))
+        .refused(Refusal::CurrencyNotAccepted, repair!(Pay, amount = Money::yen(200)))
+        .refused(Refusal::RepaymentDue, |world, _| drop(world.charge(TARO, 5, "r2").unwrap()))
+        .refused(Refusal::MerchantReferenceUsed, repair!(Pay, reference = Some("order 2".into())))
+        .refused(Refusal::AmountLimit, |world, _| lift(world, Action::Pay, Window::Once))
+        .refused(Refusal::DayLimit, |world, _| lift(world, Action::Pay, Window::Day))
+        .refused(Refusal::MonthLimit, |world, _| lift(world, Action::Pay, Window::Month))
+        .refused(Refusal::InsufficientFunds, |world, _| drop(world.charge(TARO, 200, "r3").unwrap()))
+        .done()
+}
+
+fn refunding() -> (&'static str, Vec<Refusal>) {
+    let mut world = World::limited_by(vec![limit(WalletKind::Prepaid, Action::Hold, Window::Once, 1_000)]);
+    world.charge(TARO, 1_000, "r1").unwrap();
+    world.pay(TARO, 1_000, 1).unwrap();
+    world.charge(TARO, 1_000, "r2").unwrap();
+    world.reserve_payable(500);
+    let bad = GiveBack {
+        refund: RefundId(Uuid::from_u128(1)),
+        payment: PaymentId(Uuid::nil()),
+        merchant: SHOP,
+        payer: NOBODY,
+        amount: Money::new(0, usd()),
+    };
+    Ladder::new("refund", world, Command::Refund(bad))
+        .refused(Refusal::AmountNotPositive, repair!(Refund, amount = Money::new(1_001, usd())))
+        .refused(Refusal::UserNotFound, repair!(Refund, payer = TARO))
+        .refused(Refusal::PaymentNotFound, repair!(Refund, payment = payment(1)))
+        .refused(Refusal::CurrencyNotAccepted, repair!(Refund, amount = Money::yen(1_001)))
+        .refused(Refusal::RefundExceedsPayment, repair!(Refund, amount = Money::yen(1_000)))
+        .refused(Refusal::BalanceLimit, |world, _| lift(world, Action::Hold, Window::Once))
+        .refused(Refusal::MerchantBalanceTooLow, repair!(Refund, amount = Money::yen(500)))
+        .done()
+}
+
+fn sending() -> (&'static str, Vec<Refusal>) {
+    let mut world = World::limited_by(tight(WalletKind::Funds, Action::Send));
+    lift(&mut world, Action::Hold, Window::Once);
+    world.charge(HANAKO, 5, "r1").unwrap();
+    world.pay(HANAKO, 5, 1).unwrap();
+    world.reverse(HANAKO, 5, "r1", "r1").unwrap();
+    world.unverify(HANAKO);
+    let bad = Send {
+        transfer: TransferId(Uuid::from_u128(1)),
+        sender: NOBODY,
+        receiver: NOBODY,
+        amount: Money::yen(0),
+        message: None,
+        decision: None,
+    };
+    Ladder::new("transfer", world, Command::Transfer(bad))
+        .refused(Refusal::AmountNotPositive, repair!(Transfer, amount = Money::yen(200)))
+        .refused(Refusal::UserNotFound, |_, command| {
+            if let Command::Transfer(send) = command {
+                (send.sender, send.receiver) = (HANAKO, HANAKO);
+            }
+        })
+        .refused(Refusal::SameParty, repair!(Transfer, receiver = TARO))
+        .refused(Refusal::NotVerified, |world, _| drop(world.verify(HANAKO).unwrap()))
+        .refused(Refusal::ReceiverNotVerified, repair!(Transfer, receiver = KENJI))
+        .refused(Refusal::RepaymentDue, |world, _| {
+            world.charge(HANAKO, 5, "r2").unwrap();
+            let mut policy = (*world.shelf.books.policy).clone();
+            policy.limits.0.push(limit(WalletKind::Funds, Action::Hold, Window::Once, 100));
+            world.shelf.books.policy = std::sync::Arc::new(policy);
+        })
+        .refused(Refusal::AmountLimit, |world, _| lift(world, Action::Send, Window::Once))
+        .refused(Refusal::DayLimit, |world, _| lift(world, Action::Send, Window::Day))
+        .refused(Refusal::MonthLimit, |world, _| lift(world, Action::Send, Window::Month))
+        .refused(Refusal::BalanceLimit, |world, _| lift(world, Action::Hold, Window::Once))
+        .refused(Refusal::InsufficientFunds, |world, _| drop(world.charge(HANAKO, 200, "r3").unwrap()))
+        .done()
+}
+
+fn verifying() -> (&'static str, Vec<Refusal>) {
+    Ladder::new("verification", World::new(), Command::Verify(Verify { user: NOBODY, operator: OPERATOR }))
+        .refused(Refusal::UserNotFound, repair!(Verify, user = HANAKO))
+        .refused(Refusal::AlreadyVerified, repair!(Verify, user = TARO))
+        .done()
+}
+
+fn settling() -> (&'static str, Vec<Refusal>) {
+    let mut world = World::new();
+    world.settle_as(1, 1, &[(Side::Fee, "f", 1)]).unwrap();
+    let exposures = world.shelf.books.exposures.clone();
+    world.shelf.books.exposures = Default::default();
+    let Command::Settle(command) = settle(2, 1, &[(Side::Credit, "r1", 10), (Side::Credit, "r2", 0)]) else { panic!() };
+    let mut bad = command.clone();
+    bad.lines[0].amount.currency = usd();
+    let mut dollars = bad.clone();
+    dollars.lines[1].amount.minor = 10;
+    let mut yen = dollars.clone();
+    yen.lines[0].amount.currency = Currency::JPY;
+    Ladder::new("settlement", world, Command::Settle(bad))
+        .refused(Refusal::AmountNotPositive, |_, command| *command = Command::Settle(dollars))
+        .refused(Refusal::CurrencyNotAccepted, |_, command| *command = Command::Settle(yen))
+        .refused(Refusal::ChannelNotAvailable, |world, _| world.shelf.books.exposures = exposures)
+        .refused(Refusal::FileUsed, |_, command| {
+            if let Command::Settle(settle) = command {
+                *settle = Settle { digest: Digest::of(b"another"), ..settle.clone() };
+            }
+        })
+        .done()
+}
+
+fn writing_off() -> (&'static str, Vec<Refusal>) {
+    let mut world = World::new();
+    world.charge(TARO, 1_000, "r1").unwrap();
+    let exposures = world.shelf.books.exposures.clone();
+    world.shelf.books.exposures = Default::default();
+    let (plugin, reason) = (atm(), "test".to_owned());
+    let bad = WriteOff { plugin, side: Side::Credit, reference: "r2".into(), operator: OPERATOR, reason };
+    Ladder::new("write-off", world, Command::WriteOff(bad))
+        .refused(Refusal::DifferenceNotFound, repair!(WriteOff, reference = "r1".into()))
+        .refused(Refusal::ChannelNotAvailable, |world, _| {
+            world.shelf.books.exposures = exposures;
+            world.budget(1_000_000, 999);
+        })
+        .refused(Refusal::LossBudgetExhausted, |world, _| world.budget(1_000_000, 1_000))
+        .done()
+}
+
+fn expecting() -> (&'static str, Vec<Refusal>) {
+    let mut world = World::new();
+    let correlation = |name: &str| name.to_owned();
+    let expect = Expect { plugin: atm(), correlation: correlation("s1"), flow: flow(1), key: "calls".into() };
+    world.does(Command::Expect(expect)).unwrap();
+    let call = Unexpected { plugin: atm(), correlation: correlation("s1") };
+    Ladder::new("unexpected call", world, Command::Unexpected(call))
+        .refused(Refusal::CorrelationTaken, repair!(Unexpected, correlation = "s2".into()))
+        .done()
+}
+
+fn ladders() -> Vec<(&'static str, Vec<Refusal>)> {
+    vec![
+        charging(),
+        reference_used(),
+        reversing(),
+        tombstoning(),
+        paying(),
+        refunding(),
+        sending(),
+        verifying(),
+        settling(),
+        writing_off(),
+        expecting(),
+    ]
+}
+
+/// Refusals that stand outside the commands' lists: verdicts, authorisations, and the two that guard the books themselves.
+fn others() -> Vec<Refusal> {
+    let mut found = Vec::new();
+    for refusal in [Refusal::DeclinedByFraud, Refusal::StepUpRequired, Refusal::ReviewRequired] {
+        let mut world = World::new();
+        let work = Work { refused: Some(refusal), commands: vec![credit(TARO, 1, "r1")], ..world.work() };
+        assert_eq!(world.commit(work).0, Decided::Refused(0, refusal));
+        assert!(world.shelf.entries.is_empty());
+        found.push(refusal);
+    }
+    found.push(Charge::begun(10_000).message(|step| step.proposals.push(credit_of(10_001, "r1", 1))).refused());
+    found.push(
+        Charge::begun(10_000)
+            .later(300_001)
+            .message(|step| step.proposals.push(credit_of(10_000, "r1", 1)))
+            .refused(),
+    );
+    let authorisation = Authorisation { user: TARO, at_most: Money::yen(10), expires_at: NOON };
+    let stuck = Flow::open(flow(1), "charge-atm", Digest::default(), Beginning::Charge, authorisation, "ja", NOON);
+    let confirmed = Resolution::ConfirmCredit { amount: Money::yen(11), reference: "r1".into() };
+    assert_eq!(flows::resolved(&stuck, &confirmed, NOON).unwrap_err(), Refusal::AuthorisationExceeded);
+
+    let mut world = World::limited_by(vec![]);
+    world.budget(i64::MAX, 0);
+    found.push(world.charge(TARO, i64::MAX, "r1").unwrap_err());
+    let [from, to] = [Class::Prepaid, Class::Bank].map(|class| AccountKey::platform(class, Currency::JPY));
+    let posted = Postings::default().post(&mut world.shelf.books, EntryKind::Payment, from, to, 1);
+    found.push(posted.unwrap_err());
+    found
+}
+
+#[test]
+fn every_refusal_is_reached() {
+    let reached: BTreeSet<Refusal> = ladders().into_iter().flat_map(|(_, found)| found).chain(others()).collect();
+    for refusal in Refusal::ALL {
+        assert!(reached.contains(&refusal), "no case reaches {refusal:?}");
+    }
+}
+
+#[test]
+fn the_page_says_which_refusal_wins_where_several_apply() {
+    let mut lists: Vec<(&str, Vec<Refusal>)> = Vec::new();
+    for (name, found) in ladders() {
+        match lists.iter_mut().find(|(known, _)| *known == name) {
+            Some((_, list)) => {
+                let new: Vec<_> = found.into_iter().filter(|refusal| !list.contains(refusal)).collect();
+                let before = list.iter().position(|known| *known == Refusal::ReferenceTombstoned).unwrap_or(0);
+                list.splice(before..before, new);
+            }
+            None => lists.push((name, found)),
+        }
+    }
+    let mut rows = String::from("| command | checks, in order |\n|---|---|");
+    for (name, mut list) in lists {
+        list.dedup();
+        let codes: Vec<String> = list.iter().map(|refusal| format!("`{}`", refusal.code())).collect();
+        rows.push_str(&format!("\n| {name} | {} |", codes.join(", ")));
+        // The one exception: which channel it is follows from what is found.
+        let ascends = list.windows(2).all(|pair| pair[0] < pair[1]);
+        assert!(ascends || name == "write-off", "{name} leaves the order of the list: {list:?}");
+    }
+    pages::check_section("outcomes.md", "## What each command checks", &rows);
+}

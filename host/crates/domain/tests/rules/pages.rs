@@ -1,0 +1,133 @@
+//! The reference pages say what the code does: tables, examples and vectors of docs/reference are checked against it.
+
+use std::path::PathBuf;
+
+use koban_domain::accounts::{AccountKey, Class, PostingSide};
+use koban_domain::flows;
+use koban_domain::ids::EntryId;
+use koban_domain::journal::{Draft, Head, Posting, canonical};
+use koban_domain::limits;
+use koban_domain::money::Currency;
+use koban_domain::outcomes::{Refusal, Retry};
+use koban_domain::paths::EntryKind;
+use koban_domain::records::Digest;
+use koban_domain::settlements;
+use koban_domain::time::Timestamp;
+use uuid::Uuid;
+
+fn path(name: &str) -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../../docs/reference").join(name)
+}
+
+pub(crate) fn read(name: &str) -> String {
+    std::fs::read_to_string(path(name)).unwrap_or_else(|error| panic!("docs/reference/{name}: {error}"))
+}
+
+/// The part of a page under a heading must be this text. `UPDATE_EXPECT=1 cargo test -p koban-domain` writes it.
+pub(crate) fn check_section(name: &str, heading: &str, expected: &str) {
+    let page = read(name);
+    let (before, rest) = page.split_once(&format!("{heading}\n\n")).unwrap_or_else(|| panic!("{name} has no `{heading}`"));
+    let end = rest.find("\n## ").unwrap_or(rest.len());
+    let (found, after) = rest.split_at(end);
+    // Words may stand above the first table or example.
+    let start = ["| ", "### ", "```"].iter().filter_map(|mark| found.find(mark)).min().unwrap_or(found.len());
+    if found[start..].trim_end() == expected {
+        return;
+    }
+    if std::env::var_os("UPDATE_EXPECT").is_some() {
+        let words = &found[..start];
+        std::fs::write(path(name), format!("{before}{heading}\n\n{words}{expected}\n{after}")).unwrap();
+        return;
+    }
+    panic!("docs/reference/{name}, `{heading}` should be as follows; run with UPDATE_EXPECT=1 to write it:\n{expected}");
+}
+
+#[test]
+fn the_page_of_outcomes_lists_every_refusal_in_order() {
+    let row = |refusal: &Refusal| {
+        let retry = match refusal.retry() {
+            Retry::No => "no",
+            Retry::AfterChange => "after a change",
+        };
+        format!("| `{}` | {} | {retry} | ", refusal.code(), refusal.status())
+    };
+    let page = read("outcomes.md");
+    let (_, list) = page.split_once("## The list\n").expect("outcomes.md has no `## The list`");
+    let list = &list[..list.find("\n## ").unwrap_or(list.len())];
+    let found: Vec<&str> = list.lines().filter(|line| line.starts_with("| `")).collect();
+    assert_eq!(found.len(), Refusal::ALL.len(), "outcomes.md lists each refusal once");
+    for (found, refusal) in found.iter().zip(&Refusal::ALL) {
+        assert!(found.starts_with(&row(refusal)), "outcomes.md should have\n{}\nwhere it has\n{found}", row(refusal));
+    }
+}
+
+#[test]
+fn the_published_vectors_hold() {
+    let page = read("encoding.md");
+    let posting = |account: AccountKey, side| Posting { account, id: account.id(), side, amount: 1_280, balance: 0 };
+    let (bank, clearing) = (
+        AccountKey::platform(Class::Bank, Currency::JPY),
+        AccountKey::clearing(koban_domain::accounts::PluginKey::of("charge-atm"), Currency::JPY),
+    );
+    let first = Draft {
+        id: EntryId(Uuid::from_u128(1)),
+        kind: EntryKind::Settlement,
+        actor: "system".into(),
+        subject: [0; 16],
+        reverses: None,
+        postings: vec![posting(bank, PostingSide::Debit), posting(clearing, PostingSide::Credit)],
+        records: vec![],
+        meta: "{}".into(),
+    };
+    let second = Draft {
+        id: EntryId(Uuid::from_u128(2)),
+        actor: "operator:小判".into(),
+        subject: [7; 16],
+        reverses: Some(EntryId(Uuid::from_u128(1))),
+        records: vec![Digest::of(b"a record")],
+        meta: r#"{"reference":"r1"}"#.into(),
+        ..first.clone()
+    };
+    let mut head = Head::EMPTY;
+    for draft in [first, second] {
+        let entry = head.append(draft, Timestamp(1_537_851_600_000));
+        let bytes = hex::encode(canonical(entry.sequence, entry.at, &entry.draft));
+        for expected in [bytes, entry.hash.to_string()] {
+            assert!(page.contains(&expected), "encoding.md lacks the vector\n{expected}");
+        }
+    }
+    for key in [bank, clearing] {
+        assert!(page.contains(&hex::encode(key.id().0)), "encoding.md lacks the id of {key:?}: {}", hex::encode(key.id().0));
+    }
+}
+
+#[test]
+fn the_page_of_limits_lists_what_is_published() {
+    let word = |text: String| text.to_lowercase();
+    let rows: Vec<String> = limits::published()
+        .iter()
+        .map(|limit| {
+            let (action, window) = (word(format!("{:?}", limit.action)), word(format!("{:?}", limit.window)));
+            format!("| {} | {action} | {window} | {} |", limit.wallet.word(), limit.amount.minor)
+        })
+        .collect();
+    let table = format!("| wallet | action | window | yen |\n|---|---|---|---|\n{}", rows.join("\n"));
+    check_section("limits.md", "## Published limits", &table);
+}
+
+#[test]
+fn the_page_of_flows_states_the_bounds() {
+    let rows = [
+        ("steps", u64::from(flows::STEPS_MAX)),
+        ("bytes of state", u64::try_from(flows::STATE_BYTES_MAX).unwrap()),
+        ("open effects", u64::try_from(flows::OPEN_EFFECTS_MAX).unwrap()),
+        ("proposals in one step", u64::try_from(flows::PROPOSALS_MAX).unwrap()),
+        ("bytes of a key", u64::try_from(flows::KEY_BYTES_MAX).unwrap()),
+        ("days of age", u64::try_from(flows::AGE_MAX_MS / 86_400_000).unwrap()),
+        ("refusals of one event", u64::from(flows::REFUSALS_MAX)),
+        ("faults in a row", u64::from(flows::FAULTS_MAX)),
+        ("lines of one settlement command", u64::try_from(settlements::LINES_MAX).unwrap()),
+    ];
+    let rows: Vec<String> = rows.iter().map(|(what, most)| format!("| {what} | {most} |")).collect();
+    check_section("flows.md", "## Bounds", &format!("| what | most |\n|---|---|\n{}", rows.join("\n")));
+}

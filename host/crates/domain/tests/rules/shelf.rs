@@ -1,0 +1,107 @@
+//! A store in memory that is as forgetful as the real one: a commit sees the rows that its work touches, and no others.
+
+use std::sync::Arc;
+
+use koban_domain::books::{Books, Table};
+use koban_domain::charges::ReferenceKey;
+use koban_domain::journal::{Entry, Head};
+use koban_domain::ledger::{Commit, Decided, News, Work};
+use koban_domain::policy::Policy;
+use koban_domain::time::Timestamp;
+use koban_domain::touched::Touched;
+
+/// Everything that was committed.
+#[derive(Debug, Clone)]
+pub(crate) struct Shelf {
+    pub(crate) head: Head,
+    pub(crate) books: Books,
+    pub(crate) entries: Vec<Entry>,
+    pub(crate) news: Vec<News>,
+}
+
+impl Shelf {
+    pub(crate) fn new(policy: Policy) -> Shelf {
+        let books = Books { policy: Arc::new(policy), ..Books::default() };
+        Shelf { head: Head::EMPTY, books, entries: Vec::new(), news: Vec::new() }
+    }
+
+    /// One commit: loads what the batch touches, decides it in order and keeps what changed.
+    pub(crate) fn commit(&mut self, batch: &[Work], now: Timestamp) -> (Vec<Decided>, Commit) {
+        let now = now.max(self.head.at);
+        let mut commit = Commit::new(self.head, self.load(&Touched::by(batch, now)), now);
+        let decided = batch.iter().map(|work| commit.decide(work)).collect();
+        self.keep(&commit);
+        (decided, commit)
+    }
+
+    fn load(&self, touched: &Touched) -> Books {
+        let (all, mut some) = (&self.books, Books { policy: self.books.policy.clone(), ..Books::default() });
+        copy(&all.accounts, &mut some.accounts, &touched.accounts);
+        copy(&all.users, &mut some.users, &touched.users);
+        copy(&all.merchants, &mut some.merchants, &touched.merchants);
+        copy(&all.payments, &mut some.payments, &touched.payments);
+        copy(&all.merchant_references, &mut some.merchant_references, &touched.merchant_references);
+        copy(&all.references, &mut some.references, &touched.references);
+        // The store loads the credit that a reversal names together with the reversal.
+        let named = touched.references.iter().filter_map(|key| {
+            let of = all.references.get(key)?.of.as_deref()?;
+            Some(ReferenceKey::credit(key.plugin, of))
+        });
+        copy(&all.references, &mut some.references, &named.collect::<Vec<_>>());
+        copy(&all.exposures, &mut some.exposures, &touched.exposures);
+        copy(&all.counters, &mut some.counters, &touched.counters);
+        copy(&all.differences, &mut some.differences, &touched.differences);
+        copy(&all.files, &mut some.files, &touched.files);
+        copy(&all.expectations, &mut some.expectations, &touched.expectations);
+        copy(&all.signals, &mut some.signals, &touched.signals);
+        copy(&all.flows, &mut some.flows, &touched.flows);
+        copy(&all.operations, &mut some.operations, &touched.operations);
+        some
+    }
+
+    fn keep(&mut self, commit: &Commit) {
+        let (from, to) = (&commit.books, &mut self.books);
+        absorb(&from.accounts, &mut to.accounts);
+        absorb(&from.users, &mut to.users);
+        absorb(&from.payments, &mut to.payments);
+        absorb(&from.merchant_references, &mut to.merchant_references);
+        absorb(&from.refunds, &mut to.refunds);
+        absorb(&from.transfers, &mut to.transfers);
+        absorb(&from.references, &mut to.references);
+        absorb(&from.exposures, &mut to.exposures);
+        absorb(&from.counters, &mut to.counters);
+        absorb(&from.differences, &mut to.differences);
+        absorb(&from.files, &mut to.files);
+        absorb(&from.expectations, &mut to.expectations);
+        absorb(&from.signals, &mut to.signals);
+        absorb(&from.flows, &mut to.flows);
+        absorb(&from.operations, &mut to.operations);
+        self.head = commit.head;
+        self.entries.extend(commit.entries.iter().cloned());
+        self.news.extend(commit.news.iter().cloned());
+    }
+}
+
+fn copy<'a, K, V>(from: &Table<K, V>, to: &mut Table<K, V>, keys: impl IntoIterator<Item = &'a K>)
+where
+    K: std::hash::Hash + Eq + Clone + 'a,
+    V: Clone,
+{
+    for key in keys {
+        if let Some(row) = from.get(key) {
+            to.load(key.clone(), row.clone());
+        }
+    }
+}
+
+/// A row that the commit takes for new must be new, as the database's insert would find.
+fn absorb<K, V>(from: &Table<K, V>, to: &mut Table<K, V>)
+where
+    K: std::hash::Hash + Eq + Clone + std::fmt::Debug,
+    V: Clone,
+{
+    for row in from.changed() {
+        assert_eq!(row.stored, to.contains(row.key), "{:?} was not loaded", row.key);
+        to.load(row.key.clone(), row.value.clone());
+    }
+}

@@ -1,0 +1,349 @@
+//! A small platform for tests: two people, a shop, an ATM channel, and short words for what they do.
+
+use std::collections::BTreeMap;
+
+use koban_domain::accounts::{AccountKey, Class, PluginKey, PostingSide};
+use koban_domain::books::{Merchant, User};
+use koban_domain::charges::{ChargeCredit, ChargeReversal, Exposure, ReferenceKey, Tombstone};
+use koban_domain::guest::{SettlementLine, Side};
+use koban_domain::ids::{FileId, FlowId, MerchantId, OperatorId, PaymentId, RefundId, TransferId, UserId};
+use koban_domain::journal::{Entry, Head, canonical, chain};
+use koban_domain::ledger::{Answer, Command, Commit, Decided, Work};
+use koban_domain::limits::{self, Limit, Limits, WalletKind};
+use koban_domain::money::{Currency, Money};
+use koban_domain::outcomes::Refusal;
+use koban_domain::payments::{GiveBack, Pay};
+use koban_domain::policy::Policy;
+use koban_domain::records::Digest;
+use koban_domain::settlements::{Settle, WriteOff};
+use koban_domain::time::Timestamp;
+use koban_domain::transfers::Send;
+use koban_domain::verification::Verify;
+use uuid::Uuid;
+
+use crate::shelf::Shelf;
+
+/// Not verified.
+pub(crate) const TARO: UserId = UserId(Uuid::from_u128(1));
+/// Verified.
+pub(crate) const HANAKO: UserId = UserId(Uuid::from_u128(2));
+/// Verified.
+pub(crate) const KENJI: UserId = UserId(Uuid::from_u128(3));
+pub(crate) const NOBODY: UserId = UserId(Uuid::from_u128(9));
+pub(crate) const SHOP: MerchantId = MerchantId(Uuid::from_u128(11));
+pub(crate) const OPERATOR: OperatorId = OperatorId(Uuid::from_u128(21));
+/// 2018-09-25T12:00 in Japan.
+pub(crate) const NOON: Timestamp = Timestamp(1_537_844_400_000);
+pub(crate) const DAY_MS: i64 = 86_400_000;
+
+pub(crate) const EXPOSURE_CAP: i64 = 1_000_000;
+pub(crate) const LOSS_BUDGET: i64 = 50_000;
+
+pub(crate) fn atm() -> PluginKey {
+    PluginKey::of("charge-atm")
+}
+
+pub(crate) fn flow(number: u128) -> FlowId {
+    FlowId(Uuid::from_u128(0xf000 + number))
+}
+
+pub(crate) fn payment(number: u128) -> PaymentId {
+    PaymentId(Uuid::from_u128(0xa000 + number))
+}
+
+pub(crate) fn usd() -> Currency {
+    Currency::new("USD").unwrap()
+}
+
+/// The platform with everything that was committed on it.
+#[derive(Debug, Clone)]
+pub(crate) struct World {
+    pub(crate) shelf: Shelf,
+    pub(crate) now: Timestamp,
+    works: u128,
+    files: u128,
+}
+
+impl World {
+    pub(crate) fn new() -> World {
+        World::limited_by(limits::published())
+    }
+
+    pub(crate) fn limited_by(limits: Vec<Limit>) -> World {
+        let mut shelf = Shelf::new(Policy { limits: Limits(limits), ..Policy::default() });
+        for (id, kind) in [(TARO, WalletKind::Prepaid), (HANAKO, WalletKind::Funds), (KENJI, WalletKind::Funds)] {
+            shelf.books.users.load(id, User { id, kind, created_at: Timestamp(0) });
+        }
+        shelf.books.merchants.load(SHOP, Merchant { id: SHOP, currencies: vec![Currency::JPY] });
+        let exposure = Exposure { cap: EXPOSURE_CAP, used: 0, loss_budget: LOSS_BUDGET, lost: 0 };
+        shelf.books.exposures.load((atm(), Currency::JPY), exposure);
+        World { shelf, now: NOON, works: 0, files: 0 }
+    }
+
+    /// An empty piece of work with an id of its own.
+    pub(crate) fn work(&mut self) -> Work {
+        self.works += 1;
+        Work::new(Uuid::from_u128(self.works << 32), "test")
+    }
+
+    pub(crate) fn commit(&mut self, work: Work) -> (Decided, Commit) {
+        let (mut decided, commit) = self.shelf.commit(&[work], self.now);
+        self.check();
+        (decided.remove(0), commit)
+    }
+
+    pub(crate) fn does(&mut self, command: Command) -> Result<Answer, Refusal> {
+        let work = Work { commands: vec![command], ..self.work() };
+        match self.commit(work).0 {
+            Decided::Done(mut answers) => Ok(answers.remove(0)),
+            Decided::Refused(_, refusal) => Err(refusal),
+            other => panic!("neither done nor refused: {other:?}"),
+        }
+    }
+
+    pub(crate) fn charge(&mut self, user: UserId, yen: i64, reference: &str) -> Result<Answer, Refusal> {
+        self.does(credit(user, yen, reference))
+    }
+
+    pub(crate) fn reverse(&mut self, user: UserId, yen: i64, of: &str, reference: &str) -> Result<Answer, Refusal> {
+        self.does(reverse(user, yen, of, reference))
+    }
+
+    pub(crate) fn pay(&mut self, payer: UserId, yen: i64, number: u128) -> Result<Answer, Refusal> {
+        self.does(pay(payer, yen, number))
+    }
+
+    pub(crate) fn refund(&mut self, payer: UserId, yen: i64, number: u128) -> Result<Answer, Refusal> {
+        let refund = RefundId(Uuid::from_u128(0xb000 + self.works));
+        let amount = Money::yen(yen);
+        self.does(Command::Refund(GiveBack { refund, payment: payment(number), merchant: SHOP, payer, amount }))
+    }
+
+    pub(crate) fn send(&mut self, sender: UserId, receiver: UserId, yen: i64) -> Result<Answer, Refusal> {
+        let transfer = TransferId(Uuid::from_u128(0xc000 + self.works));
+        self.does(Command::Transfer(Send {
+            transfer,
+            sender,
+            receiver,
+            amount: Money::yen(yen),
+            message: None,
+            decision: None,
+        }))
+    }
+
+    pub(crate) fn verify(&mut self, user: UserId) -> Result<Answer, Refusal> {
+        self.does(Command::Verify(Verify { user, operator: OPERATOR }))
+    }
+
+    pub(crate) fn tombstone(&mut self, reference: &str) -> Result<Answer, Refusal> {
+        self.does(Command::Tombstone(Tombstone { plugin: atm(), flow: None, reference: reference.into() }))
+    }
+
+    /// Takes a new file with these lines.
+    pub(crate) fn settle(&mut self, lines: &[(Side, &str, i64)]) -> Result<Answer, Refusal> {
+        self.files += 1;
+        let file = self.files;
+        self.settle_as(file, file, lines)
+    }
+
+    /// Takes a file with this id and this content.
+    pub(crate) fn settle_as(&mut self, file: u128, content: u128, lines: &[(Side, &str, i64)]) -> Result<Answer, Refusal> {
+        self.does(settle(file, content, lines))
+    }
+
+    pub(crate) fn write_off(&mut self, side: Side, reference: &str) -> Result<Answer, Refusal> {
+        let (plugin, reason) = (atm(), "agreed with the network".to_owned());
+        self.does(Command::WriteOff(WriteOff { plugin, side, reference: reference.into(), operator: OPERATOR, reason }))
+    }
+
+    pub(crate) fn budget(&mut self, cap: i64, loss_budget: i64) {
+        let exposure = Exposure { cap, loss_budget, ..self.exposure() };
+        self.shelf.books.exposures.load((atm(), Currency::JPY), exposure);
+    }
+
+    /// Puts prepaid value into a wallet beside its funds, which no command does: it comes from an earlier platform.
+    pub(crate) fn hold_prepaid(&mut self, user: UserId, yen: i64) {
+        let prepaid = AccountKey::user(Class::Prepaid, user, Currency::JPY);
+        let bank = AccountKey::platform(Class::Bank, Currency::JPY);
+        for (key, side) in [(bank, PostingSide::Debit), (prepaid, PostingSide::Credit)] {
+            let account = self.shelf.books.account(key).posted(side, yen).unwrap();
+            self.shelf.books.accounts.load(key.id(), account);
+        }
+    }
+
+    /// Reserves what the shop is owed, as a hold would.
+    pub(crate) fn reserve_payable(&mut self, yen: i64) {
+        let key = AccountKey::payable(SHOP, Currency::JPY);
+        let mut account = self.shelf.books.account(key);
+        account.debits_pending += yen;
+        self.shelf.books.accounts.load(key.id(), account);
+    }
+
+    /// Makes a user unverified again, which no command does.
+    pub(crate) fn unverify(&mut self, id: UserId) {
+        self.shelf.books.users.load(id, User { id, kind: WalletKind::Prepaid, created_at: Timestamp(0) });
+    }
+
+    pub(crate) fn exposure(&self) -> Exposure {
+        *self.shelf.books.exposures.get(&(atm(), Currency::JPY)).unwrap()
+    }
+
+    pub(crate) fn balance(&self, key: AccountKey) -> i64 {
+        self.shelf.books.account(key).balance()
+    }
+
+    /// What a wallet holds, and what it owes.
+    pub(crate) fn wallet(&self, user: UserId) -> (i64, i64) {
+        let of = |class| self.balance(AccountKey::user(class, user, Currency::JPY));
+        (of(Class::Prepaid) + of(Class::Funds), of(Class::Receivable))
+    }
+
+    pub(crate) fn platform(&self, class: Class) -> i64 {
+        self.balance(AccountKey::platform(class, Currency::JPY))
+    }
+
+    pub(crate) fn clearing(&self) -> i64 {
+        self.balance(AccountKey::clearing(atm(), Currency::JPY))
+    }
+
+    pub(crate) fn payable(&self) -> i64 {
+        self.balance(AccountKey::payable(SHOP, Currency::JPY))
+    }
+
+    pub(crate) fn open_differences(&self) -> Vec<ReferenceKey> {
+        let rows = self.shelf.books.differences.iter().filter(|(_, difference)| difference.open);
+        let mut keys: Vec<_> = rows.map(|(key, _)| key.clone()).collect();
+        keys.sort();
+        keys
+    }
+
+    /// What must hold after every commit, whatever was tried.
+    pub(crate) fn check(&self) {
+        let mut sums: BTreeMap<Currency, i128> = BTreeMap::new();
+        for (id, account) in self.shelf.books.accounts.iter() {
+            assert_eq!(*id, account.key.id());
+            *sums.entry(account.key.currency).or_default() +=
+                i128::from(account.debits_posted) - i128::from(account.credits_posted);
+            if let Some(floor) = account.key.class.floor() {
+                assert!(account.available() >= floor, "{:?} is under its floor", account.key);
+            }
+        }
+        assert!(sums.values().all(|sum| *sum == 0), "the books do not sum to zero: {sums:?}");
+        for (_, exposure) in self.shelf.books.exposures.iter() {
+            assert!(exposure.used >= 0 && exposure.lost >= 0, "{exposure:?}");
+        }
+    }
+
+    /// What `ledger verify` looks at: the chain, each entry by itself, and the balances that follow from all entries.
+    pub(crate) fn audit(&self) {
+        let mut head = Head::EMPTY;
+        let mut totals: BTreeMap<AccountKey, (i64, i64)> = BTreeMap::new();
+        for entry in &self.shelf.entries {
+            assert_eq!(entry.sequence, head.sequence + 1);
+            assert!(entry.at >= head.at, "time ran backwards");
+            assert_eq!(entry.hash, chain(head.hash, &canonical(entry.sequence, entry.at, &entry.draft)));
+            head = Head { sequence: entry.sequence, hash: entry.hash, at: entry.at };
+            assert!(entry.draft.postings.len() >= 2);
+            let mut sum = 0;
+            for posting in &entry.draft.postings {
+                assert!(posting.amount > 0 && posting.id == posting.account.id());
+                let total = totals.entry(posting.account).or_default();
+                match posting.side {
+                    PostingSide::Debit => (total.0, sum) = (total.0 + posting.amount, sum + posting.amount),
+                    PostingSide::Credit => (total.1, sum) = (total.1 + posting.amount, sum - posting.amount),
+                }
+            }
+            assert_eq!(sum, 0, "{entry:?} does not sum to zero");
+            for posting in &entry.draft.postings {
+                let (debits, credits) = totals[&posting.account];
+                let balance = match posting.account.class.normal() {
+                    PostingSide::Debit => debits - credits,
+                    PostingSide::Credit => credits - debits,
+                };
+                assert_eq!(posting.balance, balance, "{entry:?}");
+            }
+        }
+        assert_eq!(head, self.shelf.head);
+        for (_, account) in self.shelf.books.accounts.iter() {
+            let (debits, credits) = totals.get(&account.key).copied().unwrap_or_default();
+            assert_eq!((account.debits_posted, account.credits_posted), (debits, credits), "{:?}", account.key);
+        }
+    }
+}
+
+pub(crate) fn credit(user: UserId, yen: i64, reference: &str) -> Command {
+    Command::Credit(ChargeCredit {
+        plugin: atm(),
+        flow: flow(1),
+        user,
+        amount: Money::yen(yen),
+        reference: reference.into(),
+        arrived: false,
+    })
+}
+
+pub(crate) fn arrived(user: UserId, yen: i64, reference: &str) -> Command {
+    match credit(user, yen, reference) {
+        Command::Credit(credit) => Command::Credit(ChargeCredit { arrived: true, ..credit }),
+        other => other,
+    }
+}
+
+pub(crate) fn reverse(user: UserId, yen: i64, of: &str, reference: &str) -> Command {
+    Command::Reverse(ChargeReversal {
+        plugin: atm(),
+        flow: flow(1),
+        user,
+        of: of.into(),
+        amount: Money::yen(yen),
+        reference: reference.into(),
+    })
+}
+
+pub(crate) fn pay(payer: UserId, yen: i64, number: u128) -> Command {
+    let amount = Money::yen(yen);
+    Command::Pay(Pay { payment: payment(number), payer, merchant: SHOP, amount, reference: None, decision: None })
+}
+
+pub(crate) fn settle(file: u128, content: u128, lines: &[(Side, &str, i64)]) -> Command {
+    let line = |(side, reference, yen): &(Side, &str, i64)| SettlementLine {
+        reference: (*reference).to_owned(),
+        side: *side,
+        amount: Money::yen(*yen),
+        at: 0,
+    };
+    Command::Settle(Settle {
+        plugin: atm(),
+        file: FileId(Uuid::from_u128(file)),
+        digest: Digest::of(&content.to_be_bytes()),
+        lines: lines.iter().map(line).collect(),
+    })
+}
+
+/// A person, a shop or a channel by the name that examples give it.
+fn owner(key: &AccountKey) -> &'static str {
+    match key.owner {
+        owner if owner == TARO.0 => "Taro",
+        owner if owner == HANAKO.0 => "Hanako",
+        owner if owner == KENJI.0 => "Kenji",
+        owner if owner == SHOP.0 => "shop",
+        owner if owner == atm().0 => "ATM",
+        owner if owner.is_nil() => "platform",
+        _ => "somebody",
+    }
+}
+
+/// An entry as a T-account: one line for each posting, debits on the left.
+pub(crate) fn t_account(entry: &Entry) -> String {
+    let line = |posting: &koban_domain::journal::Posting| {
+        let account = format!("{} {}", owner(&posting.account), posting.account.class.word());
+        match posting.side {
+            PostingSide::Debit => format!("{account:<20} {:>7}", posting.amount),
+            PostingSide::Credit => format!("{:<28} {account:<20} {:>7}", "", posting.amount),
+        }
+    };
+    let (debits, credits): (Vec<_>, Vec<_>) =
+        entry.draft.postings.iter().partition(|posting| posting.side == PostingSide::Debit);
+    let lines: Vec<String> = debits.into_iter().chain(credits).map(line).collect();
+    format!("{}\n{}\n", entry.draft.kind.word(), lines.join("\n"))
+}

@@ -1,0 +1,73 @@
+//! The host put together: the one short place that lists everything a use case can reach.
+
+use std::sync::Arc;
+
+use koban_outside::Outside;
+use koban_runtime::Door;
+use koban_store::{Store, StoreError};
+
+use crate::clock::Clock;
+use crate::flows::Bell;
+use crate::identity::Hashing;
+use crate::ledger::Ledger;
+use crate::metrics::Metrics;
+use crate::operations::Running;
+use crate::plugins::Plugins;
+use crate::reads::Reads;
+
+/// Everything that a use case can reach. Cloning it is cheap.
+#[derive(Clone)]
+pub struct App(Arc<Parts>);
+
+/// The parts of a host.
+pub struct Parts {
+    /// Rows.
+    pub store: Store,
+    /// The one door for money.
+    pub ledger: Ledger,
+    /// The one door to guests.
+    pub door: Door,
+    /// The way out.
+    pub outside: Outside,
+    /// Time and ids.
+    pub clock: Clock,
+    /// Loaded plugins.
+    pub plugins: Plugins,
+    /// Reads of concurrent payments, made together.
+    pub reads: Reads,
+    /// Operations that are running on this host.
+    pub running: Running,
+    /// Password hashing, bounded.
+    pub hashing: Hashing,
+    /// Tells the flow driver that there is something to do.
+    pub bell: Bell,
+    /// Counters and times.
+    pub metrics: Metrics,
+}
+
+impl App {
+    /// Puts a host together over an opened and migrated store. Background jobs are started by [`crate::jobs::start`].
+    pub async fn start(store: Store, door: Door, outside: Outside, clock: Clock) -> Result<App, StoreError> {
+        let ledger = Ledger::start(store.clone(), clock.clone()).await?;
+        Ok(App(Arc::new(Parts {
+            reads: Reads::start(store.clone()),
+            plugins: Plugins::default(),
+            running: Running::default(),
+            hashing: Hashing::default(),
+            bell: Bell::default(),
+            metrics: Metrics::default(),
+            store,
+            ledger,
+            door,
+            outside,
+            clock,
+        })))
+    }
+}
+
+impl std::ops::Deref for App {
+    type Target = Parts;
+    fn deref(&self) -> &Parts {
+        &self.0
+    }
+}

@@ -1,0 +1,86 @@
+//! The one clock and the one source of ids of a host: everything else is handed times and ids as values.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+
+use koban_domain::time::Timestamp;
+use uuid::Uuid;
+
+/// Tells the time: the machine's, or one that a test moves.
+#[derive(Debug, Clone)]
+pub struct Clock(Source);
+
+#[derive(Debug, Clone)]
+enum Source {
+    Machine,
+    Set(Arc<AtomicI64>),
+}
+
+impl Clock {
+    /// The machine's clock.
+    pub fn machine() -> Clock {
+        Clock(Source::Machine)
+    }
+
+    /// A clock that stands where it is set, for tests and simulations.
+    pub fn standing_at(now: Timestamp) -> Clock {
+        Clock(Source::Set(Arc::new(AtomicI64::new(now.0))))
+    }
+
+    /// Moves a set clock on. The machine's clock does not move.
+    pub fn advance_ms(&self, ms: i64) {
+        if let Source::Set(now) = &self.0 {
+            now.fetch_add(ms, Ordering::SeqCst);
+        }
+    }
+
+    /// Now.
+    #[expect(clippy::disallowed_methods, reason = "the one place where the machine's clock is read")]
+    pub fn now(&self) -> Timestamp {
+        match &self.0 {
+            Source::Machine => {
+                let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+                Timestamp(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
+            }
+            Source::Set(now) => Timestamp(now.load(Ordering::SeqCst)),
+        }
+    }
+
+    /// A time-ordered id (UUIDv7) of now. Several entries of one unit of work count on from it, so its last 16 bits are zero.
+    pub fn id(&self) -> Uuid {
+        let mut random = [0; 10];
+        fill(&mut random);
+        let id = uuid::Builder::from_unix_timestamp_millis(u64::try_from(self.now().0).unwrap_or(0), &random);
+        Uuid::from_u128(id.into_uuid().as_u128() & !0xffff)
+    }
+}
+
+/// Unpredictable bytes from the operating system. A machine that has none cannot keep secrets: the process ends.
+#[expect(clippy::disallowed_methods, reason = "the one place where randomness comes from")]
+pub fn fill(bytes: &mut [u8]) {
+    getrandom::fill(bytes).expect("the operating system gives random bytes");
+}
+
+/// 256 unpredictable bits as 43 characters, for tokens.
+pub fn token() -> String {
+    use base64::Engine as _;
+    let mut bytes = [0; 32];
+    fill(&mut bytes);
+    base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_are_ordered_by_time_and_leave_room_to_count() {
+        let clock = Clock::standing_at(Timestamp(1_537_851_600_000));
+        let first = clock.id();
+        clock.advance_ms(1);
+        let second = clock.id();
+        assert!(first < second);
+        assert_eq!(first.get_version_num(), 7);
+        assert_eq!(first.as_u128() & 0xffff, 0);
+    }
+}

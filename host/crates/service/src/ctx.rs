@@ -1,0 +1,72 @@
+//! Who asks, and in which circumstances: the first argument of every use case.
+
+use koban_domain::ids::{KeyId, MerchantId, OperatorId, UserId};
+
+/// Who asks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Actor {
+    /// A signed-in wallet user.
+    User(UserId),
+    /// A merchant, by one of its API keys.
+    Merchant(MerchantId, KeyId),
+    /// An operator of the platform.
+    Operator(OperatorId),
+    /// The host itself: jobs and flows.
+    System,
+}
+
+impl std::fmt::Display for Actor {
+    /// As entries, operations and audit rows name the actor. A merchant is the same actor under each of its keys.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Actor::User(id) => write!(f, "user:{id}"),
+            Actor::Merchant(id, _) => write!(f, "merchant:{id}"),
+            Actor::Operator(id) => write!(f, "operator:{id}"),
+            Actor::System => f.write_str("system"),
+        }
+    }
+}
+
+/// The circumstances of a request.
+#[derive(Debug, Clone)]
+pub struct Ctx {
+    /// Who asks.
+    pub actor: Actor,
+    /// The `Idempotency-Key` of a money request; empty where none is asked for.
+    pub key: String,
+    /// The `Koban-Device` header.
+    pub device: Option<String>,
+    /// `ja` or `en`.
+    pub locale: String,
+}
+
+impl Ctx {
+    /// A request of this actor under this key.
+    pub fn new(actor: Actor, key: impl Into<String>) -> Ctx {
+        Ctx { actor, key: key.into(), device: None, locale: "ja".to_owned() }
+    }
+
+    /// The signed-in user. Errors: [`crate::error::Error::Forbidden`] for anybody else.
+    pub fn user(&self) -> Result<UserId, crate::error::Error> {
+        match self.actor {
+            Actor::User(user) => Ok(user),
+            _ => Err(crate::error::Error::Forbidden("only wallet users may do this")),
+        }
+    }
+
+    /// The merchant. Errors: [`crate::error::Error::Forbidden`] for anybody else.
+    pub fn merchant(&self) -> Result<MerchantId, crate::error::Error> {
+        match self.actor {
+            Actor::Merchant(merchant, _) => Ok(merchant),
+            _ => Err(crate::error::Error::Forbidden("only merchants may do this")),
+        }
+    }
+
+    /// The operator. Errors: [`crate::error::Error::Forbidden`] for anybody else.
+    pub fn operator(&self) -> Result<OperatorId, crate::error::Error> {
+        match self.actor {
+            Actor::Operator(operator) => Ok(operator),
+            _ => Err(crate::error::Error::Forbidden("only operators may do this")),
+        }
+    }
+}

@@ -1,0 +1,102 @@
+//! Decisions: the records of guest calls, shown, exported and run again.
+
+use koban_domain::guest::Named;
+use koban_domain::ids::RecordId;
+use koban_domain::manifest::Manifest;
+use koban_domain::records::Record;
+use koban_runtime::{Door, Replayed};
+use koban_store::plugins;
+use koban_store::records::{self, RecordPlace};
+use serde::{Deserialize, Serialize};
+
+use crate::app::App;
+use crate::error::Error;
+use crate::page::{Page, Paged};
+
+/// Everything that running a call again needs, in one file and without a database.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Export {
+    /// The file's own format: `koban-decision-1`.
+    pub format: String,
+    /// The record's canonical bytes, hexadecimal.
+    pub record: String,
+    /// Their digest, by which the journal names the record.
+    pub digest: String,
+    /// The same record to read; replay uses the bytes.
+    pub reading: Record,
+    /// The plugin's manifest.
+    pub manifest: Manifest,
+    /// The settings that the guest was given.
+    pub settings: Vec<Named>,
+    /// The component's bytes, base64.
+    pub component: String,
+}
+
+/// The word that an export begins with.
+const FORMAT: &str = "koban-decision-1";
+
+/// A decision by id.
+pub async fn get(app: &App, id: RecordId) -> Result<Record, Error> {
+    records::find(&app.store, id).await?.ok_or(Error::NotFound("decision"))
+}
+
+/// Decisions, newest first, of one plugin or of all.
+pub async fn list(app: &App, plugin: Option<&str>, page: &Page) -> Result<Paged<Record>, Error> {
+    let limit = page.limit()?;
+    let before = page.place::<12>()?.map(|place| {
+        let (page, place) = place.split_at(8);
+        RecordPlace {
+            page: i64::from_be_bytes(page.try_into().unwrap_or_default()),
+            place: u32::from_be_bytes(place.try_into().unwrap_or_default()),
+        }
+    });
+    let list = records::list(&app.store, plugin, before, limit).await?;
+    let next = list.next.map(|place| {
+        let mut bytes = place.page.to_be_bytes().to_vec();
+        bytes.extend_from_slice(&place.place.to_be_bytes());
+        crate::page::cursor(&bytes)
+    });
+    Ok(Paged { items: list.records.into_iter().map(|(_, record)| record).collect(), next })
+}
+
+/// A decision with all that its replay needs.
+pub async fn export(app: &App, id: RecordId) -> Result<Export, Error> {
+    use base64::Engine as _;
+    let record = get(app, id).await?;
+    let component = plugins::component(&app.store, record.component).await?.ok_or(Error::NotFound("component"))?;
+    let settings = plugins::settings(&app.store, record.settings).await?.ok_or(Error::NotFound("plugin settings"))?;
+    let bytes = record.encode();
+    Ok(Export {
+        format: FORMAT.to_owned(),
+        record: hex::encode(&bytes),
+        digest: record.digest().to_string(),
+        reading: record,
+        manifest: component.manifest,
+        settings,
+        component: base64::engine::general_purpose::STANDARD.encode(component.bytes),
+    })
+}
+
+/// Runs a decision again in a fresh sandbox and compares.
+pub async fn replay(app: &App, id: RecordId) -> Result<Replayed, Error> {
+    replay_export(&app.door, &export(app, id).await?).await
+}
+
+/// Runs an exported decision again. Needs no database. Errors: a file that is no export or has been changed.
+pub async fn replay_export(door: &Door, export: &Export) -> Result<Replayed, Error> {
+    use base64::Engine as _;
+    let damaged = |what: &str| Error::invalid(what, "the file is damaged; export the decision again");
+    if export.format != FORMAT {
+        return Err(Error::invalid("format", format!("this host reads `{FORMAT}`")));
+    }
+    let bytes = hex::decode(&export.record).map_err(|_| damaged("record"))?;
+    let record = Record::decode(&bytes).map_err(|error| Error::invalid("record", error.to_string()))?;
+    if koban_domain::records::Digest::of(&bytes).to_string() != export.digest {
+        return Err(damaged("digest"));
+    }
+    let component = base64::engine::general_purpose::STANDARD.decode(&export.component);
+    let component = component.map_err(|_| damaged("component"))?;
+    door.replay(&component, &export.manifest, &export.settings, &record)
+        .await
+        .map_err(|error| Error::invalid("component", error.to_string()))
+}

@@ -1,0 +1,113 @@
+//! What a use case may answer instead of its result. Web turns these into problems in one place.
+
+use std::sync::Arc;
+
+use koban_domain::outcomes::Refusal;
+use koban_domain::records::Fault;
+use koban_store::StoreError;
+
+/// Why a use case did not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A field of the request cannot be used. Nothing was decided and nothing is kept.
+    #[error("{field}: {problem}")]
+    Invalid {
+        /// The field, such as `amount.minor`.
+        field: String,
+        /// What is wrong and what to write instead.
+        problem: String,
+    },
+    /// The books or a rule refused. The refusal sticks to the idempotency key.
+    #[error("{refusal}")]
+    Refused {
+        /// Which refusal.
+        refusal: Refusal,
+        /// Whether the same key had this answer before.
+        replayed: bool,
+    },
+    /// The key was used before for another request.
+    #[error("this idempotency key was used for another request; use a new key")]
+    KeyReused,
+    /// The same request is being worked on.
+    #[error("the first request with this key is still running; try again in a second")]
+    KeyRunning,
+    /// There is no such thing, or it is somebody else's.
+    #[error("there is no such {0}")]
+    NotFound(&'static str),
+    /// Nobody is signed in, or the session has ended.
+    #[error("sign in first")]
+    NotSignedIn,
+    /// Email or password is wrong; which one is not said.
+    #[error("email or password is wrong")]
+    WrongCredentials,
+    /// The identity is known but may not do this.
+    #[error("this identity may not do this: {0}")]
+    Forbidden(&'static str),
+    /// Something of the kind exists already.
+    #[error("{0}")]
+    Exists(String),
+    /// Something stands in the way; the message says what to do.
+    #[error("{0}")]
+    Conflict(String),
+    /// Asked too often.
+    #[error("too many requests; try again in {retry_after_s} s")]
+    TooMany {
+        /// When to come back.
+        retry_after_s: u64,
+    },
+    /// The commit queue is full, or the host is stopping.
+    #[error("the host is busy; try again in a second")]
+    Busy,
+    /// The plugin that is needed did not answer.
+    #[error("the channel `{plugin}` does not answer")]
+    PluginFault {
+        /// Which plugin.
+        plugin: String,
+        /// What it did.
+        #[source]
+        fault: Fault,
+    },
+    /// The plugin itself refused.
+    #[error("the channel `{plugin}` refused: {message}")]
+    PluginRefused {
+        /// Which plugin.
+        plugin: String,
+        /// Its own code, from its manifest.
+        code: String,
+        /// For operators.
+        message: String,
+    },
+    /// A partner's call carries no valid signature.
+    #[error("the call is not signed as this endpoint asks: {0}")]
+    BadSignature(String),
+    /// The store cannot be reached or failed.
+    #[error("the books cannot be reached")]
+    Store(#[source] Arc<StoreError>),
+    /// What should not happen did. The cause is in the log.
+    #[error("something went wrong in the host: {0}")]
+    Internal(String),
+}
+
+impl From<StoreError> for Error {
+    fn from(error: StoreError) -> Error {
+        Error::Store(Arc::new(error))
+    }
+}
+
+impl From<Arc<StoreError>> for Error {
+    fn from(error: Arc<StoreError>) -> Error {
+        Error::Store(error)
+    }
+}
+
+impl Error {
+    /// A field that cannot be used.
+    pub fn invalid(field: impl Into<String>, problem: impl Into<String>) -> Error {
+        Error::Invalid { field: field.into(), problem: problem.into() }
+    }
+
+    /// A refusal decided now.
+    pub fn refused(refusal: Refusal) -> Error {
+        Error::Refused { refusal, replayed: false }
+    }
+}

@@ -1,0 +1,18 @@
+//! Flows: driven event by event, with effects that leave after the commit and partners' calls that wait for their step.
+//!
+//! What a step may do is decided by `koban_domain::flows`; here is who brings it event and answer, and what happens around
+//! it. docs/internals/flows.md tells the whole.
+
+mod bell;
+pub mod drive;
+pub mod effects;
+pub mod inbound;
+mod partner;
+pub mod resolve;
+pub mod settlement;
+pub mod view;
+
+pub use bell::{Bell, Waiter};
+pub use inbound::{InboundReply, InboundRequest, receive};
+pub use resolve::{resolve, retry};
+pub use view::{FlowDetail, FlowFilter, FlowSummary, get, list};

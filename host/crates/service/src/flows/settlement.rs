@@ -1,0 +1,204 @@
+//! Settlement files: stored by digest and answered at once, then given to the plugin and matched with the books in one commit.
+
+use std::time::Duration;
+
+use koban_domain::accounts::PluginKey;
+use koban_domain::guest::{SettlementLine, Side};
+use koban_domain::ids::{AuditId, FileId};
+use koban_domain::ledger::{Answer, Audit, Command, Decided, SealedRecord, Work};
+use koban_domain::money::Currency;
+use koban_domain::operations::Claim;
+use koban_domain::outcomes::Refusal;
+use koban_domain::policy::Reliance;
+use koban_domain::records::{Digest, FaultClass, Input, Output};
+use koban_domain::settlements::{LINES_MAX, Settle, Settled};
+use koban_runtime::Plugin;
+use koban_store::files::{self, FileRow, FileStatus};
+use tokio::sync::watch;
+
+use crate::app::App;
+use crate::error::Error;
+use crate::guests::{self, For};
+use crate::plugins;
+
+/// How often the store is asked for files that wait.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// Most files that are taken in one go.
+const FILES_AT_ONCE: u16 = 16;
+/// Most lines of one file.
+const FILE_LINES_MAX: usize = 100_000;
+/// How often a file is read again because the plugin was switched meanwhile.
+const READ_MAX: u32 = 3;
+
+/// Stores a partner's file, once however often it comes. Answers its id.
+pub(crate) async fn store(app: &App, plugin: &str, content: &[u8]) -> Result<FileId, Error> {
+    let new = FileId(app.clock.id());
+    let (file, is_new) = files::put(&app.store, PluginKey::of(plugin), new, content, app.clock.now()).await?;
+    // Sent again, it may be readable by now: the plugin or its settings may have changed.
+    if !is_new && file.status == FileStatus::Unreadable {
+        files::set_status(&app.store, file.id, FileStatus::Waiting, None).await?;
+    }
+    tracing::info!(plugin, file = %file.id, digest = %file.digest, is_new, bytes = content.len(), "a settlement file has come");
+    app.bell.files();
+    Ok(file.id)
+}
+
+/// Takes files as they come, until told to stop.
+pub(crate) async fn run(app: App, mut stop: watch::Receiver<bool>) {
+    while !*stop.borrow() {
+        match files::waiting(&app.store, FILES_AT_ONCE).await {
+            Ok(waiting) => {
+                for file in waiting {
+                    if *stop.borrow() {
+                        return;
+                    }
+                    let id = file.id;
+                    if let Err(error) = take(&app, file).await {
+                        let error = crate::ledger::chain(&error);
+                        tracing::warn!(file = %id, error, "a settlement file could not be taken; it is tried again");
+                    }
+                }
+            }
+            Err(error) => {
+                let error = crate::ledger::chain(&error);
+                tracing::warn!(error, "waiting settlement files could not be read; it is tried again");
+            }
+        }
+        tokio::select! {
+            _ = stop.changed() => {}
+            () = app.bell.files_rung() => {}
+            () = tokio::time::sleep(LOOK_EVERY) => {}
+        }
+    }
+}
+
+/// One file: read by its plugin, matched in one commit, marked. A crash anywhere is "the file still waits", and the commit's
+/// operation sees to it that a file that was matched before it was marked is not matched again.
+async fn take(app: &App, file: FileRow) -> Result<(), Error> {
+    let Some(row) = koban_store::plugins::by_key(&app.store, file.plugin).await? else { return Ok(()) };
+    let id = row.manifest.id;
+    let missing = || Error::Internal(format!("the content of file {} is not there", file.id));
+    let content = files::content(&app.store, file.id).await?.ok_or_else(missing)?;
+    for _ in 0..READ_MAX {
+        let Some(plugin) = plugins::in_force(app, &id).await? else { return Ok(()) };
+        let (answer, record) = guests::call(app, &plugin, For::PLATFORM, Input::ParseSettlement(content.clone())).await;
+        let lines = match answer {
+            Ok(Output::Lines(lines)) => lines,
+            Ok(Output::Failure(failure)) => {
+                let why = format!("{}: {}", failure.code, failure.message);
+                return unreadable(app, &plugin, &file, record, why).await;
+            }
+            Ok(_) => return unreadable(app, &plugin, &file, record, "the plugin gave another answer".to_owned()).await,
+            // Nothing ran; the file waits for the next look.
+            Err(fault) if fault.class == FaultClass::Busy => return Ok(()),
+            Err(fault) => return unreadable(app, &plugin, &file, record, format!("the plugin faulted: {fault}")).await,
+        };
+        if lines.len() > FILE_LINES_MAX {
+            let why = format!("it has {} lines, at most {FILE_LINES_MAX} are taken", lines.len());
+            return unreadable(app, &plugin, &file, record, why).await;
+        }
+        let commands = commands(&file, lines);
+        let mut work = Work::new(app.clock.id(), "system");
+        work.operation = Some(claim(&id, file.digest));
+        work.relies_on = vec![Reliance { plugin: id.clone(), digest: plugin.digest(), in_force: true }];
+        work.audit = vec![audit(app, &file, "settlement.take", &record, None)];
+        work.records = vec![record];
+        work.commands = commands;
+        match app.ledger.commit(work).await? {
+            Decided::Done(answers) => {
+                let settled = total(&answers);
+                tracing::info!(
+                    plugin = id, file = %file.id, matched = settled.matched, repeated = settled.repeated,
+                    differences = settled.differences, released = settled.released, "a settlement file was matched"
+                );
+                return mark(app, &file, FileStatus::Taken, None).await;
+            }
+            Decided::Replayed(Ok(_)) => return mark(app, &file, FileStatus::Taken, None).await,
+            Decided::Refused(_, refusal) | Decided::Replayed(Err(refusal)) => {
+                return mark(app, &file, FileStatus::Unreadable, Some(refused(refusal))).await;
+            }
+            Decided::PluginChanged => {}
+            Decided::FlowMoved | Decided::KeyReused => {
+                return Err(Error::Internal("a settlement file's commit was decided as something else".to_owned()));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The file's lines as commands: in the order given, one currency and at most a thousand lines each. A fee of nothing is no fee.
+fn commands(file: &FileRow, lines: Vec<SettlementLine>) -> Vec<Command> {
+    let settle = |lines| Command::Settle(Settle { plugin: file.plugin, file: file.id, digest: file.digest, lines });
+    let mut by_currency: Vec<(Currency, Vec<SettlementLine>)> = Vec::new();
+    for line in lines.into_iter().filter(|line| line.side != Side::Fee || line.amount.minor != 0) {
+        let currency = line.amount.currency;
+        match by_currency.iter_mut().find(|(known, _)| *known == currency) {
+            Some((_, lines)) => lines.push(line),
+            None => by_currency.push((currency, vec![line])),
+        }
+    }
+    let mut commands = Vec::new();
+    for (_, lines) in by_currency {
+        commands.extend(lines.chunks(LINES_MAX).map(|chunk| settle(chunk.to_vec())));
+    }
+    if commands.is_empty() {
+        // A day without business is taken, too.
+        commands.push(settle(Vec::new()));
+    }
+    commands
+}
+
+fn total(answers: &[Answer]) -> Settled {
+    let mut total = Settled::default();
+    for answer in answers {
+        if let Answer::Settled(settled) = answer {
+            total.matched += settled.matched;
+            total.repeated += settled.repeated;
+            total.differences += settled.differences;
+            total.released = total.released.saturating_add(settled.released);
+        }
+    }
+    total
+}
+
+/// A file is matched once for ever, whatever becomes of the host that does it.
+fn claim(plugin: &str, digest: Digest) -> Claim {
+    Claim::new("system", &format!("settlement:{plugin}:{digest}"), "settlement", digest.to_string().as_bytes())
+}
+
+fn refused(refusal: Refusal) -> String {
+    format!("the books refused it ({}): {refusal}", refusal.code())
+}
+
+/// Half a file is never settled: nothing of it is, and an operator sees why. The record of the attempt is kept.
+async fn unreadable(
+    app: &App,
+    plugin: &Plugin,
+    file: &FileRow,
+    record: SealedRecord,
+    why: String,
+) -> Result<(), Error> {
+    tracing::warn!(plugin = plugin.id(), file = %file.id, decision = %record.id, why, "a settlement file cannot be read");
+    let mut work = Work::new(app.clock.id(), "system");
+    work.audit = vec![audit(app, file, "settlement.unreadable", &record, Some(&why))];
+    work.records = vec![record];
+    app.ledger.commit(work).await?;
+    mark(app, file, FileStatus::Unreadable, Some(why)).await
+}
+
+async fn mark(app: &App, file: &FileRow, status: FileStatus, note: Option<String>) -> Result<(), Error> {
+    let note = note.map(|note| note.chars().take(500).collect::<String>());
+    files::set_status(&app.store, file.id, status, note.as_deref()).await?;
+    Ok(())
+}
+
+fn audit(app: &App, file: &FileRow, act: &str, record: &SealedRecord, why: Option<&str>) -> Audit {
+    let detail = serde_json::json!({ "decision": record.id, "digest": file.digest, "why": why });
+    Audit {
+        id: AuditId(app.clock.id()),
+        actor: "system".to_owned(),
+        act: act.to_owned(),
+        subject: file.id.to_string(),
+        detail: detail.to_string(),
+    }
+}

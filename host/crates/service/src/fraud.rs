@@ -1,0 +1,117 @@
+//! What the fraud rules say of a payment, with the operator's failure policy already applied.
+
+use koban_domain::guest::{AssessPayment, Named, Verdict};
+use koban_domain::ids::RecordId;
+use koban_domain::ledger::SealedRecord;
+use koban_domain::limits::WalletKind;
+use koban_domain::manifest::Kind;
+use koban_domain::outcomes::Refusal;
+use koban_domain::policy::Reliance;
+use koban_domain::records::{Input, Output};
+use koban_domain::signals::{self, Ring, SubjectKey, Subjects};
+use koban_domain::time::Timestamp;
+
+use crate::app::App;
+use crate::error::Error;
+use crate::guests::{self, For};
+use crate::plugins;
+
+/// What is known of a payment before it is judged.
+#[derive(Debug, Clone)]
+pub struct Case<'a> {
+    /// What shall be paid.
+    pub payment: AssessPayment,
+    /// Its subjects, for signals.
+    pub subjects: Subjects,
+    /// The rings of those subjects, in the same order.
+    pub rings: Vec<(SubjectKey, Ring)>,
+    /// The payer's account.
+    pub kind: WalletKind,
+    /// When the payer signed up.
+    pub since: Timestamp,
+    /// Whether the payer has never paid this payee.
+    pub first_time: bool,
+    /// The device, if named.
+    pub device: Option<&'a str>,
+    /// The merchant's category, for payments to merchants.
+    pub category: Option<&'a str>,
+    /// The payer's language.
+    pub locale: &'a str,
+}
+
+/// What came of the judgement.
+#[derive(Debug, Clone)]
+pub struct Judged {
+    /// The strictest verdict of all rules, or the failure policy's.
+    pub verdict: Verdict,
+    /// The decision that gave it.
+    pub decision: Option<RecordId>,
+    /// The components that it rests on.
+    pub relies_on: Vec<Reliance>,
+    /// Records of every rule that was asked.
+    pub records: Vec<SealedRecord>,
+}
+
+impl Judged {
+    /// The refusal that the verdict means, if it is not `allow`.
+    pub fn refusal(&self) -> Option<Refusal> {
+        match self.verdict {
+            Verdict::Allow => None,
+            Verdict::StepUp => Some(Refusal::StepUpRequired),
+            Verdict::Review => Some(Refusal::ReviewRequired),
+            Verdict::Decline => Some(Refusal::DeclinedByFraud),
+        }
+    }
+}
+
+/// Asks every rule in force; the strictest verdict wins.
+pub async fn assess(app: &App, case: &Case<'_>) -> Result<Judged, Error> {
+    let policy = app.ledger.policy().fraud;
+    let rules = plugins::all_in_force(app, Kind::FraudRule).await?;
+    let mut judged = Judged {
+        verdict: if rules.is_empty() { policy.on_missing } else { Verdict::Allow },
+        decision: None,
+        relies_on: Vec::with_capacity(rules.len()),
+        records: Vec::with_capacity(rules.len()),
+    };
+    for rule in &rules {
+        let facts = facts(&rule.manifest().facts, case);
+        let ring = |key: SubjectKey| {
+            case.rings.iter().find(|(known, _)| *known == key).map(|(_, ring)| ring.clone()).unwrap_or_default()
+        };
+        let at = Timestamp(i64::try_from(case.payment.at).unwrap_or(i64::MAX));
+        let signals = signals::read(&rule.manifest().signals, &case.subjects, ring, case.payment.amount, at);
+        let input = Input::Assess(case.payment.clone(), facts, signals);
+        let (answer, record) = guests::call(app, rule, For { scope: "platform", locale: case.locale }, input).await;
+        let verdict = match answer {
+            Ok(Output::Assessment(assessment)) => assessment.verdict,
+            // A rule that refuses to judge, or faults, has given no verdict.
+            Ok(_) | Err(_) => policy.on_fault,
+        };
+        if verdict > judged.verdict || judged.decision.is_none() {
+            judged.verdict = verdict.max(judged.verdict);
+            judged.decision = Some(record.id);
+        }
+        judged.records.push(record);
+        judged.relies_on.push(Reliance { plugin: rule.id().to_owned(), digest: rule.digest(), in_force: true });
+    }
+    Ok(judged)
+}
+
+fn facts(asked: &[String], case: &Case<'_>) -> Vec<Named> {
+    const DAY_MS: i64 = 86_400_000;
+    let at = Timestamp(i64::try_from(case.payment.at).unwrap_or(i64::MAX));
+    let mut facts = Vec::with_capacity(asked.len());
+    for name in asked {
+        let fact = match name.as_str() {
+            "account.kind" => Some(Named::text(name, case.kind.word())),
+            "account.age_days" => Some(Named::whole(name, at.since_ms(case.since).max(0) / DAY_MS)),
+            "payee.first_time" => Some(Named::flag(name, case.first_time)),
+            "device.id" => case.device.map(|device| Named::text(name, device)),
+            "merchant.category" => case.category.map(|category| Named::text(name, category)),
+            _ => None,
+        };
+        facts.extend(fact);
+    }
+    facts
+}

@@ -1,0 +1,45 @@
+//! Calling a guest: gives the call its id, time and seed, counts it, and seals its record for the commit that uses the answer.
+
+use koban_domain::ids::RecordId;
+use koban_domain::ledger::SealedRecord;
+use koban_domain::records::{Fault, Input, Output};
+use koban_runtime::{CallContext, Plugin};
+
+use crate::app::App;
+
+/// Who a call is made for.
+#[derive(Debug, Clone, Copy)]
+pub struct For<'a> {
+    /// `platform`, or the id of a merchant or a store.
+    pub scope: &'a str,
+    /// `ja` or `en`.
+    pub locale: &'a str,
+}
+
+impl For<'_> {
+    /// The platform itself.
+    pub const PLATFORM: For<'static> = For { scope: "platform", locale: "ja" };
+}
+
+/// Runs one guest call. The answer has no effect until the record is committed with what it caused.
+pub async fn call(app: &App, plugin: &Plugin, whom: For<'_>, input: Input) -> (Result<Output, Fault>, SealedRecord) {
+    let id = RecordId(app.clock.id());
+    let mut seed = [0; 8];
+    crate::clock::fill(&mut seed);
+    let context = CallContext {
+        id,
+        at: app.clock.now(),
+        scope: whom.scope.to_owned(),
+        seed: u64::from_be_bytes(seed),
+        locale: whom.locale.to_owned(),
+    };
+    let function = input.function();
+    let started = tokio::time::Instant::now();
+    let called = app.door.call(plugin, context, input).await;
+    let fault = called.result.as_ref().err();
+    app.metrics.called(plugin.id(), function, started.elapsed().as_secs_f64(), fault.map(|fault| fault.class));
+    if let Some(fault) = fault {
+        tracing::warn!(plugin = plugin.id(), function, decision = %id, %fault, "a guest call ended in a fault");
+    }
+    (called.result, SealedRecord::from(&called.record))
+}

@@ -1,0 +1,203 @@
+//! What a host does by itself: drives flows, does effects, takes settlement files, sweeps what has ended, watches what is stuck.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use koban_domain::flows::{Arrival, Flow};
+use koban_domain::guest::{Standing, What};
+use koban_domain::ids::FlowId;
+use koban_domain::time::Timestamp;
+use koban_store::flows::{self as rows, Which};
+use tokio::sync::{Semaphore, watch};
+use tokio::task::{JoinHandle, JoinSet};
+
+use crate::app::App;
+use crate::charges::AUTHORISED_MS;
+use crate::error::Error;
+use crate::flows::drive::{self, Driven};
+use crate::flows::{effects, settlement};
+
+/// Most flows that are driven at the same moment.
+const DRIVEN_MAX: usize = 32;
+/// Most flows that are in hand, those that rest included.
+const IN_HAND_MAX: usize = 1_024;
+/// Most flows that one look into the store finds.
+const FOUND_MAX: u16 = 256;
+/// How often the store is asked for events that nobody rang for.
+const LOOK_EVERY: Duration = Duration::from_millis(500);
+/// How often ended sessions are swept and stuck flows are counted.
+const SWEEP_EVERY: Duration = Duration::from_secs(30);
+/// Most sessions that one sweep deletes.
+const SESSIONS_MAX: u16 = 1_000;
+/// Open flows that one sweep looks at: the newest of those whose authorisation has lapsed.
+const PAGES_MAX: u32 = 20;
+const PAGE: u16 = 100;
+/// How long stopping waits for the jobs. What is cut off is found again by the next start.
+const STOP: Duration = Duration::from_secs(25);
+
+/// The running jobs of a host. Dropping it lets them run until the process ends; [`Jobs::stop`] ends them in order.
+#[derive(Debug)]
+pub struct Jobs {
+    stop: watch::Sender<bool>,
+    tasks: Vec<JoinHandle<()>>,
+}
+
+/// Starts a host's jobs.
+pub fn start(app: &App) -> Jobs {
+    let (stop, told) = watch::channel(false);
+    let tasks = vec![
+        tokio::spawn(drive_flows(app.clone(), told.clone())),
+        tokio::spawn(effects::run(app.clone(), told.clone())),
+        tokio::spawn(settlement::run(app.clone(), told.clone())),
+        tokio::spawn(sweep(app.clone(), told)),
+    ];
+    Jobs { stop, tasks }
+}
+
+impl Jobs {
+    /// Lets what runs come to its end, for a bounded time, and starts nothing new.
+    pub async fn stop(self) {
+        self.stop.send_replace(true);
+        let aborts: Vec<_> = self.tasks.iter().map(JoinHandle::abort_handle).collect();
+        let ended = tokio::time::timeout(STOP, async {
+            for task in self.tasks {
+                if let Err(error) = task.await {
+                    tracing::error!(%error, "a job ended badly");
+                }
+            }
+        });
+        if ended.await.is_err() {
+            tracing::warn!("jobs were still running when the host stopped");
+            aborts.iter().for_each(tokio::task::AbortHandle::abort);
+        }
+    }
+}
+
+/// Drives every flow that has an event: those that were rung, and from time to time those that the store knows of. A flow is in
+/// one task's hand at a time; between two hosts its version decides.
+async fn drive_flows(app: App, mut stop: watch::Receiver<bool>) {
+    let places = Arc::new(Semaphore::new(DRIVEN_MAX));
+    let mut tasks = JoinSet::new();
+    let mut in_hand: HashSet<FlowId> = HashSet::new();
+    // Rung while in hand, or when there was no room.
+    let mut waiting: HashSet<FlowId> = HashSet::new();
+    let mut behind = 0;
+    let mut looks = tokio::time::interval(LOOK_EVERY);
+    looks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    while !*stop.borrow() {
+        tokio::select! {
+            _ = stop.changed() => {}
+            () = app.bell.driver_rung() => {}
+            Some(ended) = tasks.join_next() => match ended {
+                Ok(flow) => drop(in_hand.remove(&flow)),
+                // Which flow it was cannot be told: all of them may be taken up again, and their versions decide.
+                Err(error) => {
+                    tracing::error!(%error, "driving a flow ended badly");
+                    in_hand.clear();
+                }
+            },
+            _ = looks.tick() => match rows::with_waiting_events(&app.store, behind, FOUND_MAX).await {
+                Ok(found) => {
+                    // Page by page, so that flows that rest do not hide those behind them.
+                    let full = found.len() >= usize::from(FOUND_MAX);
+                    behind = found.last().filter(|_| full).map_or(0, |(place, _)| *place);
+                    waiting.extend(found.into_iter().map(|(_, flow)| flow));
+                }
+                Err(error) => tracing::warn!(error = %crate::ledger::chain(&error), "waiting events could not be read"),
+            },
+        }
+        waiting.extend(app.bell.take_flows());
+        let room = IN_HAND_MAX.saturating_sub(in_hand.len());
+        let next: Vec<FlowId> = waiting.iter().filter(|flow| !in_hand.contains(*flow)).take(room).copied().collect();
+        for flow in next {
+            waiting.remove(&flow);
+            in_hand.insert(flow);
+            let (app, places, stop) = (app.clone(), Arc::clone(&places), stop.clone());
+            tasks.spawn(async move {
+                hold(&app, &places, flow, stop).await;
+                flow
+            });
+        }
+        // What does not fit is found in the store again.
+        if waiting.len() > 10 * IN_HAND_MAX {
+            waiting.clear();
+        }
+    }
+    while tasks.join_next().await.is_some() {}
+}
+
+/// One flow in hand: driven once there is a place, and kept back while it should rest.
+async fn hold(app: &App, places: &Semaphore, flow: FlowId, mut stop: watch::Receiver<bool>) {
+    let driven = {
+        let Ok(_place) = places.acquire().await else { return };
+        if *stop.borrow() {
+            return;
+        }
+        drive::run(app, flow).await
+    };
+    match driven {
+        Driven::Idle => {}
+        // It has had its turn and has more to do.
+        Driven::Stepped => app.bell.flow(flow),
+        Driven::Later(pause) => {
+            tokio::select! {
+                () = tokio::time::sleep(pause) => {}
+                _ = stop.changed() => {}
+            }
+            app.bell.flow(flow);
+        }
+    }
+}
+
+/// Sweeps ended sessions, stops flows that have outlived their kind, and counts what needs an operator.
+async fn sweep(app: App, mut stop: watch::Receiver<bool>) {
+    while !*stop.borrow() {
+        if let Err(error) = sweep_once(&app).await {
+            tracing::warn!(error = %crate::ledger::chain(&error), "a sweep did not end; the next one goes on");
+        }
+        tokio::select! {
+            _ = stop.changed() => {}
+            () = tokio::time::sleep(SWEEP_EVERY) => {}
+        }
+    }
+}
+
+async fn sweep_once(app: &App) -> Result<(), Error> {
+    let now = app.clock.now();
+    koban_store::sessions::expire(&app.store, now, SESSIONS_MAX).await?;
+    sweep_flows(app, now).await?;
+    app.metrics.flows_stuck.set(rows::backlog(&app.store, now).await?.stuck);
+    app.metrics.queue_waiting.set(i64::try_from(app.ledger.waiting()).unwrap_or(i64::MAX));
+    Ok(())
+}
+
+/// Stops what has outlived its kind, and asks the plugins of charges that their users have left to end them.
+async fn sweep_flows(app: &App, now: Timestamp) -> Result<(), Error> {
+    // Ids begin with their time: everything below this one is older than an authorisation holds.
+    let lapsed = u64::try_from(now.plus_ms(-AUTHORISED_MS).0).unwrap_or(0);
+    let mut before = FlowId(uuid::Builder::from_unix_timestamp_millis(lapsed, &[0; 10]).into_uuid());
+    for _ in 0..PAGES_MAX {
+        let flows = rows::list(&app.store, Which::Open, None, Some(before), PAGE).await?;
+        let Some(last) = flows.last() else { return Ok(()) };
+        before = last.id;
+        for flow in flows.iter().filter(|flow| flow.stuck.is_none()) {
+            if let Some(reason) = drive::outlived(flow, now) {
+                drive::stop(app, flow, reason).await?;
+            } else if is_left(flow, now) && rows::next_event(&app.store, flow).await?.is_none() {
+                let what = What::CancelAsked;
+                let arrival = Arrival { flow: flow.id, key: String::new(), what, call: None, at: now };
+                rows::arrive(&app.store, &arrival).await?;
+                app.bell.flow(flow.id);
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Whether a flow waits for a user whose authorisation has lapsed and who has not been seen since.
+fn is_left(flow: &Flow, now: Timestamp) -> bool {
+    flow.standing == Standing::WaitingForUser
+        && now > flow.authorisation.expires_at
+        && now.since_ms(flow.changed_at) > AUTHORISED_MS
+}

@@ -1,0 +1,186 @@
+//! Merchants' API keys: stored as hashes, scoped, rotated with an overlap so that no request fails meanwhile.
+
+use std::collections::BTreeSet;
+
+use koban_domain::ids::{KeyId, MerchantId};
+use koban_domain::time::Timestamp;
+use koban_store::keys::{self, ApiKeyRow};
+use serde::{Deserialize, Serialize};
+
+use crate::app::App;
+use crate::clock;
+use crate::ctx::{Actor, Ctx};
+use crate::error::Error;
+use crate::identity::token_hash;
+use crate::users;
+
+/// What a key may do. A closed list.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum Scope {
+    /// Read payments, refunds, balance and statement.
+    #[serde(rename = "payments:read")]
+    PaymentsRead,
+    /// Give payments back.
+    #[serde(rename = "payments:refund")]
+    PaymentsRefund,
+    /// Make, rotate and revoke keys.
+    #[serde(rename = "keys:write")]
+    KeysWrite,
+}
+
+impl Scope {
+    /// Every scope.
+    pub const ALL: [Scope; 3] = [Scope::PaymentsRead, Scope::PaymentsRefund, Scope::KeysWrite];
+
+    /// The word in requests and rows.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Scope::PaymentsRead => "payments:read",
+            Scope::PaymentsRefund => "payments:refund",
+            Scope::KeysWrite => "keys:write",
+        }
+    }
+}
+
+/// What a key is made from.
+#[derive(Debug, Clone)]
+pub struct NewKey {
+    /// What the merchant calls it, 1 to 60 characters.
+    pub name: String,
+    /// What it may do.
+    pub scopes: BTreeSet<Scope>,
+}
+
+/// A key, without its secret.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeyView {
+    /// Which.
+    pub id: KeyId,
+    /// Whose.
+    pub merchant: MerchantId,
+    /// What the merchant calls it.
+    pub name: String,
+    /// What it may do.
+    pub scopes: BTreeSet<Scope>,
+    /// Since when.
+    pub created_at: Timestamp,
+    /// Until when, if it was rotated.
+    pub expires_at: Option<Timestamp>,
+    /// When it was revoked.
+    pub revoked_at: Option<Timestamp>,
+}
+
+/// Whose key a secret is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MerchantKey {
+    /// The merchant.
+    pub merchant: MerchantId,
+    /// The key.
+    pub key: KeyId,
+    /// What it may do.
+    pub scopes: BTreeSet<Scope>,
+}
+
+/// The longest overlap of a rotated key: seven days.
+pub const OVERLAP_MAX_S: u32 = 7 * 86_400;
+
+/// Makes a key. The secret is shown once and never again.
+pub async fn create(app: &App, ctx: &Ctx, merchant: MerchantId, input: NewKey) -> Result<(KeyView, String), Error> {
+    check_owner(ctx, merchant)?;
+    koban_store::merchants::by_id(&app.store, merchant).await?.ok_or(Error::NotFound("merchant"))?;
+    let name = users::check_name("name", &input.name)?;
+    if input.scopes.is_empty() {
+        return Err(Error::invalid("scopes", "give at least one scope"));
+    }
+    let secret = format!("ksk_{}", clock::token());
+    let row = ApiKeyRow {
+        hash: token_hash(&secret),
+        id: KeyId(app.clock.id()),
+        merchant,
+        name,
+        scopes: input.scopes.iter().map(|scope| scope.word().to_owned()).collect(),
+        created_at: app.clock.now(),
+        expires_at: None,
+        revoked_at: None,
+    };
+    let audit = users::audit(app, ctx, "key.create", row.id.to_string(), "{}");
+    keys::create(&app.store, &row, &audit).await?;
+    Ok((row.into(), secret))
+}
+
+/// Makes a new key with the same name and scopes; the old one goes on for the overlap.
+pub async fn rotate(
+    app: &App,
+    ctx: &Ctx,
+    merchant: MerchantId,
+    key: KeyId,
+    overlap_s: u32,
+) -> Result<(KeyView, String), Error> {
+    if overlap_s > OVERLAP_MAX_S {
+        return Err(Error::invalid("overlap_s", format!("use 0 to {OVERLAP_MAX_S} seconds")));
+    }
+    let old = own(app, ctx, merchant, key).await?;
+    if old.revoked_at.is_some() {
+        return Err(Error::Conflict("this key is revoked; make a new one".into()));
+    }
+    let input = NewKey { name: old.name.clone(), scopes: old.scopes.clone() };
+    let (new, secret) = create(app, ctx, old.merchant, input).await?;
+    let now = app.clock.now();
+    let audit = users::audit(app, ctx, "key.rotate", key.to_string(), &format!("{{\"successor\":\"{}\"}}", new.id));
+    let until = now.plus_ms(i64::from(overlap_s) * 1_000);
+    keys::set_expiry(&app.store, (old.merchant, key), until, &audit, now).await?;
+    Ok((new, secret))
+}
+
+/// Ends a key at once.
+pub async fn revoke(app: &App, ctx: &Ctx, merchant: MerchantId, key: KeyId) -> Result<(), Error> {
+    own(app, ctx, merchant, key).await?;
+    let audit = users::audit(app, ctx, "key.revoke", key.to_string(), "{}");
+    keys::revoke(&app.store, (merchant, key), &audit, app.clock.now()).await?;
+    Ok(())
+}
+
+/// A merchant's keys, newest first; at most a hundred live at a time.
+pub async fn list(app: &App, ctx: &Ctx, merchant: MerchantId) -> Result<Vec<KeyView>, Error> {
+    check_owner(ctx, merchant)?;
+    Ok(keys::list(&app.store, merchant, None, 100).await?.into_iter().map(KeyView::from).collect())
+}
+
+/// Whose secret this is. Errors: [`Error::NotSignedIn`] when it is unknown, expired or revoked.
+pub async fn by_secret(app: &App, secret: &str) -> Result<MerchantKey, Error> {
+    let row = keys::by_hash(&app.store, token_hash(secret)).await?.ok_or(Error::NotSignedIn)?;
+    if !row.is_good(app.clock.now()) {
+        return Err(Error::NotSignedIn);
+    }
+    let key = KeyView::from(row);
+    Ok(MerchantKey { merchant: key.merchant, key: key.id, scopes: key.scopes })
+}
+
+async fn own(app: &App, ctx: &Ctx, merchant: MerchantId, key: KeyId) -> Result<KeyView, Error> {
+    check_owner(ctx, merchant)?;
+    Ok(keys::by_id(&app.store, merchant, key).await?.ok_or(Error::NotFound("key"))?.into())
+}
+
+fn check_owner(ctx: &Ctx, merchant: MerchantId) -> Result<(), Error> {
+    match ctx.actor {
+        Actor::Operator(_) => Ok(()),
+        Actor::Merchant(own, _) if own == merchant => Ok(()),
+        Actor::Merchant(..) => Err(Error::NotFound("merchant")),
+        Actor::User(_) | Actor::System => Err(Error::Forbidden("only merchants and operators have to do with keys")),
+    }
+}
+
+impl From<ApiKeyRow> for KeyView {
+    fn from(row: ApiKeyRow) -> KeyView {
+        let scopes = Scope::ALL.into_iter().filter(|scope| row.scopes.iter().any(|word| word == scope.word()));
+        KeyView {
+            id: row.id,
+            merchant: row.merchant,
+            name: row.name,
+            scopes: scopes.collect(),
+            created_at: row.created_at,
+            expires_at: row.expires_at,
+            revoked_at: row.revoked_at,
+        }
+    }
+}

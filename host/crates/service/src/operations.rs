@@ -1,0 +1,113 @@
+//! Money requests with a key: the first answer sticks, whoever asks again and however often.
+
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use koban_domain::ledger::{Answer, Decided, Work};
+use koban_domain::operations::{Claim, Operation, OperationKey};
+use koban_domain::outcomes::Refusal;
+use serde::Serialize;
+
+use crate::app::App;
+use crate::ctx::Ctx;
+use crate::error::Error;
+
+/// Operations that are being worked on by this host.
+#[derive(Debug, Clone, Default)]
+pub struct Running(Arc<Mutex<HashSet<OperationKey>>>);
+
+/// An operation that nobody has decided yet. While it lives, the same key on this host is told to come back.
+#[derive(Debug)]
+pub struct Begun {
+    /// What the commit brings in.
+    pub claim: Claim,
+    running: Running,
+}
+
+impl Drop for Begun {
+    fn drop(&mut self) {
+        self.running.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.claim.key);
+    }
+}
+
+/// An answer, and whether it is the first one given again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Answered<T> {
+    /// The answer.
+    pub value: T,
+    /// Whether the operation was decided before this request.
+    pub replayed: bool,
+}
+
+/// Claims an operation before anything is done for it. The canonical body is its JSON without whitespace.
+/// Errors: an unusable key, or the same key still running on this host.
+pub fn begin(app: &App, ctx: &Ctx, route: &str, body: &impl Serialize) -> Result<Begun, Error> {
+    let key = &ctx.key;
+    if key.is_empty() || key.len() > 255 || !key.bytes().all(|byte| (0x21..=0x7e).contains(&byte)) {
+        return Err(Error::invalid("Idempotency-Key", "send this header with 1 to 255 printable ASCII characters"));
+    }
+    let body = serde_json::to_vec(body).map_err(|error| Error::Internal(error.to_string()))?;
+    let claim = Claim::new(&ctx.actor.to_string(), key, route, &body);
+    if !app.running.0.lock().unwrap_or_else(PoisonError::into_inner).insert(claim.key) {
+        return Err(Error::KeyRunning);
+    }
+    Ok(Begun { claim, running: app.running.clone() })
+}
+
+impl Begun {
+    /// The outcome, if the operation was decided before: a decided operation never calls a plugin again.
+    pub async fn decided(&self, app: &App) -> Result<Option<Answered<Answer>>, Error> {
+        self.replay(app, koban_store::operations::by_keys(&app.store, &[self.claim.key]).await?.remove(&self.claim.key))
+    }
+
+    /// The outcome that a read found under this operation's key. Errors: another request used the key.
+    pub fn replay(&self, app: &App, known: Option<Operation>) -> Result<Option<Answered<Answer>>, Error> {
+        let Some(known) = known else { return Ok(None) };
+        if known.fingerprint != self.claim.fingerprint {
+            return Err(Error::KeyReused);
+        }
+        app.metrics.replays.inc();
+        outcome(known.outcome, true).map(Some)
+    }
+
+    /// Commits the work under this operation's key. [`Decided::FlowMoved`] and [`Decided::PluginChanged`] come back as `None`:
+    /// decide again.
+    pub async fn commit(&self, app: &App, mut work: Work) -> Result<Option<Answered<Answer>>, Error> {
+        work.operation = Some(self.claim);
+        match app.ledger.commit(work).await? {
+            Decided::Done(answers) => {
+                outcome(answers.into_iter().next_back().ok_or(Refusal::PathNotAllowed), false).map(Some)
+            }
+            Decided::Refused(_, refusal) => outcome(Err(refusal), false).map(Some),
+            Decided::Replayed(known) => outcome(known, true).map(Some),
+            Decided::KeyReused => Err(Error::KeyReused),
+            Decided::FlowMoved | Decided::PluginChanged => Ok(None),
+        }
+    }
+}
+
+impl Answered<Answer> {
+    /// The part of the answer that this route gives. An answer of another kind under the same fingerprint cannot be.
+    pub fn expect<T>(self, part: impl FnOnce(Answer) -> Option<T>) -> Result<Answered<T>, Error> {
+        let value =
+            part(self.value).ok_or_else(|| Error::Internal("the operation has another kind of answer".into()))?;
+        Ok(Answered { value, replayed: self.replayed })
+    }
+}
+
+/// The word under which metrics count an outcome.
+pub fn result_word<T>(result: &Result<Option<T>, Error>) -> &'static str {
+    match result {
+        Ok(Some(_)) => "done",
+        Ok(None) => "decided_again",
+        Err(Error::Refused { refusal, .. }) => refusal.code(),
+        Err(_) => "error",
+    }
+}
+
+fn outcome(outcome: Result<Answer, Refusal>, replayed: bool) -> Result<Answered<Answer>, Error> {
+    match outcome {
+        Ok(value) => Ok(Answered { value, replayed }),
+        Err(refusal) => Err(Error::Refused { refusal, replayed }),
+    }
+}

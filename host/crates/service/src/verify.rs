@@ -1,0 +1,440 @@
+//! `ledger verify`: everything that the books say, worked out again from the journal, and the first place where they differ.
+//!
+//! It reads one snapshot, page by page, and trusts nothing but the journal's own chain: balances, statements, records, audit
+//! rows, components and exposures must follow from it.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::fmt;
+
+use koban_domain::accounts::{Account, AccountId, AccountKey, PluginKey};
+use koban_domain::ids::RecordId;
+use koban_domain::journal::{Entry, Head, Posting, canonical, chain};
+use koban_domain::money::Currency;
+use koban_domain::paths::PATHS;
+use koban_domain::records::{Digest, Record};
+use koban_store::{JournalReader, PostingPlace, Store, StoreError, StoredPosting, charges, plugins};
+
+/// Rows read at a time.
+const PAGE: u16 = 1_000;
+
+/// What was looked at, and the first difference, if there is one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Verdict {
+    /// Entries of the journal.
+    pub entries: u64,
+    /// Postings in them.
+    pub postings: u64,
+    /// Accounts.
+    pub accounts: u64,
+    /// Records of guest calls.
+    pub records: u64,
+    /// Components whose bytes were read.
+    pub components: u64,
+    /// Rows of the audit log.
+    pub audit: u64,
+    /// The end of the journal, as worked out.
+    pub head: Head,
+    /// The first difference.
+    pub difference: Option<Difference>,
+}
+
+/// A place where the books are not what they must be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Difference {
+    /// Where, such as `entry 42` or `record dec_…`.
+    pub place: String,
+    /// What is there and what must be.
+    pub what: String,
+}
+
+impl fmt::Display for Verdict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.difference {
+            None => f.write_str("clean")?,
+            Some(difference) => write!(f, "DIFFERENT at {}: {}", difference.place, difference.what)?,
+        }
+        write!(
+            f,
+            "\n  {} entries, {} postings, {} accounts, {} records, {} components, {} audit rows\n  head {}",
+            self.entries, self.postings, self.accounts, self.records, self.components, self.audit, self.head.hash
+        )
+    }
+}
+
+/// What stops a verification.
+#[derive(Debug, thiserror::Error)]
+enum Stop {
+    #[error("the books differ")]
+    Differs(Difference),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+type Step<T = ()> = Result<T, Stop>;
+
+fn differs<T>(place: impl Into<String>, what: impl Into<String>) -> Step<T> {
+    Err(Stop::Differs(Difference { place: place.into(), what: what.into() }))
+}
+
+/// Verifies the whole of the books. Errors: only what keeps them from being read at all; what cannot be decoded is a difference.
+pub async fn verify(store: &Store) -> Result<Verdict, StoreError> {
+    let mut walk = Walk {
+        seen: Verdict {
+            entries: 0,
+            postings: 0,
+            accounts: 0,
+            records: 0,
+            components: 0,
+            audit: 0,
+            head: Head::EMPTY,
+            difference: None,
+        },
+        accounts: BTreeMap::new(),
+        lines: HashMap::new(),
+        named: BTreeSet::new(),
+        components: BTreeSet::new(),
+    };
+    walk.seen.difference = match walk.all(store).await {
+        Ok(()) => None,
+        Err(Stop::Differs(difference)) => Some(difference),
+        Err(Stop::Store(StoreError::Damaged(what))) => Some(Difference { place: walk.place(), what }),
+        Err(Stop::Store(error)) => return Err(error),
+    };
+    Ok(walk.seen)
+}
+
+struct Walk {
+    seen: Verdict,
+    /// Accounts as the journal makes them.
+    accounts: BTreeMap<AccountId, Account>,
+    /// For each account, a sum over its statement lines that does not depend on their order.
+    lines: HashMap<AccountId, u128>,
+    /// Records that entries rest on.
+    named: BTreeSet<Digest>,
+    /// Components that records name.
+    components: BTreeSet<Digest>,
+}
+
+impl Walk {
+    async fn all(&mut self, store: &Store) -> Step {
+        let mut reader = store.journal().await?;
+        self.entries(&mut reader).await?;
+        let head = reader.head().await?;
+        if head.head != self.seen.head {
+            let (said, found) = (head.head, self.seen.head);
+            let what = format!(
+                "says entry {} with {}, the journal ends at {} with {}",
+                said.sequence, said.hash, found.sequence, found.hash
+            );
+            return differs("the lane's head", what);
+        }
+        self.balances(&mut reader).await?;
+        self.statements(&mut reader).await?;
+        self.records(&mut reader, head.record_sequence, head.record_hash).await?;
+        self.audit(&mut reader).await?;
+        drop(reader);
+        self.components(store).await?;
+        self.exposures(store).await
+    }
+
+    /// Where the walk is, for rows that cannot even be decoded.
+    fn place(&self) -> String {
+        match (self.seen.accounts, self.seen.records) {
+            (0, _) => format!("entry {}", self.seen.entries + 1),
+            (_, 0) => "the accounts, postings or record pages".to_owned(),
+            _ => "the record pages, audit rows or components".to_owned(),
+        }
+    }
+
+    async fn entries(&mut self, reader: &mut JournalReader) -> Step {
+        loop {
+            let page = reader.entries_after(self.seen.head.sequence, PAGE).await?;
+            if page.is_empty() {
+                return Ok(());
+            }
+            for entry in &page {
+                self.entry(entry)?;
+            }
+        }
+    }
+
+    fn entry(&mut self, entry: &Entry) -> Step {
+        let place = || format!("entry {} ({})", entry.sequence, entry.draft.id);
+        let before = self.seen.head;
+        if entry.sequence != before.sequence + 1 {
+            return differs(format!("entry {}", before.sequence + 1), "is missing");
+        }
+        let hash = chain(before.hash, &canonical(entry.sequence, entry.at, &entry.draft));
+        if hash != entry.hash {
+            return differs(
+                place(),
+                format!("has the hash {}, its content and the entry before it make {hash}", entry.hash),
+            );
+        }
+        if entry.at < before.at {
+            return differs(place(), "lies before the entry before it");
+        }
+        let mut sums: BTreeMap<Currency, i128> = BTreeMap::new();
+        for posting in &entry.draft.postings {
+            if posting.amount <= 0 {
+                return differs(place(), "has a posting of zero or less");
+            }
+            let signed = match posting.side {
+                koban_domain::accounts::PostingSide::Debit => i128::from(posting.amount),
+                koban_domain::accounts::PostingSide::Credit => -i128::from(posting.amount),
+            };
+            *sums.entry(posting.account.currency).or_default() += signed;
+        }
+        if let Some((currency, sum)) = sums.iter().find(|(_, sum)| **sum != 0) {
+            return differs(place(), format!("does not sum to zero in {currency}: {sum}"));
+        }
+        self.check_paths(entry, &place)?;
+        for posting in &entry.draft.postings {
+            let account = self.accounts.entry(posting.id).or_insert_with(|| Account::empty(posting.account));
+            // Floors are checked by the balances: within an entry they may be passed in either order.
+            match posting.side {
+                koban_domain::accounts::PostingSide::Debit => account.debits_posted += posting.amount,
+                koban_domain::accounts::PostingSide::Credit => account.credits_posted += posting.amount,
+            }
+        }
+        for (ordinal, posting) in (0_i16..).zip(&entry.draft.postings) {
+            let account = self.accounts[&posting.id];
+            if account.balance() != posting.balance {
+                let what = format!(
+                    "says that {} stood at {} after it, the journal makes {}",
+                    shown(&posting.account),
+                    posting.balance,
+                    account.balance()
+                );
+                return differs(place(), what);
+            }
+            if posting.account.class.floor().is_some_and(|floor| account.balance() < floor) {
+                return differs(place(), format!("takes {} under its floor", shown(&posting.account)));
+            }
+            let line = self.lines.entry(posting.id).or_default();
+            *line = line.wrapping_add(line_digest(posting.id, entry.sequence, ordinal, posting));
+        }
+        self.named.extend(&entry.draft.records);
+        self.seen.postings += u64::try_from(entry.draft.postings.len()).unwrap_or(0);
+        self.seen.entries += 1;
+        self.seen.head = Head { sequence: entry.sequence, hash: entry.hash, at: entry.at };
+        Ok(())
+    }
+
+    /// Every class debited must have a path of the table to a class credited in the same entry, and the other way round.
+    fn check_paths(&self, entry: &Entry, place: &impl Fn() -> String) -> Step {
+        use koban_domain::accounts::PostingSide::{Credit, Debit};
+        let classes = |side| {
+            entry.draft.postings.iter().filter(move |posting| posting.side == side).map(|posting| posting.account.class)
+        };
+        let paths = |debit, credit| PATHS.contains(&(entry.draft.kind, debit, credit));
+        let debits_good = classes(Debit).all(|debit| classes(Credit).any(|credit| paths(debit, credit)));
+        let credits_good = classes(Credit).all(|credit| classes(Debit).any(|debit| paths(debit, credit)));
+        if debits_good && credits_good { Ok(()) } else { differs(place(), "moves money off the table of paths") }
+    }
+
+    async fn balances(&mut self, reader: &mut JournalReader) -> Step {
+        let mut after = None;
+        let mut stored = 0;
+        loop {
+            let page = reader.accounts_after(after, PAGE).await?;
+            let Some((last, _)) = page.last() else { break };
+            after = Some(*last);
+            for (id, account) in &page {
+                let place = || format!("account {}", shown(&account.key));
+                if account.key.id() != *id {
+                    return differs(place(), "stands under the id of another account");
+                }
+                let made = self.accounts.get(id).copied().unwrap_or_else(|| Account::empty(account.key));
+                if made != *account {
+                    let what = format!(
+                        "has debits {} and credits {}, the journal makes {} and {}",
+                        account.debits_posted, account.credits_posted, made.debits_posted, made.credits_posted
+                    );
+                    return differs(place(), what);
+                }
+                stored += 1;
+            }
+        }
+        self.seen.accounts = stored;
+        let made = u64::try_from(self.accounts.len()).unwrap_or(u64::MAX);
+        if made > stored {
+            return differs("the accounts", format!("{stored} are stored, the journal has {made}"));
+        }
+        Ok(())
+    }
+
+    /// The table that statements are read from must hold exactly the journal's postings.
+    async fn statements(&mut self, reader: &mut JournalReader) -> Step {
+        let mut after: Option<PostingPlace> = None;
+        let mut sums: HashMap<AccountId, u128> = HashMap::new();
+        loop {
+            let page = reader.postings_after(after, PAGE).await?;
+            let Some(last) = page.last() else { break };
+            after = Some(last.place);
+            for StoredPosting { place, side, amount, balance } in &page {
+                let posting = Line { side: *side as u8, amount: *amount, balance: *balance };
+                let sum = sums.entry(place.account).or_default();
+                *sum = sum.wrapping_add(posting.digest(place.account, place.sequence, place.ordinal));
+            }
+        }
+        for (id, account) in &self.accounts {
+            if sums.remove(id) != self.lines.get(id).copied() {
+                let what = "the lines of its statement are not the journal's postings";
+                return differs(format!("account {}", shown(&account.key)), what);
+            }
+        }
+        match sums.keys().next() {
+            Some(id) => {
+                differs(format!("account {}", hex::encode(id.0)), "has statement lines that the journal does not know")
+            }
+            None => Ok(()),
+        }
+    }
+
+    async fn records(&mut self, reader: &mut JournalReader, pages: i64, head: Digest) -> Step {
+        let (mut sequence, mut hash) = (0, Digest::default());
+        loop {
+            let page = reader.record_pages_after(sequence, 50).await?;
+            if page.is_empty() {
+                break;
+            }
+            for page in page {
+                let place = || format!("record page {}", page.sequence);
+                if page.sequence != sequence + 1 {
+                    return differs(format!("record page {}", sequence + 1), "is missing");
+                }
+                if page.hash_after(hash) != page.hash {
+                    return differs(
+                        format!("{} (records {} to {})", place(), page.first, page.last),
+                        "has been changed: its hash does not follow from its bytes",
+                    );
+                }
+                for (id, bytes) in page.records()? {
+                    self.record(id, &bytes)?;
+                }
+                (sequence, hash) = (page.sequence, page.hash);
+            }
+        }
+        if (sequence, hash) != (pages, head) {
+            return differs("the record pages", format!("end at {sequence}, the lane's head says {pages}"));
+        }
+        match self.named.iter().next() {
+            Some(digest) => differs(format!("record {digest}"), "is named by an entry and is not there"),
+            None => Ok(()),
+        }
+    }
+
+    fn record(&mut self, id: RecordId, bytes: &[u8]) -> Step {
+        let record = match Record::decode(bytes) {
+            Ok(record) => record,
+            Err(error) => return differs(format!("record {id}"), error.to_string()),
+        };
+        if record.id != id {
+            return differs(format!("record {id}"), format!("says that it is {}", record.id));
+        }
+        self.named.remove(&Digest::of(bytes));
+        self.components.insert(record.component);
+        self.seen.records += 1;
+        Ok(())
+    }
+
+    async fn audit(&mut self, reader: &mut JournalReader) -> Step {
+        let (mut sequence, mut hash) = (0, Digest::default());
+        loop {
+            let page = reader.audit_after(sequence, PAGE).await?;
+            if page.is_empty() {
+                break;
+            }
+            for row in &page {
+                if row.sequence != sequence + 1 {
+                    return differs(format!("audit row {}", sequence + 1), "is missing");
+                }
+                if row.hash_after(hash) != row.hash {
+                    return differs(
+                        format!("audit row {} ({})", row.sequence, row.audit.act),
+                        "has been changed: its hash does not follow",
+                    );
+                }
+                (sequence, hash) = (row.sequence, row.hash);
+                self.seen.audit += 1;
+            }
+        }
+        let head = reader.audit_head().await?;
+        if head != (sequence, hash) {
+            return differs("the audit log", format!("ends at row {sequence}, its head says {}", head.0));
+        }
+        Ok(())
+    }
+
+    /// Components that records name, and those that are installed.
+    async fn components(&mut self, store: &Store) -> Step {
+        let mut after = Digest::default();
+        loop {
+            let page = plugins::component_digests(store, after, 100).await?;
+            let Some(last) = page.last() else { break };
+            after = *last;
+            for digest in page {
+                match plugins::component(store, digest).await {
+                    Ok(_) => {}
+                    Err(StoreError::Damaged(what)) => return differs(format!("component {digest}"), what),
+                    Err(error) => return Err(error.into()),
+                }
+                self.components.remove(&digest);
+                self.seen.components += 1;
+            }
+        }
+        match self.components.iter().next() {
+            Some(digest) => differs(format!("component {digest}"), "is named by a record and is not there"),
+            None => Ok(()),
+        }
+    }
+
+    /// What counts against each plugin's cap must be the sum of its unsettled credits.
+    async fn exposures(&mut self, store: &Store) -> Step {
+        for plugin in plugins::list(store, None, PAGE).await? {
+            let key = PluginKey::of(&plugin.manifest.id);
+            let unsettled = charges::unsettled_totals(store, key).await?;
+            for (currency, exposure) in plugins::exposures(store, key).await? {
+                let sum = unsettled.iter().find(|total| total.currency == currency).map_or(0, |total| total.exposed);
+                if sum != exposure.used {
+                    let what = format!("{} is counted, its unsettled credits make {sum}", exposure.used);
+                    return differs(format!("exposure of {} in {currency}", plugin.manifest.id), what);
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+struct Line {
+    side: u8,
+    amount: i64,
+    balance: i64,
+}
+
+impl Line {
+    fn digest(&self, account: AccountId, sequence: i64, ordinal: i16) -> u128 {
+        let mut bytes = Vec::with_capacity(43);
+        bytes.extend_from_slice(&account.0);
+        bytes.extend_from_slice(&sequence.to_be_bytes());
+        bytes.extend_from_slice(&ordinal.to_be_bytes());
+        bytes.push(self.side);
+        bytes.extend_from_slice(&self.amount.to_be_bytes());
+        bytes.extend_from_slice(&self.balance.to_be_bytes());
+        u128::from_be_bytes(Digest::of(&bytes).half())
+    }
+}
+
+fn line_digest(account: AccountId, sequence: i64, ordinal: i16, posting: &Posting) -> u128 {
+    Line { side: posting.side as u8, amount: posting.amount, balance: posting.balance }
+        .digest(account, sequence, ordinal)
+}
+
+/// An account in words: class, owner, currency.
+fn shown(key: &AccountKey) -> String {
+    match key.owner.is_nil() {
+        true => format!("{} {}", key.class.word(), key.currency),
+        false => format!("{} of {} {}", key.class.word(), key.owner.simple(), key.currency),
+    }
+}

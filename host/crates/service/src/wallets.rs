@@ -1,0 +1,135 @@
+//! Wallets: what a user has and owes, and how it came to be.
+
+use koban_domain::accounts::{AccountKey, Class};
+use koban_domain::ids::{EntryId, UserId};
+use koban_domain::limits::WalletKind;
+use koban_domain::money::{Currency, Money};
+use koban_domain::paths::EntryKind;
+use koban_domain::time::Timestamp;
+use koban_store::statements::{self, LinePlace};
+
+use crate::app::App;
+use crate::error::Error;
+use crate::page::{Page, Paged};
+use crate::users;
+
+/// A wallet in yen.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WalletView {
+    /// Whose.
+    pub user: UserId,
+    /// Verified or not.
+    pub kind: WalletKind,
+    /// Prepaid value.
+    pub prepaid: Money,
+    /// Funds.
+    pub funds: Money,
+    /// What is owed; the next charge repays it first.
+    pub receivable: Money,
+    /// What may be spent now.
+    pub available: Money,
+}
+
+/// One line of a statement.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StatementLine {
+    /// The entry.
+    pub entry: EntryId,
+    /// Its place in the journal.
+    pub sequence: i64,
+    /// Its place among the entry's postings.
+    pub ordinal: i16,
+    /// When it was posted.
+    pub at: Timestamp,
+    /// What for.
+    pub kind: EntryKind,
+    /// The id of the payment, refund, transfer or flow.
+    pub subject: String,
+    /// Which account.
+    pub class: Class,
+    /// How the account changed: positive grew, negative shrank.
+    pub change: Money,
+    /// The account's balance after it.
+    pub balance: Money,
+}
+
+/// What a user has and owes.
+pub async fn balances(app: &App, user: UserId) -> Result<WalletView, Error> {
+    let view = users::get(app, user).await?;
+    let keys = keys_of(user);
+    let accounts = statements::balances(&app.store, &keys.map(|key| key.id())).await?;
+    let balance =
+        |class| accounts.values().find(|account| account.key.class == class).map_or(0, |account| account.balance());
+    let available =
+        |class| accounts.values().find(|account| account.key.class == class).map_or(0, |account| account.available());
+    let receivable = balance(Class::Receivable);
+    let spendable = if receivable > 0 { 0 } else { available(Class::Prepaid) + available(Class::Funds) };
+    Ok(WalletView {
+        user,
+        kind: view.kind,
+        prepaid: Money::yen(balance(Class::Prepaid)),
+        funds: Money::yen(balance(Class::Funds)),
+        receivable: Money::yen(receivable),
+        available: Money::yen(spendable),
+    })
+}
+
+/// What happened in a wallet, newest first.
+pub async fn statement(app: &App, user: UserId, page: &Page) -> Result<Paged<StatementLine>, Error> {
+    statement_of(app, &keys_of(user), page).await
+}
+
+fn keys_of(user: UserId) -> [AccountKey; 3] {
+    [Class::Prepaid, Class::Funds, Class::Receivable].map(|class| AccountKey::user(class, user, Currency::JPY))
+}
+
+pub(crate) async fn statement_of(app: &App, keys: &[AccountKey], page: &Page) -> Result<Paged<StatementLine>, Error> {
+    let limit = page.limit()?;
+    let place = page.place::<10>()?.map(|place| {
+        let (sequence, ordinal) = place.split_at(8);
+        LinePlace {
+            sequence: i64::from_be_bytes(sequence.try_into().unwrap_or_default()),
+            ordinal: i16::from_be_bytes(ordinal.try_into().unwrap_or_default()),
+        }
+    });
+    let ids: Vec<_> = keys.iter().map(AccountKey::id).collect();
+    let rows = statements::lines(&app.store, &ids, place, limit + 1).await?;
+    let lines = rows
+        .into_iter()
+        .filter_map(|row| {
+            let key = keys.iter().find(|key| key.id() == row.account)?;
+            let grew = row.side == key.class.normal();
+            Some(StatementLine {
+                entry: row.entry,
+                sequence: row.place.sequence,
+                ordinal: row.place.ordinal,
+                at: row.at,
+                kind: row.kind,
+                subject: subject(row.kind, row.subject.into_bytes()),
+                class: key.class,
+                change: Money::new(if grew { row.amount } else { -row.amount }, key.currency),
+                balance: Money::new(row.balance, key.currency),
+            })
+        })
+        .collect();
+    Ok(Paged::of(lines, limit, |line| {
+        let mut place = line.sequence.to_be_bytes().to_vec();
+        place.extend_from_slice(&line.ordinal.to_be_bytes());
+        place
+    }))
+}
+
+/// The id of what an entry is about, as the API writes it.
+pub fn subject(kind: EntryKind, bytes: [u8; 16]) -> String {
+    use koban_domain::ids::{FileId, FlowId, PaymentId, RefundId, TransferId};
+    let id = uuid::Uuid::from_bytes(bytes);
+    match kind {
+        EntryKind::ChargeCredit | EntryKind::ChargeReversal => FlowId(id).to_string(),
+        EntryKind::Payment => PaymentId(id).to_string(),
+        EntryKind::Refund => RefundId(id).to_string(),
+        EntryKind::Transfer => TransferId(id).to_string(),
+        EntryKind::Settlement => FileId(id).to_string(),
+        EntryKind::WriteOff => id.simple().to_string(),
+        EntryKind::Verification => UserId(id).to_string(),
+    }
+}

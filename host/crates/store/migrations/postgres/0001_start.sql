@@ -1,0 +1,501 @@
+-- The first tables of Koban, for PostgreSQL. The same names stand in the other dialect's file.
+-- Ids have 16 bytes, digests and hashes 32; times are Unix milliseconds; amounts are minor units; flags are 0 or 1.
+
+-- ---- the ledger -------------------------------------------------------------------------------------------------------
+
+-- One row per lane, locked first by every commit: it orders all writers of all hosts. The ends of the three chains that a
+-- commit may move on (entries, record pages, outbox pages) and the generation of the policy that commits are decided under.
+create table lane_heads (
+    lane smallint not null,
+    sequence bigint not null,
+    hash bytea not null,
+    at bigint not null,
+    generation bigint not null,
+    record_sequence bigint not null,
+    record_hash bytea not null,
+    outbox_sequence bigint not null,
+    constraint lane_heads_pk primary key (lane)
+) with (fillfactor = 20);
+
+insert into lane_heads (lane, sequence, hash, at, generation, record_sequence, record_hash, outbox_sequence)
+values (0, 0, decode(repeat('00', 32), 'hex'), 0, 0, 0, decode(repeat('00', 32), 'hex'), 0);
+
+-- Four sums per account, each growing only. `owner` is the user, the merchant or the plugin; zeros for the platform. Half of
+-- each page stays free, so that new versions of a row find room beside the old one.
+create table accounts (
+    id bytea not null,
+    class smallint not null,
+    owner bytea not null,
+    currency text not null,
+    debits_posted bigint not null,
+    credits_posted bigint not null,
+    debits_pending bigint not null,
+    credits_pending bigint not null,
+    constraint accounts_pk primary key (id)
+) with (fillfactor = 50);
+
+-- The journal. `postings` holds the entry's postings as it was hashed, 37 bytes each (class, owner, currency, side, amount,
+-- balance): the chain can be checked and exported from this one table in the order of its key, and the table of postings,
+-- which serves statements, can be compared with it or built again from it. An index of postings by sequence would cost more.
+-- `records` holds the digests of the records behind the entry, 32 bytes each.
+create table entries (
+    sequence bigint not null,
+    id bytea not null,
+    kind smallint not null,
+    at bigint not null,
+    actor text not null,
+    subject bytea not null,
+    reverses bytea,
+    postings bytea not null,
+    records bytea not null,
+    meta text not null,
+    hash bytea not null,
+    constraint entries_pk primary key (sequence)
+);
+
+-- What happened on each account, with the balance after it on the account's normal side. `side` is 0 for debit, 1 for credit.
+create table postings (
+    account bytea not null,
+    sequence bigint not null,
+    ordinal smallint not null,
+    side smallint not null,
+    amount bigint not null,
+    balance bigint not null,
+    constraint postings_pk primary key (account, sequence, ordinal)
+);
+
+-- Decided operations; a key lives for ever. `outcome` is the postcard of an answer or a refusal.
+create table operations (
+    key bytea not null,
+    fingerprint bytea not null,
+    outcome bytea not null,
+    at bigint not null,
+    constraint operations_pk primary key (key)
+);
+
+-- What a user has used of a limit. `rule` is ten times the action and the window; `period` a day since 1970 or a month since
+-- year 0, in Japan.
+create table counters (
+    user_id bytea not null,
+    rule smallint not null,
+    period integer not null,
+    currency text not null,
+    total bigint not null,
+    constraint counters_pk primary key (user_id, rule, period, currency)
+) with (fillfactor = 70);
+
+-- What each plugin may still cost: unsettled credits against a cap, losses against a budget.
+create table exposures (
+    plugin bytea not null,
+    currency text not null,
+    cap bigint not null,
+    used bigint not null,
+    loss_budget bigint not null,
+    lost bigint not null,
+    constraint exposures_pk primary key (plugin, currency)
+) with (fillfactor = 50);
+
+-- Partners' references, unique for ever per plugin and side. `side`: 1 credit, 2 reversal, 3 capture, 4 fee. `state`:
+-- 1 credited, 2 suspended, 3 tombstoned, 4 reversed, 5 written off. `reverses_reference`: which credit a reversal takes back.
+create table partner_references (
+    plugin bytea not null,
+    side smallint not null,
+    reference text not null,
+    state smallint not null,
+    amount bigint not null,
+    currency text not null,
+    flow bytea,
+    user_id bytea,
+    entry bytea,
+    reversed bigint not null,
+    reversed_listed bigint not null,
+    exposed bigint not null,
+    listed smallint not null,
+    released smallint not null,
+    reverses_reference text,
+    at bigint not null,
+    constraint partner_references_pk primary key (plugin, side, reference)
+) with (fillfactor = 80);
+create index partner_references_by_flow on partner_references (flow) where flow is not null;
+create index partner_references_unsettled on partner_references (plugin, at) where side = 1 and released = 0 and state < 3;
+
+-- Lines of settlement files that do not match our books; open until an operator closes them.
+create table differences (
+    plugin bytea not null,
+    side smallint not null,
+    reference text not null,
+    ours bigint not null,
+    theirs bigint not null,
+    currency text not null,
+    file bytea not null,
+    at bigint not null,
+    open smallint not null,
+    constraint differences_pk primary key (plugin, side, reference)
+) with (fillfactor = 90);
+create index differences_open on differences (plugin, at) where open = 1;
+
+-- Settlement files that the books have taken, by content: the same file twice changes nothing.
+create table settlement_files (
+    plugin bytea not null,
+    digest bytea not null,
+    id bytea not null,
+    matched integer not null,
+    differences integer not null,
+    at bigint not null,
+    constraint settlement_files_pk primary key (plugin, digest)
+) with (fillfactor = 90);
+
+-- Settlement files as they came, before anything is made of them. `status`: 0 waiting, 1 taken, 2 unreadable (`note` says why).
+create table file_contents (
+    plugin bytea not null,
+    digest bytea not null,
+    id bytea not null,
+    content bytea not null,
+    status smallint not null,
+    note text,
+    at bigint not null,
+    constraint file_contents_pk primary key (plugin, digest),
+    constraint file_contents_id unique (id)
+);
+create index file_contents_waiting on file_contents (at) where status = 0;
+
+-- Who gets the calls with a correlation: the first flow that expects it, for ever. No flow: a call came before any did.
+create table expectations (
+    plugin bytea not null,
+    correlation text not null,
+    flow bytea,
+    key text not null,
+    at bigint not null,
+    constraint expectations_pk primary key (plugin, correlation)
+);
+
+-- Windowed counters over payments, one ring (postcard) per subject. Advisory.
+create table signals (
+    subject bytea not null,
+    ring bytea not null,
+    constraint signals_pk primary key (subject)
+) with (fillfactor = 50);
+
+-- The records of one commit: lz4 of the postcard of a list of (id, canonical bytes). Pages are chained: each hash covers the
+-- one before it. A record is found through the span of ids of its page; no index row is kept per record.
+create table record_pages (
+    sequence bigint not null,
+    first_id bytea not null,
+    last_id bytea not null,
+    count integer not null,
+    page bytea not null,
+    hash bytea not null,
+    at bigint not null,
+    constraint record_pages_pk primary key (sequence)
+);
+create index record_pages_by_last_id on record_pages (last_id, first_id);
+-- The page is compressed already.
+alter table record_pages alter column page set storage external;
+
+-- News of one commit, written with it and read in order: lz4 of the postcard of a list of news.
+create table outbox (
+    sequence bigint not null,
+    count integer not null,
+    page bytea not null,
+    at bigint not null,
+    constraint outbox_pk primary key (sequence)
+);
+-- The page is compressed already.
+alter table outbox alter column page set storage external;
+
+-- ---- people and their dealings ----------------------------------------------------------------------------------------
+
+-- Wallet users. `kind`: 1 prepaid, 2 verified (funds).
+create table users (
+    id bytea not null,
+    kind smallint not null,
+    created_at bigint not null,
+    display_name text not null,
+    email text,
+    password_hash text,
+    locale text not null,
+    constraint users_pk primary key (id),
+    constraint users_email unique (email)
+) with (fillfactor = 90);
+
+-- Merchants. `currencies` is a list of codes with commas; `category` is ISO 18245.
+create table merchants (
+    id bytea not null,
+    name text not null,
+    category text not null,
+    currencies text not null,
+    created_at bigint not null,
+    constraint merchants_pk primary key (id)
+);
+
+-- Payments. Ids are time-ordered: newest first is by id, descending.
+create table payments (
+    id bytea not null,
+    payer bytea not null,
+    merchant bytea not null,
+    amount bigint not null,
+    currency text not null,
+    from_prepaid bigint not null,
+    from_funds bigint not null,
+    refunded_prepaid bigint not null,
+    refunded_funds bigint not null,
+    reference text,
+    decision bytea,
+    at bigint not null,
+    constraint payments_pk primary key (id)
+) with (fillfactor = 90);
+create index payments_by_payer on payments (payer, id);
+create index payments_by_merchant on payments (merchant, id);
+create unique index payments_merchant_reference on payments (merchant, reference) where reference is not null;
+
+-- Refunds of payments.
+create table refunds (
+    id bytea not null,
+    payment bytea not null,
+    merchant bytea not null,
+    payer bytea not null,
+    amount bigint not null,
+    currency text not null,
+    repaid bigint not null,
+    at bigint not null,
+    constraint refunds_pk primary key (id)
+);
+create index refunds_by_payment on refunds (payment, id);
+
+-- Transfers. A user's are listed through the postings of the user's funds account (entries of kind 5 name the transfer as
+-- their subject): two more indexes here would say the same again.
+create table transfers (
+    id bytea not null,
+    sender bytea not null,
+    receiver bytea not null,
+    amount bigint not null,
+    currency text not null,
+    message text,
+    decision bytea,
+    at bigint not null,
+    constraint transfers_pk primary key (id)
+);
+
+-- Which user has paid which merchant before.
+create table payees (
+    user_id bytea not null,
+    merchant bytea not null,
+    constraint payees_pk primary key (user_id, merchant)
+) with (fillfactor = 90);
+
+-- ---- flows ------------------------------------------------------------------------------------------------------------
+
+-- Flows as they stand; `body` is the postcard of the whole. `standing`: 1 waiting for the user, 2 waiting for a partner,
+-- 3 checking, 4 done, 5 failed, 6 cancelled (4 and above are final). The other columns repeat what lists ask for.
+create table flows (
+    id bytea not null,
+    plugin text not null,
+    user_id bytea not null,
+    digest bytea not null,
+    standing smallint not null,
+    stuck smallint not null,
+    version bigint not null,
+    opened_at bigint not null,
+    changed_at bigint not null,
+    final_at bigint,
+    body bytea not null,
+    constraint flows_pk primary key (id)
+) with (fillfactor = 80);
+create index flows_by_user on flows (user_id, id);
+create index flows_by_plugin on flows (plugin, id);
+create index flows_open on flows (id) where standing < 4;
+create index flows_stuck on flows (id) where stuck = 1;
+
+-- What waits in a flow's inbox, consumed in order of place. `what` is the postcard of the event's content; `number` is the
+-- event's number in its flow once it was consumed.
+create table flow_inbox (
+    place bigint not null generated by default as identity,
+    flow bytea not null,
+    key text not null,
+    what bytea not null,
+    call bytea,
+    at bigint not null,
+    consumed smallint not null,
+    number integer,
+    constraint flow_inbox_pk primary key (place)
+) with (fillfactor = 90);
+create index flow_inbox_by_flow on flow_inbox (flow, place);
+create index flow_inbox_waiting on flow_inbox (place) where consumed = 0;
+
+-- Effects that somebody does after the commit. `state`: 0 queued, 1 leased, 2 done, 3 cancelled. `repeat`: 1 if it may be
+-- repeated. Each lease raises `fence`: whoever holds an older one has lost the effect.
+create table flow_effects (
+    flow bytea not null,
+    key text not null,
+    act bytea not null,
+    due_at bigint not null,
+    repeat smallint not null,
+    deadline bigint not null,
+    state smallint not null,
+    attempts integer not null,
+    lease_owner text,
+    lease_until bigint,
+    fence bigint not null,
+    queued_at bigint not null,
+    constraint flow_effects_pk primary key (flow, key)
+) with (fillfactor = 70);
+create index flow_effects_due on flow_effects (due_at) where state < 2;
+
+-- Partners' calls by what makes them the same call, with the flow event they became or the reply that was given.
+create table inbound_calls (
+    key bytea not null,
+    plugin bytea not null,
+    operation text not null,
+    correlation text not null,
+    flow bytea,
+    place bigint,
+    reply bytea,
+    at bigint not null,
+    constraint inbound_calls_pk primary key (key)
+) with (fillfactor = 90);
+
+-- ---- access and operation ---------------------------------------------------------------------------------------------
+
+-- Operators of the platform.
+create table operators (
+    id bytea not null,
+    name text not null,
+    email text not null,
+    password_hash text not null,
+    created_at bigint not null,
+    constraint operators_pk primary key (id),
+    constraint operators_email unique (email)
+);
+
+-- Signed-in sessions by the hash of their token. `owner_kind`: 1 user, 2 operator.
+create table sessions (
+    token_hash bytea not null,
+    id bytea not null,
+    owner_kind smallint not null,
+    owner_id bytea not null,
+    created_at bigint not null,
+    expires_at bigint not null,
+    last_seen bigint not null,
+    device text,
+    constraint sessions_pk primary key (token_hash),
+    constraint sessions_id unique (id)
+) with (fillfactor = 80);
+create index sessions_by_owner on sessions (owner_id);
+create index sessions_by_expiry on sessions (expires_at);
+
+-- Merchants' API keys by their hash. `scopes` is a list with commas.
+create table api_keys (
+    hash bytea not null,
+    id bytea not null,
+    merchant bytea not null,
+    name text not null,
+    scopes text not null,
+    created_at bigint not null,
+    expires_at bigint,
+    revoked_at bigint,
+    constraint api_keys_pk primary key (hash),
+    constraint api_keys_id unique (id)
+) with (fillfactor = 90);
+create index api_keys_by_merchant on api_keys (merchant, id);
+
+-- The audit log, chained: each hash covers the one before it. Its end stands in audit_head, which writers lock first (after
+-- the lane's head, where both are needed).
+create table audit (
+    sequence bigint not null,
+    id bytea not null,
+    at bigint not null,
+    actor text not null,
+    act text not null,
+    subject text not null,
+    detail text not null,
+    hash bytea not null,
+    constraint audit_pk primary key (sequence),
+    constraint audit_id unique (id)
+);
+create index audit_by_actor on audit (actor, sequence);
+create index audit_by_act on audit (act, sequence);
+create index audit_by_subject on audit (subject, sequence);
+
+-- The end of the audit log's chain: one row.
+create table audit_head (
+    lane smallint not null,
+    sequence bigint not null,
+    hash bytea not null,
+    constraint audit_head_pk primary key (lane)
+) with (fillfactor = 20);
+
+insert into audit_head (lane, sequence, hash) values (0, 0, decode(repeat('00', 32), 'hex'));
+
+-- Installed plugins. `key` is the plugin as accounts and references name it; `settings` the digest of its settings; `state`
+-- one of installed, enabled, disabled, quarantined, removed. A commit takes `enabled` rows as in force.
+create table plugins (
+    id text not null,
+    key bytea not null,
+    kind text not null,
+    version text not null,
+    digest bytea not null,
+    manifest text not null,
+    settings bytea not null,
+    state text not null,
+    scope text not null,
+    installed_at bigint not null,
+    changed_at bigint not null,
+    constraint plugins_pk primary key (id),
+    constraint plugins_key unique (key)
+) with (fillfactor = 90);
+
+-- Component bytes by digest, with the manifest they came with (JSON). Kept while a record names them.
+create table components (
+    digest bytea not null,
+    bytes bytea not null,
+    manifest text not null,
+    at bigint not null,
+    constraint components_pk primary key (digest)
+);
+
+-- Settings by digest (postcard of the list of named values), as records name them.
+create table plugin_settings (
+    digest bytea not null,
+    body bytea not null,
+    constraint plugin_settings_pk primary key (digest)
+);
+
+-- Components that nothing may rest on any more.
+create table revoked_digests (
+    digest bytea not null,
+    reason text not null,
+    at bigint not null,
+    constraint revoked_digests_pk primary key (digest)
+);
+
+-- Limits with the day from which they apply. Codes: wallet 1 prepaid, 2 funds; action 1 charge, 2 pay, 3 send, 4 hold;
+-- win 1 once, 2 day, 3 month.
+create table limits (
+    wallet smallint not null,
+    action smallint not null,
+    win smallint not null,
+    currency text not null,
+    amount bigint not null,
+    valid_from bigint not null,
+    constraint limits_pk primary key (wallet, action, win, currency, valid_from)
+);
+
+-- What operators decided beside limits: `fraud.on_fault` and `fraud.on_missing` hold a verdict's word.
+create table policy_settings (
+    name text not null,
+    value text not null,
+    constraint policy_settings_pk primary key (name)
+);
+
+-- Where a plugin's partners are and the secret shared with each. `key_id` names the key that sealed the secret; empty if none
+-- did. `allow_private`: the operator lets this endpoint have a private address.
+create table endpoints (
+    plugin text not null,
+    name text not null,
+    base text not null,
+    secret bytea not null,
+    key_id text not null,
+    allow_private smallint not null,
+    changed_at bigint not null,
+    constraint endpoints_pk primary key (plugin, name)
+);

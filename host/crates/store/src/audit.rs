@@ -1,0 +1,122 @@
+//! The audit log: every privileged act, in a chain that shows a changed or missing row.
+
+use koban_domain::ids::AuditId;
+use koban_domain::ledger::Audit;
+use koban_domain::records::Digest;
+use koban_domain::time::Timestamp;
+
+use crate::database::{Columns, Store, on};
+use crate::error::StoreError;
+use crate::ledger::pages::{append_audit, audit_hash};
+
+/// A row of the audit log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AuditRow {
+    /// Counts the rows from 1; the cursor of listings.
+    pub sequence: i64,
+    /// When.
+    pub at: Timestamp,
+    /// Who did what.
+    pub audit: Audit,
+    /// Covers the row and the hash of the row before it.
+    pub hash: Digest,
+}
+
+impl AuditRow {
+    /// Whether the row says what was written behind the row with this hash (zeros before the first).
+    pub fn follows(&self, before: Digest) -> bool {
+        self.hash == audit_hash(before, self.sequence, &self.audit, self.at)
+    }
+}
+
+/// Which rows are asked for. What is given must match exactly.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct AuditFilter<'a> {
+    /// Who.
+    pub actor: Option<&'a str>,
+    /// What.
+    pub act: Option<&'a str>,
+    /// To whom or what.
+    pub subject: Option<&'a str>,
+}
+
+/// Appends a row in a transaction of its own, for acts that no commit and no other change carries.
+pub async fn append(store: &Store, audit: &Audit, at: Timestamp) -> Result<(), StoreError> {
+    let mut tx = store.begin().await?;
+    append_audit(&mut tx, &[(audit.clone(), at)]).await?;
+    tx.commit().await
+}
+
+macro_rules! select_audit {
+    ($filters:literal) => {
+        concat!(
+            "select sequence, id, at, actor, act, subject, detail, hash from audit where sequence < $1 and ",
+            $filters,
+            " order by sequence desc limit $5"
+        )
+    };
+}
+
+/// Rows that match, newest first, before this one.
+pub async fn list(
+    store: &Store,
+    filter: AuditFilter<'_>,
+    before: Option<i64>,
+    limit: u16,
+) -> Result<Vec<AuditRow>, StoreError> {
+    // Each text leads with the column whose index serves it; what may be absent follows.
+    let sql = match filter {
+        AuditFilter { subject: Some(_), .. } => select_audit!(
+            "subject = $4 and (cast($2 as text) is null or actor = $2) and (cast($3 as text) is null or act = $3)"
+        ),
+        AuditFilter { actor: Some(_), .. } => {
+            select_audit!("actor = $2 and (cast($3 as text) is null or act = $3) and cast($4 as text) is null")
+        }
+        AuditFilter { act: Some(_), .. } => {
+            select_audit!("act = $3 and cast($2 as text) is null and cast($4 as text) is null")
+        }
+        AuditFilter { .. } => select_audit!(
+            "cast($2 as text) is null and cast($3 as text) is null and cast($4 as text) is null"
+        ),
+    };
+    on!(store, pool => sqlx::query(sql)
+        .bind(before.unwrap_or(i64::MAX))
+        .bind(filter.actor)
+        .bind(filter.act)
+        .bind(filter.subject)
+        .bind(i64::from(limit))
+        .fetch_all(pool)
+        .await?
+        .iter()
+        .map(read)
+        .collect())
+}
+
+/// Rows behind this one, oldest first: how the chain is checked and exported.
+pub async fn after(store: &Store, sequence: i64, limit: u16) -> Result<Vec<AuditRow>, StoreError> {
+    const SQL: &str = "select sequence, id, at, actor, act, subject, detail, hash from audit
+        where sequence > $1 order by sequence limit $2";
+    on!(store, pool => sqlx::query(SQL)
+        .bind(sequence)
+        .bind(i64::from(limit))
+        .fetch_all(pool)
+        .await?
+        .iter()
+        .map(read)
+        .collect())
+}
+
+fn read(row: &impl Columns) -> Result<AuditRow, StoreError> {
+    Ok(AuditRow {
+        sequence: row.long(0)?,
+        at: row.time(2)?,
+        audit: Audit {
+            id: AuditId(row.id(1)?),
+            actor: row.text(3)?,
+            act: row.text(4)?,
+            subject: row.text(5)?,
+            detail: row.text(6)?,
+        },
+        hash: row.digest(7)?,
+    })
+}

@@ -1,0 +1,158 @@
+//! What can go wrong between the house and its database, sorted by what the caller can do about it.
+
+/// A failure of the store. `Display` says this layer only; the driver's words are the source.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// Nothing was committed: a lock was not to be had in time, the server chose another transaction, or the connection was
+    /// lost before the commit. Doing the same again can help.
+    #[error("the database could not do it just now; nothing was committed, try again")]
+    Retry(#[source] sqlx::Error),
+    /// The connection was lost during the commit. Only reading again tells whether it happened.
+    #[error("the connection was lost during a commit; read again to learn whether it happened")]
+    Unknown(#[source] sqlx::Error),
+    /// A row would break this constraint; nothing was committed.
+    #[error("a row would break the constraint `{constraint}`")]
+    Conflict {
+        /// Its name in the migrations.
+        constraint: String,
+        /// The driver's words.
+        #[source]
+        source: sqlx::Error,
+    },
+    /// A row does not say what this version of Koban can read. Nothing was changed; `koban ledger verify` looks further.
+    #[error("the database holds something that cannot be read: {0}")]
+    Damaged(String),
+    /// A step was made for a version of a flow that is no longer the stored one; nothing was committed.
+    #[error("the flow {0} has moved on")]
+    FlowMoved(koban_domain::ids::FlowId),
+    /// The store's address or a migration is wrong; the text says what to do.
+    #[error("{0}")]
+    Setup(String),
+    /// Anything else that trying again will not heal.
+    #[error("the database refused a statement")]
+    Fatal(#[source] sqlx::Error),
+}
+
+/// What a caller can do about a [`StoreError`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StoreErrorKind {
+    /// Do it again.
+    Retry,
+    /// Read again before anything else.
+    Unknown,
+    /// A row stands in the way.
+    Conflict,
+    /// Stop and look.
+    Damaged,
+    /// Give up.
+    Fatal,
+}
+
+impl StoreError {
+    /// What a caller can do about it.
+    pub fn kind(&self) -> StoreErrorKind {
+        match self {
+            StoreError::Retry(_) => StoreErrorKind::Retry,
+            StoreError::Unknown(_) => StoreErrorKind::Unknown,
+            StoreError::Conflict { .. } | StoreError::FlowMoved(_) => StoreErrorKind::Conflict,
+            StoreError::Damaged(_) => StoreErrorKind::Damaged,
+            StoreError::Setup(_) | StoreError::Fatal(_) => StoreErrorKind::Fatal,
+        }
+    }
+
+    /// The constraint that a row would have broken, if it was that.
+    pub fn constraint(&self) -> Option<&str> {
+        match self {
+            StoreError::Conflict { constraint, .. } => Some(constraint),
+            _ => None,
+        }
+    }
+
+    /// An error of the commit statement itself: unless the database itself said that it did not commit, nobody knows.
+    pub(crate) fn at_commit(error: sqlx::Error) -> StoreError {
+        match &error {
+            sqlx::Error::Database(said) => {
+                // Class 57 are shutdowns; they may interrupt a server that has written the commit and not yet told us.
+                if said.code().is_some_and(|code| code.starts_with("57")) {
+                    return StoreError::Unknown(error);
+                }
+                StoreError::from(error)
+            }
+            _ => StoreError::Unknown(error),
+        }
+    }
+
+    /// A value in a row that cannot be what it should.
+    pub(crate) fn damaged(what: impl Into<String>) -> StoreError {
+        StoreError::Damaged(what.into())
+    }
+}
+
+impl From<sqlx::Error> for StoreError {
+    fn from(error: sqlx::Error) -> StoreError {
+        match &error {
+            sqlx::Error::Database(said) => match Said::of(said.as_ref()) {
+                Said::Retry => StoreError::Retry(error),
+                Said::Conflict(constraint) => StoreError::Conflict { constraint, source: error },
+                Said::Damaged => StoreError::Damaged(error.to_string()),
+                Said::Other => StoreError::Fatal(error),
+            },
+            sqlx::Error::Io(_) | sqlx::Error::Tls(_) | sqlx::Error::PoolTimedOut | sqlx::Error::WorkerCrashed => {
+                StoreError::Retry(error)
+            }
+            sqlx::Error::ColumnDecode { .. } | sqlx::Error::Decode(_) => StoreError::Damaged(error.to_string()),
+            _ => StoreError::Fatal(error),
+        }
+    }
+}
+
+/// What a database's own error means.
+enum Said {
+    Retry,
+    Conflict(String),
+    Damaged,
+    Other,
+}
+
+impl Said {
+    fn of(error: &dyn sqlx::error::DatabaseError) -> Said {
+        let code = error.code().unwrap_or_default();
+        // Five characters are an SQLSTATE (PostgreSQL, appendix A of its manual), digits alone an SQLite result code.
+        match code.as_ref() {
+            // serialization_failure, deadlock_detected, lock_not_available, query_canceled (our own timeouts),
+            // idle_in_transaction_session_timeout, too_many_connections, shutdowns and lost connections.
+            "40001" | "40P01" | "55P03" | "57014" | "25P03" | "53300" | "57P01" | "57P02" | "57P03" => Said::Retry,
+            code if code.len() == 5 && code.starts_with("08") => Said::Retry,
+            code if code.len() == 5 && code.starts_with("23") => {
+                Said::Conflict(error.constraint().unwrap_or("not named").to_owned())
+            }
+            code if code.len() == 5 && code.starts_with("XX") => Said::Damaged,
+            // The low byte of an SQLite code is its class: 5 busy, 6 locked, 11 corrupt, 19 constraint, 26 not a database.
+            code if code.len() < 5 => match code.parse::<u32>().map(|code| code & 0xff) {
+                Ok(5 | 6) => Said::Retry,
+                Ok(11 | 26) => Said::Damaged,
+                Ok(19) => Said::Conflict(constraint_named(error.message())),
+                _ => Said::Other,
+            },
+            _ => Said::Other,
+        }
+    }
+}
+
+/// SQLite names a broken constraint by its columns; the house names it as the migrations do.
+fn constraint_named(message: &str) -> String {
+    let columns = message.rsplit("constraint failed: ").next().unwrap_or(message);
+    let table = columns.split('.').next().unwrap_or(columns);
+    match columns {
+        "users.email" => "users_email".to_owned(),
+        "operators.email" => "operators_email".to_owned(),
+        "payments.merchant, payments.reference" => "payments_merchant_reference".to_owned(),
+        "file_contents.id" => "file_contents_id".to_owned(),
+        "sessions.id" => "sessions_id".to_owned(),
+        "api_keys.id" => "api_keys_id".to_owned(),
+        "audit.id" => "audit_id".to_owned(),
+        "plugins.key" => "plugins_key".to_owned(),
+        // Every other unique constraint of the migrations is a primary key.
+        _ => format!("{table}_pk"),
+    }
+}

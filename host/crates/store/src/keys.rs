@@ -1,0 +1,167 @@
+//! Merchants' API keys, found by their hash. A key is rotated by giving the old one an end while the new one is in use already.
+
+use koban_domain::ids::{KeyId, MerchantId};
+use koban_domain::ledger::Audit;
+use koban_domain::records::Digest;
+use koban_domain::time::Timestamp;
+
+use crate::database::{Columns, Store, blob, on, on_tx};
+use crate::error::StoreError;
+use crate::ledger::pages::append_audit;
+use crate::query::LAST_ID;
+
+/// An API key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ApiKeyRow {
+    /// SHA-256 of the key.
+    pub hash: Digest,
+    /// Its id, which may be shown.
+    pub id: KeyId,
+    /// Whose.
+    pub merchant: MerchantId,
+    /// What the merchant calls it.
+    pub name: String,
+    /// What it may do, as words without commas or spaces.
+    pub scopes: Vec<String>,
+    /// Since when.
+    pub created_at: Timestamp,
+    /// Until when; none means until it is revoked.
+    pub expires_at: Option<Timestamp>,
+    /// When it was revoked.
+    pub revoked_at: Option<Timestamp>,
+}
+
+impl ApiKeyRow {
+    /// Whether the key opens anything at this time.
+    pub fn is_good(&self, now: Timestamp) -> bool {
+        self.revoked_at.is_none() && self.expires_at.is_none_or(|end| now < end)
+    }
+}
+
+/// Writes a new key, with who made it in the audit log.
+pub async fn create(store: &Store, key: &ApiKeyRow, audit: &Audit) -> Result<(), StoreError> {
+    const SQL: &str = "insert into api_keys (hash, id, merchant, name, scopes, created_at, expires_at, revoked_at)
+        values ($1, $2, $3, $4, $5, $6, $7, $8)";
+    let mut tx = store.begin().await?;
+    on_tx!(&mut tx, connection => {
+        sqlx::query(SQL)
+            .bind(blob(key.hash.0))
+            .bind(blob(key.id.bytes()))
+            .bind(blob(key.merchant.bytes()))
+            .bind(key.name.as_str())
+            .bind(key.scopes.join(","))
+            .bind(key.created_at.0)
+            .bind(key.expires_at.map(|at| at.0))
+            .bind(key.revoked_at.map(|at| at.0))
+            .execute(connection)
+            .await?;
+    });
+    append_audit(&mut tx, &[(audit.clone(), key.created_at)]).await?;
+    tx.commit().await
+}
+
+/// The key with this hash, whether it is good or not: the caller asks [`ApiKeyRow::is_good`].
+pub async fn by_hash(store: &Store, hash: Digest) -> Result<Option<ApiKeyRow>, StoreError> {
+    const SQL: &str = "select * from api_keys where hash = $1";
+    on!(store, pool => sqlx::query(SQL)
+        .bind(blob(hash.0))
+        .fetch_optional(pool)
+        .await?
+        .map(|row| read(&row))
+        .transpose())
+}
+
+/// One of a merchant's keys.
+pub async fn by_id(store: &Store, merchant: MerchantId, id: KeyId) -> Result<Option<ApiKeyRow>, StoreError> {
+    const SQL: &str = "select * from api_keys where id = $1 and merchant = $2";
+    on!(store, pool => sqlx::query(SQL)
+        .bind(blob(id.bytes()))
+        .bind(blob(merchant.bytes()))
+        .fetch_optional(pool)
+        .await?
+        .map(|row| read(&row))
+        .transpose())
+}
+
+/// A merchant's keys, newest first, before this one.
+pub async fn list(
+    store: &Store,
+    merchant: MerchantId,
+    before: Option<KeyId>,
+    limit: u16,
+) -> Result<Vec<ApiKeyRow>, StoreError> {
+    const SQL: &str = "select * from api_keys where merchant = $1 and id < $2 order by id desc limit $3";
+    on!(store, pool => sqlx::query(SQL)
+        .bind(blob(merchant.bytes()))
+        .bind(blob(before.map_or(LAST_ID, |id| id.bytes())))
+        .bind(i64::from(limit))
+        .fetch_all(pool)
+        .await?
+        .iter()
+        .map(read)
+        .collect())
+}
+
+/// Gives one of a merchant's keys an end, which may come sooner than the one it has but never later. Whether there is such a
+/// key; if not, nothing is written.
+pub async fn set_expiry(
+    store: &Store,
+    (merchant, id): (MerchantId, KeyId),
+    expires_at: Timestamp,
+    audit: &Audit,
+    now: Timestamp,
+) -> Result<bool, StoreError> {
+    const SQL: &str = "update api_keys
+        set expires_at = case when expires_at is not null and expires_at < $3 then expires_at else $3 end
+        where id = $1 and merchant = $2";
+    change(store, SQL, (merchant, id), expires_at, audit, now).await
+}
+
+/// Revokes one of a merchant's keys at once and for ever. Whether there is such a key; if not, nothing is written.
+pub async fn revoke(
+    store: &Store,
+    (merchant, id): (MerchantId, KeyId),
+    audit: &Audit,
+    now: Timestamp,
+) -> Result<bool, StoreError> {
+    const SQL: &str = "update api_keys set revoked_at = coalesce(revoked_at, $3) where id = $1 and merchant = $2";
+    change(store, SQL, (merchant, id), now, audit, now).await
+}
+
+async fn change(
+    store: &Store,
+    sql: &'static str,
+    (merchant, id): (MerchantId, KeyId),
+    at: Timestamp,
+    audit: &Audit,
+    now: Timestamp,
+) -> Result<bool, StoreError> {
+    let mut tx = store.begin().await?;
+    let changed = on_tx!(&mut tx, connection => sqlx::query(sql)
+        .bind(blob(id.bytes()))
+        .bind(blob(merchant.bytes()))
+        .bind(at.0)
+        .execute(connection)
+        .await?
+        .rows_affected());
+    if changed == 0 {
+        return Ok(false);
+    }
+    append_audit(&mut tx, &[(audit.clone(), now)]).await?;
+    tx.commit().await?;
+    Ok(true)
+}
+
+fn read(row: &impl Columns) -> Result<ApiKeyRow, StoreError> {
+    let scopes = row.text("scopes")?;
+    Ok(ApiKeyRow {
+        hash: row.digest("hash")?,
+        id: KeyId(row.id("id")?),
+        merchant: MerchantId(row.id("merchant")?),
+        name: row.text("name")?,
+        scopes: scopes.split(',').filter(|scope| !scope.is_empty()).map(str::to_owned).collect(),
+        created_at: row.time("created_at")?,
+        expires_at: row.maybe_time("expires_at")?,
+        revoked_at: row.maybe_time("revoked_at")?,
+    })
+}

@@ -1,0 +1,290 @@
+//! Rows of the books as domain values: the same columns in the same order on both databases.
+
+use koban_domain::accounts::{Account, AccountId, AccountKey, Class, PluginKey, PostingSide};
+use koban_domain::books::{Merchant, User};
+use koban_domain::charges::{Exposure, PartnerReference, ReferenceKey, ReferenceState};
+use koban_domain::flows::Expectation;
+use koban_domain::guest::{Side, Standing};
+use koban_domain::ids::{EntryId, FileId, FlowId, MerchantId, PaymentId, RecordId, UserId};
+use koban_domain::journal::{Draft, Entry, Posting};
+use koban_domain::limits::WalletKind;
+use koban_domain::money::{Currency, Money};
+use koban_domain::operations::{Fingerprint, Operation, OperationKey};
+use koban_domain::paths::EntryKind;
+use koban_domain::payments::Payment;
+use koban_domain::records::Digest;
+use koban_domain::settlements::{Difference, SettlementFile};
+
+use crate::database::Columns;
+use crate::error::StoreError;
+
+/// id, class, owner, currency, debits_posted, credits_posted, debits_pending, credits_pending.
+pub(crate) fn account(row: &impl Columns) -> Result<(AccountId, Account), StoreError> {
+    let key = AccountKey { class: class(row.small(1)?)?, owner: row.id(2)?, currency: row.currency(3)? };
+    let account = Account {
+        key,
+        debits_posted: row.long(4)?,
+        credits_posted: row.long(5)?,
+        debits_pending: row.long(6)?,
+        credits_pending: row.long(7)?,
+    };
+    Ok((AccountId(row.fixed(0)?), account))
+}
+
+/// id, kind, created_at.
+pub(crate) fn user(row: &impl Columns) -> Result<User, StoreError> {
+    Ok(User { id: UserId(row.id(0)?), kind: wallet_kind(row.small(1)?)?, created_at: row.time(2)? })
+}
+
+/// id, currencies.
+pub(crate) fn merchant(row: &impl Columns) -> Result<Merchant, StoreError> {
+    Ok(Merchant { id: MerchantId(row.id(0)?), currencies: currencies(&row.text(1)?)? })
+}
+
+/// A list of currency codes with commas.
+pub(crate) fn currencies(list: &str) -> Result<Vec<Currency>, StoreError> {
+    let codes = list.split(',').filter(|code| !code.is_empty());
+    codes.map(|code| Currency::new(code).map_err(|error| StoreError::damaged(error.to_string()))).collect()
+}
+
+/// id, payer, merchant, amount, currency, from_prepaid, from_funds, refunded_prepaid, refunded_funds, reference, decision, at.
+pub(crate) fn payment(row: &impl Columns) -> Result<Payment, StoreError> {
+    Ok(Payment {
+        id: PaymentId(row.id(0)?),
+        payer: UserId(row.id(1)?),
+        merchant: MerchantId(row.id(2)?),
+        amount: Money::new(row.long(3)?, row.currency(4)?),
+        from_prepaid: row.long(5)?,
+        from_funds: row.long(6)?,
+        refunded_prepaid: row.long(7)?,
+        refunded_funds: row.long(8)?,
+        reference: row.maybe_text(9)?,
+        decision: row.maybe_id(10)?.map(RecordId),
+        at: row.time(11)?,
+    })
+}
+
+/// plugin, side, reference, state, amount, currency, flow, user_id, entry, reversed, reversed_listed, exposed, listed, released,
+/// reverses_reference, at.
+pub(crate) fn reference(row: &impl Columns) -> Result<(ReferenceKey, PartnerReference), StoreError> {
+    let key = reference_key(row)?;
+    let state = match row.small(3)? {
+        1 => ReferenceState::Credited,
+        2 => ReferenceState::Suspended,
+        3 => ReferenceState::Tombstoned,
+        4 => ReferenceState::Reversed,
+        5 => ReferenceState::WrittenOff,
+        other => return Err(StoreError::damaged(format!("a partner reference has the state {other}"))),
+    };
+    let reference = PartnerReference {
+        state,
+        amount: Money::new(row.long(4)?, row.currency(5)?),
+        flow: row.maybe_id(6)?.map(FlowId),
+        user: row.maybe_id(7)?.map(UserId),
+        entry: row.maybe_id(8)?.map(EntryId),
+        reversed: row.long(9)?,
+        reversed_listed: row.long(10)?,
+        exposed: row.long(11)?,
+        listed: row.flag(12)?,
+        released: row.flag(13)?,
+        of: row.maybe_text(14)?,
+        at: row.time(15)?,
+    };
+    Ok((key, reference))
+}
+
+/// plugin, side, reference.
+fn reference_key(row: &impl Columns) -> Result<ReferenceKey, StoreError> {
+    Ok(ReferenceKey { plugin: PluginKey(row.id(0)?), side: side(row.small(1)?)?, reference: row.text(2)? })
+}
+
+/// plugin, currency, cap, used, loss_budget, lost.
+pub(crate) fn exposure(row: &impl Columns) -> Result<((PluginKey, Currency), Exposure), StoreError> {
+    let key = (PluginKey(row.id(0)?), row.currency(1)?);
+    Ok((key, Exposure { cap: row.long(2)?, used: row.long(3)?, loss_budget: row.long(4)?, lost: row.long(5)? }))
+}
+
+/// plugin, side, reference, ours, theirs, currency, file, at, open.
+pub(crate) fn difference(row: &impl Columns) -> Result<(ReferenceKey, Difference), StoreError> {
+    let difference = Difference {
+        ours: row.long(3)?,
+        theirs: row.long(4)?,
+        currency: row.currency(5)?,
+        file: FileId(row.id(6)?),
+        at: row.time(7)?,
+        open: row.flag(8)?,
+    };
+    Ok((reference_key(row)?, difference))
+}
+
+/// plugin, digest, id, matched, differences, at.
+pub(crate) fn file(row: &impl Columns) -> Result<((PluginKey, Digest), SettlementFile), StoreError> {
+    let count = |count: i32| u32::try_from(count).map_err(|_| StoreError::damaged("a settlement file counts below zero"));
+    let file = SettlementFile {
+        id: FileId(row.id(2)?),
+        matched: count(row.int(3)?)?,
+        differences: count(row.int(4)?)?,
+        at: row.time(5)?,
+    };
+    Ok(((PluginKey(row.id(0)?), row.digest(1)?), file))
+}
+
+/// plugin, correlation, flow, key, at.
+pub(crate) fn expectation(row: &impl Columns) -> Result<((PluginKey, String), Expectation), StoreError> {
+    let expectation = Expectation { flow: row.maybe_id(2)?.map(FlowId), key: row.text(3)?, at: row.time(4)? };
+    Ok(((PluginKey(row.id(0)?), row.text(1)?), expectation))
+}
+
+/// key, fingerprint, outcome, at.
+pub(crate) fn operation(row: &impl Columns) -> Result<(OperationKey, Operation), StoreError> {
+    let outcome = Operation::decode_outcome(&row.bytes(2)?)
+        .ok_or_else(|| StoreError::damaged("the outcome of an operation cannot be read"))?;
+    let operation = Operation { fingerprint: Fingerprint(row.fixed(1)?), outcome, at: row.time(3)? };
+    Ok((OperationKey(row.fixed(0)?), operation))
+}
+
+/// sequence, id, kind, at, actor, subject, reverses, postings, records, meta, hash.
+pub(crate) fn entry(row: &impl Columns) -> Result<Entry, StoreError> {
+    let sequence = row.long(0)?;
+    let damaged = |what: &str| StoreError::damaged(format!("entry {sequence}: {what}"));
+    let kind = u8::try_from(row.small(2)?).ok().and_then(EntryKind::from_code).ok_or_else(|| damaged("unknown kind"))?;
+    let records = row.bytes(8)?;
+    let (records, rest) = records.as_chunks::<32>();
+    if !rest.is_empty() {
+        return Err(damaged("its list of records is cut off"));
+    }
+    let draft = Draft {
+        id: EntryId(row.id(1)?),
+        kind,
+        actor: row.text(4)?,
+        subject: row.fixed(5)?,
+        reverses: row.maybe_id(6)?.map(EntryId),
+        postings: unpack_postings(&row.bytes(7)?).ok_or_else(|| damaged("its postings cannot be read"))?,
+        records: records.iter().copied().map(Digest).collect(),
+        meta: row.text(9)?,
+    };
+    Ok(Entry { sequence, at: row.time(3)?, draft, hash: row.digest(10)? })
+}
+
+/// Bytes of one posting in an entry's row.
+const POSTING_BYTES: usize = 37;
+
+/// An entry's postings as its row keeps them: class, owner, currency, side, amount and balance of each, big-endian.
+pub(crate) fn pack_postings(postings: &[Posting]) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(postings.len() * POSTING_BYTES);
+    for posting in postings {
+        bytes.push(posting.account.class.code());
+        bytes.extend_from_slice(posting.account.owner.as_bytes());
+        bytes.extend_from_slice(&posting.account.currency.bytes());
+        bytes.push(posting.side as u8);
+        bytes.extend_from_slice(&posting.amount.to_be_bytes());
+        bytes.extend_from_slice(&posting.balance.to_be_bytes());
+    }
+    bytes
+}
+
+/// The postings again, with the ids of their accounts; `None` if the bytes are damaged.
+pub(crate) fn unpack_postings(bytes: &[u8]) -> Option<Vec<Posting>> {
+    let (rows, rest) = bytes.as_chunks::<POSTING_BYTES>();
+    if !rest.is_empty() {
+        return None;
+    }
+    rows.iter()
+        .map(|row| {
+            let account = AccountKey {
+                class: Class::from_code(row[0])?,
+                owner: uuid::Uuid::from_slice(&row[1..17]).ok()?,
+                currency: Currency::new(std::str::from_utf8(&row[17..20]).ok()?).ok()?,
+            };
+            let side = match row[20] {
+                0 => PostingSide::Debit,
+                1 => PostingSide::Credit,
+                _ => return None,
+            };
+            let amount = i64::from_be_bytes(row[21..29].try_into().ok()?);
+            let balance = i64::from_be_bytes(row[29..37].try_into().ok()?);
+            Some(Posting { account, id: account.id(), side, amount, balance })
+        })
+        .collect()
+}
+
+/// Digests behind each other.
+pub(crate) fn pack_digests(digests: &[Digest]) -> Vec<u8> {
+    digests.iter().flat_map(|digest| digest.0).collect()
+}
+
+/// A class by its code.
+pub(crate) fn class(code: i16) -> Result<Class, StoreError> {
+    let class = u8::try_from(code).ok().and_then(Class::from_code);
+    class.ok_or_else(|| StoreError::damaged(format!("an account has the class {code}")))
+}
+
+/// The code of a partner reference's side.
+pub(crate) const fn side_code(side: Side) -> i16 {
+    match side {
+        Side::Credit => 1,
+        Side::Reversal => 2,
+        Side::Capture => 3,
+        Side::Fee => 4,
+    }
+}
+
+/// A side by its code.
+pub(crate) fn side(code: i16) -> Result<Side, StoreError> {
+    match code {
+        1 => Ok(Side::Credit),
+        2 => Ok(Side::Reversal),
+        3 => Ok(Side::Capture),
+        4 => Ok(Side::Fee),
+        other => Err(StoreError::damaged(format!("a partner reference has the side {other}"))),
+    }
+}
+
+/// The code of a wallet's kind.
+pub(crate) const fn wallet_kind_code(kind: WalletKind) -> i16 {
+    match kind {
+        WalletKind::Prepaid => 1,
+        WalletKind::Funds => 2,
+    }
+}
+
+/// A wallet's kind by its code.
+pub(crate) fn wallet_kind(code: i16) -> Result<WalletKind, StoreError> {
+    match code {
+        1 => Ok(WalletKind::Prepaid),
+        2 => Ok(WalletKind::Funds),
+        other => Err(StoreError::damaged(format!("a user has the kind {other}"))),
+    }
+}
+
+/// The code of a flow's standing.
+pub(crate) const fn standing_code(standing: Standing) -> i16 {
+    match standing {
+        Standing::WaitingForUser => 1,
+        Standing::WaitingForPartner => 2,
+        Standing::Checking => 3,
+        Standing::Done => 4,
+        Standing::Failed => 5,
+        Standing::Cancelled => 6,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn postings_read_back_from_their_bytes_and_damaged_ones_do_not() {
+        let account = AccountKey::platform(Class::Bank, Currency::JPY);
+        let posting = Posting { account, id: account.id(), side: PostingSide::Credit, amount: 5, balance: -5 };
+        let bytes = pack_postings(&[posting, Posting { side: PostingSide::Debit, ..posting }]);
+        assert_eq!(bytes.len(), 2 * POSTING_BYTES);
+        assert_eq!(unpack_postings(&bytes).unwrap()[0], posting);
+        assert_eq!(unpack_postings(&bytes[..40]), None);
+        for (place, wrong) in [(0, 99), (17, b'?'), (20, 2)] {
+            let mut damaged = bytes.clone();
+            damaged[place] = wrong;
+            assert_eq!(unpack_postings(&damaged), None, "{place}");
+        }
+    }
+}

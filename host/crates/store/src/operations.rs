@@ -1,0 +1,35 @@
+//! Decided operations, read before anything is done for a request that may be a repetition.
+
+use std::collections::HashMap;
+
+use koban_domain::operations::{Fingerprint, Operation, OperationKey};
+
+use crate::database::{Columns as _, Store, on};
+use crate::error::StoreError;
+use crate::query::key_list;
+
+/// The operations that were decided under these keys, in one statement.
+pub async fn by_keys(
+    store: &Store,
+    keys: &[OperationKey],
+) -> Result<HashMap<OperationKey, Operation>, StoreError> {
+    let sql = store.either(
+        "select key, fingerprint, outcome, at from operations
+            where key in (select unhex(value ->> 0) from json_each($1))",
+        "select key, fingerprint, outcome, at from operations
+            where key = any(array(select decode(value ->> 0, 'hex') from json_array_elements($1::json)))",
+    );
+    on!(store, pool => sqlx::query(sql)
+        .bind(key_list(keys.iter().map(|key| key.0)))
+        .fetch_all(pool)
+        .await?
+        .iter()
+        .map(|row| {
+            let half = |column| <[u8; 16]>::try_from(row.bytes(column)?).map_err(|_| StoreError::damaged("an operation's key"));
+            let outcome = Operation::decode_outcome(&row.bytes(2)?)
+                .ok_or_else(|| StoreError::damaged("an operation's outcome"))?;
+            let operation = Operation { fingerprint: Fingerprint(half(1)?), outcome, at: row.time(3)? };
+            Ok((OperationKey(half(0)?), operation))
+        })
+        .collect())
+}

@@ -1,0 +1,129 @@
+//! Payments and refunds as rows. The ledger writes them; here they are found and listed.
+
+use koban_domain::ids::{MerchantId, PaymentId, RefundId, UserId};
+use koban_domain::money::Money;
+use koban_domain::payments::{Payment, Refund};
+
+use crate::database::{Columns, Store, blob, on};
+use crate::error::StoreError;
+use crate::ledger::rows;
+use crate::query::LAST_ID;
+
+macro_rules! select_payments {
+    ($rest:literal) => {
+        concat!(
+            "select id, payer, merchant, amount, currency, from_prepaid, from_funds, refunded_prepaid, refunded_funds, ",
+            "reference, decision, at from payments where ",
+            $rest
+        )
+    };
+}
+
+/// The payment with this id.
+pub async fn by_id(store: &Store, id: PaymentId) -> Result<Option<Payment>, StoreError> {
+    const SQL: &str = select_payments!("id = $1");
+    on!(store, pool => sqlx::query(SQL)
+        .bind(blob(id.bytes()))
+        .fetch_optional(pool)
+        .await?
+        .map(|row| rows::payment(&row))
+        .transpose())
+}
+
+/// The payment that a merchant knows under its own reference.
+pub async fn by_reference(
+    store: &Store,
+    merchant: MerchantId,
+    reference: &str,
+) -> Result<Option<Payment>, StoreError> {
+    const SQL: &str = select_payments!("merchant = $1 and reference = $2");
+    on!(store, pool => sqlx::query(SQL)
+        .bind(blob(merchant.bytes()))
+        .bind(reference)
+        .fetch_optional(pool)
+        .await?
+        .map(|row| rows::payment(&row))
+        .transpose())
+}
+
+/// What a user paid, newest first, before this payment.
+pub async fn by_payer(
+    store: &Store,
+    payer: UserId,
+    before: Option<PaymentId>,
+    limit: u16,
+) -> Result<Vec<Payment>, StoreError> {
+    const SQL: &str = select_payments!("payer = $1 and id < $2 order by id desc limit $3");
+    page(store, SQL, payer.bytes(), before, limit).await
+}
+
+/// What a merchant was paid, newest first, before this payment.
+pub async fn by_merchant(
+    store: &Store,
+    merchant: MerchantId,
+    before: Option<PaymentId>,
+    limit: u16,
+) -> Result<Vec<Payment>, StoreError> {
+    const SQL: &str = select_payments!("merchant = $1 and id < $2 order by id desc limit $3");
+    page(store, SQL, merchant.bytes(), before, limit).await
+}
+
+/// The refunds of a payment, oldest first, after this one.
+pub async fn refunds(
+    store: &Store,
+    payment: PaymentId,
+    after: Option<RefundId>,
+    limit: u16,
+) -> Result<Vec<Refund>, StoreError> {
+    const SQL: &str = "select * from refunds where payment = $1 and id > $2 order by id limit $3";
+    on!(store, pool => sqlx::query(SQL)
+        .bind(blob(payment.bytes()))
+        .bind(blob(after.unwrap_or_default().bytes()))
+        .bind(i64::from(limit))
+        .fetch_all(pool)
+        .await?
+        .iter()
+        .map(read_refund)
+        .collect())
+}
+
+/// The refund with this id.
+pub async fn refund_by_id(store: &Store, id: RefundId) -> Result<Option<Refund>, StoreError> {
+    const SQL: &str = "select * from refunds where id = $1";
+    on!(store, pool => sqlx::query(SQL)
+        .bind(blob(id.bytes()))
+        .fetch_optional(pool)
+        .await?
+        .map(|row| read_refund(&row))
+        .transpose())
+}
+
+async fn page(
+    store: &Store,
+    sql: &'static str,
+    of: [u8; 16],
+    before: Option<PaymentId>,
+    limit: u16,
+) -> Result<Vec<Payment>, StoreError> {
+    on!(store, pool => sqlx::query(sql)
+        .bind(blob(of))
+        .bind(blob(before.map_or(LAST_ID, |id| id.bytes())))
+        .bind(i64::from(limit))
+        .fetch_all(pool)
+        .await?
+        .iter()
+        .map(rows::payment)
+        .collect())
+}
+
+fn read_refund(row: &impl Columns) -> Result<Refund, StoreError> {
+    Ok(Refund {
+        id: RefundId(row.id("id")?),
+        payment: PaymentId(row.id("payment")?),
+        merchant: MerchantId(row.id("merchant")?),
+        payer: UserId(row.id("payer")?),
+        amount: Money::new(row.long("amount")?, row.currency("currency")?),
+        repaid: row.long("repaid")?,
+        at: row.time("at")?,
+    })
+}

@@ -1,0 +1,92 @@
+//! What operators decided, as every commit must know it: read in the commit's own transaction when the generation has moved.
+
+use koban_domain::guest::Verdict;
+use koban_domain::limits::{Action, Limit, Limits, Window};
+use koban_domain::manifest::Kind;
+use koban_domain::money::Money;
+use koban_domain::policy::{FailurePolicy, PluginInForce, Policy};
+
+use crate::database::{Columns, Store, Tx, on_tx};
+use crate::error::StoreError;
+use crate::ledger::rows::wallet_kind;
+
+impl Store {
+    /// The policy of now, for readers outside a commit.
+    pub async fn policy(&self) -> Result<Policy, StoreError> {
+        let mut tx = self.begin_read().await?;
+        let generation = on_tx!(&mut tx, connection => {
+            sqlx::query("select generation from lane_heads where lane = 0").fetch_one(connection).await?.long(0)?
+        });
+        read(&mut tx, generation).await
+    }
+}
+
+/// Reads the policy inside a transaction that has seen this generation.
+pub(crate) async fn read(tx: &mut Tx<'_>, generation: i64) -> Result<Policy, StoreError> {
+    let mut policy = Policy { generation, fraud: FailurePolicy::default(), ..Policy::default() };
+    on_tx!(tx, connection => {
+        let sql = "select wallet, action, win, currency, amount, valid_from from limits
+            order by wallet, action, win, currency, valid_from";
+        let rows = sqlx::query(sql).fetch_all(&mut *connection).await?;
+        policy.limits = Limits(rows.iter().map(limit).collect::<Result<_, StoreError>>()?);
+
+        let sql = "select id, kind, digest from plugins where state = 'enabled'";
+        for row in &sqlx::query(sql).fetch_all(&mut *connection).await? {
+            let in_force = PluginInForce { kind: kind(&row.text(1)?)?, digest: row.digest(2)? };
+            policy.plugins.insert(row.text(0)?, in_force);
+        }
+
+        for row in &sqlx::query("select digest from revoked_digests").fetch_all(&mut *connection).await? {
+            policy.revoked.insert(row.digest(0)?);
+        }
+
+        let sql = "select name, value from policy_settings where name in ('fraud.on_fault', 'fraud.on_missing')";
+        for row in &sqlx::query(sql).fetch_all(&mut *connection).await? {
+            let verdict = verdict(&row.text(1)?)?;
+            match row.text(0)?.as_str() {
+                "fraud.on_fault" => policy.fraud.on_fault = verdict,
+                _ => policy.fraud.on_missing = verdict,
+            }
+        }
+    });
+    Ok(policy)
+}
+
+fn limit(row: &impl Columns) -> Result<Limit, StoreError> {
+    let damaged = |what: &str, code: i16| StoreError::damaged(format!("a limit has the {what} {code}"));
+    Ok(Limit {
+        wallet: wallet_kind(row.small(0)?)?,
+        action: match row.small(1)? {
+            1 => Action::Charge,
+            2 => Action::Pay,
+            3 => Action::Send,
+            4 => Action::Hold,
+            other => return Err(damaged("action", other)),
+        },
+        window: match row.small(2)? {
+            1 => Window::Once,
+            2 => Window::Day,
+            3 => Window::Month,
+            other => return Err(damaged("window", other)),
+        },
+        amount: Money::new(row.long(4)?, row.currency(3)?),
+        from: row.time(5)?,
+    })
+}
+
+fn kind(word: &str) -> Result<Kind, StoreError> {
+    [Kind::ChargeChannel, Kind::FraudRule]
+        .into_iter()
+        .find(|kind| kind.word() == word)
+        .ok_or_else(|| StoreError::damaged(format!("a plugin has the kind `{word}`")))
+}
+
+fn verdict(word: &str) -> Result<Verdict, StoreError> {
+    match word {
+        "allow" => Ok(Verdict::Allow),
+        "step-up" => Ok(Verdict::StepUp),
+        "review" => Ok(Verdict::Review),
+        "decline" => Ok(Verdict::Decline),
+        other => Err(StoreError::damaged(format!("`{other}` is not a verdict; use allow, step-up, review or decline"))),
+    }
+}

@@ -1,0 +1,182 @@
+//! Signed-in sessions, found by the hash of their token: a stolen table opens no door.
+
+use koban_domain::ids::{OperatorId, SessionId, UserId};
+use koban_domain::records::Digest;
+use koban_domain::time::Timestamp;
+
+use crate::database::{Columns, Store, blob, on, on_write};
+use crate::error::StoreError;
+
+/// Whose session it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum SessionOwner {
+    /// A wallet user's.
+    User(UserId),
+    /// An operator's.
+    Operator(OperatorId),
+}
+
+impl SessionOwner {
+    fn columns(self) -> (i16, [u8; 16]) {
+        match self {
+            SessionOwner::User(id) => (1, id.bytes()),
+            SessionOwner::Operator(id) => (2, id.bytes()),
+        }
+    }
+}
+
+/// A session.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SessionRow {
+    /// SHA-256 of the token.
+    pub token_hash: Digest,
+    /// Its id, which may be shown.
+    pub id: SessionId,
+    /// Whose.
+    pub owner: SessionOwner,
+    /// Since when.
+    pub created_at: Timestamp,
+    /// Until when at most.
+    pub expires_at: Timestamp,
+    /// When it was last used, as far as it was noted.
+    pub last_seen: Timestamp,
+    /// The device that it was opened on, as it named itself.
+    pub device: Option<String>,
+}
+
+/// Writes a new session.
+pub async fn create(store: &Store, session: &SessionRow) -> Result<(), StoreError> {
+    const SQL: &str = "insert into sessions
+        (token_hash, id, owner_kind, owner_id, created_at, expires_at, last_seen, device)
+        values ($1, $2, $3, $4, $5, $6, $7, $8)";
+    let (owner_kind, owner_id) = session.owner.columns();
+    on_write!(store, pool => sqlx::query(SQL)
+        .bind(blob(session.token_hash.0))
+        .bind(blob(session.id.bytes()))
+        .bind(owner_kind)
+        .bind(blob(owner_id))
+        .bind(session.created_at.0)
+        .bind(session.expires_at.0)
+        .bind(session.last_seen.0)
+        .bind(session.device.as_deref())
+        .execute(pool)
+        .await
+        .map(drop))?;
+    Ok(())
+}
+
+/// The session with this token, expired or not: the caller compares with its clock.
+pub async fn by_token(store: &Store, token_hash: Digest) -> Result<Option<SessionRow>, StoreError> {
+    const SQL: &str = "select * from sessions where token_hash = $1";
+    on!(store, pool => sqlx::query(SQL)
+        .bind(blob(token_hash.0))
+        .fetch_optional(pool)
+        .await?
+        .map(|row| read(&row))
+        .transpose())
+}
+
+/// An owner's sessions that are not expired, newest first, at most `limit`.
+pub async fn list(
+    store: &Store,
+    owner: SessionOwner,
+    now: Timestamp,
+    limit: u16,
+) -> Result<Vec<SessionRow>, StoreError> {
+    const SQL: &str = "select * from sessions where owner_id = $1 and owner_kind = $2 and expires_at > $3
+        order by created_at desc, id desc limit $4";
+    let (owner_kind, owner_id) = owner.columns();
+    on!(store, pool => sqlx::query(SQL)
+        .bind(blob(owner_id))
+        .bind(owner_kind)
+        .bind(now.0)
+        .bind(i64::from(limit))
+        .fetch_all(pool)
+        .await?
+        .iter()
+        .map(read)
+        .collect())
+}
+
+/// Notes that a session was used and moves its end. Time never runs backwards in it.
+pub async fn touch(
+    store: &Store,
+    token_hash: Digest,
+    last_seen: Timestamp,
+    expires_at: Timestamp,
+) -> Result<(), StoreError> {
+    const SQL: &str = "update sessions set last_seen = $2, expires_at = $3 where token_hash = $1 and last_seen < $2";
+    on_write!(store, pool => sqlx::query(SQL)
+        .bind(blob(token_hash.0))
+        .bind(last_seen.0)
+        .bind(expires_at.0)
+        .execute(pool)
+        .await
+        .map(drop))?;
+    Ok(())
+}
+
+/// Ends the session with this token. Whether there was one.
+pub async fn delete(store: &Store, token_hash: Digest) -> Result<bool, StoreError> {
+    const SQL: &str = "delete from sessions where token_hash = $1";
+    on_write!(store, pool => Ok(sqlx::query(SQL)
+        .bind(blob(token_hash.0))
+        .execute(pool)
+        .await?
+        .rows_affected() > 0))
+}
+
+/// Ends one of an owner's sessions by its id. Whether there was one.
+pub async fn delete_by_id(store: &Store, owner: SessionOwner, id: SessionId) -> Result<bool, StoreError> {
+    const SQL: &str = "delete from sessions where id = $1 and owner_kind = $2 and owner_id = $3";
+    let (owner_kind, owner_id) = owner.columns();
+    on_write!(store, pool => Ok(sqlx::query(SQL)
+        .bind(blob(id.bytes()))
+        .bind(owner_kind)
+        .bind(blob(owner_id))
+        .execute(pool)
+        .await?
+        .rows_affected() > 0))
+}
+
+/// Ends all of an owner's sessions but the one named. How many.
+pub async fn delete_others(store: &Store, owner: SessionOwner, but: Option<SessionId>) -> Result<u64, StoreError> {
+    const SQL: &str = "delete from sessions where owner_id = $1 and owner_kind = $2 and id <> $3";
+    let (owner_kind, owner_id) = owner.columns();
+    on_write!(store, pool => Ok(sqlx::query(SQL)
+        .bind(blob(owner_id))
+        .bind(owner_kind)
+        .bind(blob(but.unwrap_or_default().bytes()))
+        .execute(pool)
+        .await?
+        .rows_affected()))
+}
+
+/// Takes away sessions that ended before this time, at most `limit` at once. How many.
+pub async fn expire(store: &Store, now: Timestamp, limit: u16) -> Result<u64, StoreError> {
+    const SQL: &str = "delete from sessions where token_hash in
+        (select token_hash from sessions where expires_at <= $1 order by expires_at limit $2)";
+    on_write!(store, pool => Ok(sqlx::query(SQL)
+        .bind(now.0)
+        .bind(i64::from(limit))
+        .execute(pool)
+        .await?
+        .rows_affected()))
+}
+
+fn read(row: &impl Columns) -> Result<SessionRow, StoreError> {
+    let owner_id = row.id("owner_id")?;
+    Ok(SessionRow {
+        token_hash: row.digest("token_hash")?,
+        id: SessionId(row.id("id")?),
+        owner: match row.small("owner_kind")? {
+            1 => SessionOwner::User(UserId(owner_id)),
+            2 => SessionOwner::Operator(OperatorId(owner_id)),
+            code => return Err(StoreError::damaged(format!("{code} is no owner of a session"))),
+        },
+        created_at: row.time("created_at")?,
+        expires_at: row.time("expires_at")?,
+        last_seen: row.time("last_seen")?,
+        device: row.maybe_text("device")?,
+    })
+}

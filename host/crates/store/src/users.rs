@@ -1,0 +1,111 @@
+//! Wallet users as rows: who they are and how they sign in. Their kind is changed by the ledger alone.
+
+use std::collections::HashMap;
+
+use koban_domain::books;
+use koban_domain::ids::UserId;
+use koban_domain::limits::WalletKind;
+use koban_domain::time::Timestamp;
+
+use crate::database::{Columns, Store, blob, on, on_write};
+use crate::error::StoreError;
+use crate::ledger::rows::{self, wallet_kind, wallet_kind_code};
+use crate::query::{LAST_ID, key_list};
+
+/// A user with what signing in needs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UserRow {
+    /// Who.
+    pub id: UserId,
+    /// Verified or not.
+    pub kind: WalletKind,
+    /// When they signed up.
+    pub created_at: Timestamp,
+    /// What others see.
+    pub display_name: String,
+    /// Unique; in lower case. A user without one cannot sign in with a password.
+    pub email: Option<String>,
+    /// The password's argon2 hash in PHC form.
+    pub password_hash: Option<String>,
+    /// `ja` or `en`.
+    pub locale: String,
+}
+
+/// Writes a new user. Errors: [`StoreError::Conflict`] with `users_email` if somebody has the address.
+pub async fn create(store: &Store, user: &UserRow) -> Result<(), StoreError> {
+    const SQL: &str = "insert into users (id, kind, created_at, display_name, email, password_hash, locale)
+        values ($1, $2, $3, $4, $5, $6, $7)";
+    on_write!(store, pool => sqlx::query(SQL)
+        .bind(blob(user.id.bytes()))
+        .bind(wallet_kind_code(user.kind))
+        .bind(user.created_at.0)
+        .bind(user.display_name.as_str())
+        .bind(user.email.as_deref())
+        .bind(user.password_hash.as_deref())
+        .bind(user.locale.as_str())
+        .execute(pool)
+        .await
+        .map(drop))?;
+    Ok(())
+}
+
+/// The user with this id.
+pub async fn by_id(store: &Store, id: UserId) -> Result<Option<UserRow>, StoreError> {
+    const SQL: &str =
+        "select id, kind, created_at, display_name, email, password_hash, locale from users where id = $1";
+    on!(store, pool => sqlx::query(SQL)
+        .bind(blob(id.bytes()))
+        .fetch_optional(pool)
+        .await?
+        .map(|row| read(&row))
+        .transpose())
+}
+
+/// The user with this address, which is compared as it stands: the caller gives it in lower case.
+pub async fn by_email(store: &Store, email: &str) -> Result<Option<UserRow>, StoreError> {
+    const SQL: &str =
+        "select id, kind, created_at, display_name, email, password_hash, locale from users where email = $1";
+    on!(store, pool => sqlx::query(SQL).bind(email).fetch_optional(pool).await?.map(|row| read(&row)).transpose())
+}
+
+/// Users, newest first, before this one.
+pub async fn list(store: &Store, before: Option<UserId>, limit: u16) -> Result<Vec<UserRow>, StoreError> {
+    const SQL: &str = "select id, kind, created_at, display_name, email, password_hash, locale from users
+        where id < $1 order by id desc limit $2";
+    on!(store, pool => sqlx::query(SQL)
+        .bind(blob(before.map_or(LAST_ID, |id| id.bytes())))
+        .bind(i64::from(limit))
+        .fetch_all(pool)
+        .await?
+        .iter()
+        .map(read)
+        .collect())
+}
+
+/// Kind and age of many users in one statement; one that is not there is absent.
+pub async fn facts(store: &Store, ids: &[UserId]) -> Result<HashMap<UserId, books::User>, StoreError> {
+    let sql = store.either(
+        "select id, kind, created_at from users where id in (select unhex(value ->> 0) from json_each($1))",
+        "select id, kind, created_at from users
+            where id = any(array(select decode(value ->> 0, 'hex') from json_array_elements($1::json)))",
+    );
+    on!(store, pool => sqlx::query(sql)
+        .bind(key_list(ids.iter().map(UserId::bytes)))
+        .fetch_all(pool)
+        .await?
+        .iter()
+        .map(|row| rows::user(row).map(|user| (user.id, user)))
+        .collect())
+}
+
+fn read(row: &impl Columns) -> Result<UserRow, StoreError> {
+    Ok(UserRow {
+        id: UserId(row.id("id")?),
+        kind: wallet_kind(row.small("kind")?)?,
+        created_at: row.time("created_at")?,
+        display_name: row.text("display_name")?,
+        email: row.maybe_text("email")?,
+        password_hash: row.maybe_text("password_hash")?,
+        locale: row.text("locale")?,
+    })
+}

@@ -1,0 +1,281 @@
+//! A random but repeatable history of commands: everything that the ledger knows, right and wrong, again and out of turn.
+
+use koban_domain::charges::{ChargeCredit, ChargeReversal, ReferenceKey, ReferenceState, Tombstone};
+use koban_domain::flows::{Arrival, Authorisation, CallKey, Flow, QueuedEffect, StepCommit, Stuck};
+use koban_domain::guest::{Act, HttpAnswer, SettlementLine, Side, Standing, What};
+use koban_domain::ids::{FileId, FlowId, OperatorId, PaymentId, RecordId, RefundId, TransferId};
+use koban_domain::ledger::{Command, Counted, Expect, SealedRecord, Unexpected, Work};
+use koban_domain::manifest::{Beginning, Repeat};
+use koban_domain::money::Money;
+use koban_domain::operations::Claim;
+use koban_domain::payments::{GiveBack, Pay};
+use koban_domain::records::Digest;
+use koban_domain::settlements::{Settle, WriteOff};
+use koban_domain::signals::{SubjectKey, Subjects};
+use koban_domain::time::Timestamp;
+use koban_domain::transfers::Send;
+use koban_domain::verification::Verify;
+use uuid::Uuid;
+
+use crate::world::{MERCHANTS, Memory, PLUGIN, USERS, audit, merchant, plugin, user};
+
+/// A small generator of numbers (SplitMix64): the same seed, the same history.
+pub(crate) struct Dice(pub(crate) u64);
+
+impl Dice {
+    pub(crate) fn below(&mut self, bound: u128) -> u128 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut mixed = self.0;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        u128::from(mixed ^ (mixed >> 31)) % bound
+    }
+
+    fn one_in(&mut self, bound: u128) -> bool {
+        self.below(bound) == 0
+    }
+
+    fn amount(&mut self, most: u128) -> Money {
+        Money::yen(i64::try_from(self.below(most)).unwrap())
+    }
+}
+
+/// Makes works one after the other.
+pub(crate) struct History {
+    pub(crate) dice: Dice,
+    next: u128,
+    claims: Vec<Claim>,
+    flows: Vec<Flow>,
+}
+
+impl History {
+    pub(crate) fn new(seed: u64) -> History {
+        History { dice: Dice(seed), next: 1_000_000, claims: Vec::new(), flows: Vec::new() }
+    }
+
+    fn id(&mut self) -> Uuid {
+        self.next += 16;
+        Uuid::from_u128(self.next)
+    }
+
+    /// The next batch, made with an eye on the books so that much of it succeeds.
+    pub(crate) fn batch(&mut self, memory: &Memory, now: Timestamp) -> Vec<Work> {
+        let count = 1 + self.dice.below(24);
+        (0..count).map(|_| self.work(memory, now)).collect()
+    }
+
+    fn work(&mut self, memory: &Memory, now: Timestamp) -> Work {
+        let mut work = Work::new(self.id(), "user:test");
+        let commands = if self.dice.one_in(8) { 2 } else { 1 };
+        for _ in 0..commands {
+            let command = self.command(memory);
+            if let Command::Pay(pay) = &command {
+                let subjects = Subjects {
+                    user: SubjectKey::user(pay.payer),
+                    merchant: Some(SubjectKey::merchant(pay.merchant)),
+                    device: self.dice.one_in(2).then(|| SubjectKey::device("phone")),
+                };
+                work.counted = Some(Counted { subjects, amount: pay.amount.minor });
+            }
+            work.commands.push(command);
+        }
+        match self.dice.below(12) {
+            0 if !self.claims.is_empty() => {
+                let place = usize::try_from(self.dice.below(self.claims.len() as u128)).unwrap();
+                let mut claim = self.claims[place];
+                if self.dice.one_in(3) {
+                    claim.fingerprint.0[0] ^= 1;
+                }
+                work.operation = Some(claim);
+            }
+            1..8 => {
+                let claim = Claim::new("user:test", &work.id.to_string(), "/v1/test", b"{}");
+                self.claims.push(claim);
+                work.operation = Some(claim);
+            }
+            _ => {}
+        }
+        if self.dice.one_in(3) {
+            let bytes = work.id.as_bytes().repeat(1 + usize::try_from(self.dice.below(20)).unwrap());
+            let id = RecordId(work.id);
+            work.records.push(SealedRecord { id, digest: Digest::of(&bytes), bytes });
+        }
+        if self.dice.one_in(20) {
+            work.audit.push(audit(work.id.as_u128(), "test.act"));
+        }
+        if self.dice.one_in(6) {
+            work.step = Some(Box::new(self.step(now)));
+        }
+        work
+    }
+
+    fn command(&mut self, memory: &Memory) -> Command {
+        let number = self.dice.below(USERS);
+        let reference = |dice: &mut Dice| format!("r\"{}\\円", dice.below(60));
+        match self.dice.below(20) {
+            0..5 => Command::Transfer(Send {
+                transfer: TransferId(self.id()),
+                sender: user(number),
+                receiver: user(self.dice.below(USERS)),
+                amount: self.dice.amount(3_000),
+                message: self.dice.one_in(2).then(|| "昼ごはん \"thanks\"\u{7}".to_owned()),
+                decision: None,
+            }),
+            5..9 => Command::Pay(Pay {
+                payment: PaymentId(self.id()),
+                payer: user(number),
+                merchant: merchant(self.dice.below(MERCHANTS)),
+                amount: self.dice.amount(4_000),
+                reference: self.dice.one_in(2).then(|| reference(&mut self.dice)),
+                decision: self.dice.one_in(2).then(|| RecordId(Uuid::from_u128(9))),
+            }),
+            9..12 => Command::Credit(ChargeCredit {
+                plugin: plugin(),
+                flow: FlowId(Uuid::from_u128(number)),
+                user: user(number),
+                amount: self.dice.amount(60_000),
+                reference: reference(&mut self.dice),
+                arrived: self.dice.one_in(3),
+            }),
+            12 => self.reversal(memory, number),
+            13..15 => self.refund(memory, number),
+            15 => Command::Tombstone(Tombstone { plugin: plugin(), flow: None, reference: reference(&mut self.dice) }),
+            16 => Command::Verify(Verify { user: user(number), operator: OperatorId(Uuid::from_u128(1)) }),
+            17 => self.settlement(memory),
+            18 if self.dice.one_in(2) => Command::WriteOff(WriteOff {
+                plugin: plugin(),
+                side: if self.dice.one_in(2) { Side::Credit } else { Side::Reversal },
+                reference: reference(&mut self.dice),
+                operator: OperatorId(Uuid::from_u128(1)),
+                reason: "test".into(),
+            }),
+            18 => Command::Unexpected(Unexpected {
+                plugin: plugin(),
+                correlation: format!("c{}", self.dice.below(40)),
+            }),
+            _ => Command::Expect(Expect {
+                plugin: plugin(),
+                correlation: format!("c{}", self.dice.below(40)),
+                flow: FlowId(Uuid::from_u128(number)),
+                key: "deposit".into(),
+            }),
+        }
+    }
+
+    /// A reversal of some credit that stands, if there is one.
+    fn reversal(&mut self, memory: &Memory, number: u128) -> Command {
+        let mut credits: Vec<_> = memory
+            .books
+            .references
+            .iter()
+            .filter(|(_, value)| matches!(value.state, ReferenceState::Credited | ReferenceState::Suspended))
+            .map(|(key, value)| (key.reference.clone(), value.flow, value.user))
+            .collect();
+        credits.sort();
+        let place = usize::try_from(self.dice.below(credits.len().max(1) as u128)).unwrap();
+        let (of, flow, wallet) = credits.get(place).cloned().unwrap_or(("none".into(), None, None));
+        Command::Reverse(ChargeReversal {
+            plugin: plugin(),
+            flow: flow.unwrap_or_default(),
+            user: wallet.unwrap_or(user(number)),
+            of,
+            amount: self.dice.amount(60_000),
+            reference: format!("back{}", self.dice.below(60)),
+        })
+    }
+
+    /// A refund of some payment, if there is one.
+    fn refund(&mut self, memory: &Memory, number: u128) -> Command {
+        let mut payments: Vec<_> = memory.books.payments.iter().map(|(_, payment)| payment).collect();
+        payments.sort_by_key(|payment| payment.id);
+        let place = usize::try_from(self.dice.below(payments.len().max(1) as u128)).unwrap();
+        let (payment, merchant, payer) = payments
+            .get(place)
+            .map_or((PaymentId::default(), merchant(0), user(number)), |payment| {
+                (payment.id, payment.merchant, payment.payer)
+            });
+        let amount = self.dice.amount(2_000);
+        Command::Refund(GiveBack { refund: RefundId(self.id()), payment, merchant, payer, amount })
+    }
+
+    /// A file over what the books hold: most lines right, some wrong.
+    fn settlement(&mut self, memory: &Memory) -> Command {
+        let mut known: Vec<_> = memory
+            .books
+            .references
+            .iter()
+            .filter(|(_, value)| value.amount.minor > 0)
+            .map(|(key, value)| (key.clone(), value.amount))
+            .collect();
+        known.sort_by(|one, other| one.0.cmp(&other.0));
+        let mut lines = Vec::new();
+        for (ReferenceKey { side, reference, .. }, amount) in known {
+            if self.dice.one_in(3) {
+                let amount = if self.dice.one_in(6) { Money::yen(amount.minor + 1) } else { amount };
+                lines.push(SettlementLine { reference, side, amount, at: 0 });
+            }
+        }
+        if self.dice.one_in(2) {
+            let reference = format!("fee{}", self.dice.below(9));
+            lines.push(SettlementLine { reference, side: Side::Fee, amount: Money::yen(110), at: 0 });
+        }
+        let file = FileId(self.id());
+        Command::Settle(Settle { plugin: plugin(), file, digest: Digest::of(&file.bytes()), lines })
+    }
+
+    /// A flow's next step, or sometimes one for a version that it has left behind.
+    fn step(&mut self, now: Timestamp) -> StepCommit {
+        let place = usize::try_from(self.dice.below(self.flows.len() as u128 + 3)).unwrap();
+        let (mut flow, expected) = match self.flows.get(place) {
+            Some(flow) if self.dice.one_in(4) => (flow.clone(), Some(flow.version + 7)),
+            Some(flow) => (flow.clone(), Some(flow.version)),
+            None => {
+                let authorisation =
+                    Authorisation { user: user(0), at_most: Money::yen(50_000), expires_at: now.plus_ms(600_000) };
+                let id = FlowId(self.id());
+                (Flow::open(id, PLUGIN, Digest::of(b"c"), Beginning::Charge, authorisation, "ja", now), None)
+            }
+        };
+        flow.version = expected.unwrap_or(0) + 1;
+        flow.steps += 1;
+        flow.state = vec![7; 40];
+        flow.changed_at = now;
+        if self.dice.one_in(5) {
+            flow.standing = Standing::Checking;
+            flow.stuck = Some(Stuck { reason: "test".into(), since: now });
+        }
+        let key = format!("k{}", self.id());
+        let effect = QueuedEffect {
+            key: key.clone(),
+            act: Act::Timer(5),
+            due_at: now.plus_ms(1_000),
+            repeat: Repeat::Safe,
+            deadline: Timestamp(i64::MAX),
+        };
+        let arrival = Arrival { flow: flow.id, key: key.clone(), what: What::Rang, call: None, at: now };
+        let answer = HttpAnswer { status: 200, headers: vec![], body: vec![1, 2] };
+        StepCommit {
+            expected,
+            consumed: None,
+            queued: vec![effect],
+            cancelled: if self.dice.one_in(3) { vec![key] } else { vec!["shown".into()] },
+            arrivals: vec![arrival],
+            reply: self.dice.one_in(4).then(|| (CallKey([3; 16]), answer)),
+            flow,
+        }
+    }
+
+    /// Learns which steps were taken.
+    pub(crate) fn learn(&mut self, batch: &[Work], memory: &Memory) {
+        for step in batch.iter().filter_map(|work| work.step.as_ref()) {
+            let stored = memory.books.flows.get(&step.flow.id).copied();
+            if stored != Some(step.flow.version) {
+                continue;
+            }
+            match self.flows.iter_mut().find(|flow| flow.id == step.flow.id) {
+                Some(flow) => *flow = step.flow.clone(),
+                None => self.flows.push(step.flow.clone()),
+            }
+        }
+    }
+}

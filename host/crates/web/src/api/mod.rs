@@ -1,0 +1,57 @@
+//! The JSON API: one module per noun, and this table of contents.
+
+pub(crate) mod charges;
+pub(crate) mod inbound;
+pub(crate) mod keys;
+pub(crate) mod me;
+pub(crate) mod merchant;
+pub(crate) mod operator;
+pub(crate) mod payments;
+pub(crate) mod refunds;
+pub(crate) mod sessions;
+pub(crate) mod statements;
+pub(crate) mod transfers;
+pub(crate) mod users;
+pub(crate) mod wallet;
+
+use utoipa_axum::router::OpenApiRouter;
+
+use crate::Web;
+
+/// Every route of `/v1`.
+pub(crate) fn routes() -> OpenApiRouter<Web> {
+    OpenApiRouter::new()
+        .merge(users::routes())
+        .merge(sessions::routes())
+        .merge(me::routes())
+        .merge(wallet::routes())
+        .merge(charges::routes())
+        .merge(payments::routes())
+        .merge(refunds::routes())
+        .merge(transfers::routes())
+        .merge(merchant::routes())
+        .merge(keys::routes())
+        .merge(operator::routes())
+        .merge(inbound::routes())
+}
+
+/// The header of every request that moves money.
+#[derive(utoipa::IntoParams)]
+#[into_params(parameter_in = Header)]
+#[expect(dead_code, reason = "describes a header; the extractor reads it")]
+pub(crate) struct KeyHeader {
+    /// 1 to 255 printable ASCII characters. The same key with the same body gets the first answer again, marked
+    /// `Idempotent-Replayed: true`; with another body it is refused with 422.
+    #[param(rename = "Idempotency-Key", example = "8f0c1c52-5b1e-4d3c-9f5f-0f6f1d0b7a11")]
+    key: String,
+}
+
+/// The header that names the payer's device.
+#[derive(utoipa::IntoParams)]
+#[into_params(parameter_in = Header)]
+#[expect(dead_code, reason = "describes a header; the extractor reads it")]
+pub(crate) struct DeviceHeader {
+    /// What the app calls this device, 1 to 128 printable ASCII characters. Rules may count by it.
+    #[param(rename = "Koban-Device", required = false)]
+    device: Option<String>,
+}

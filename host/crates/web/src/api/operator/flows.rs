@@ -1,0 +1,367 @@
+//! Flows as operators see them, and what they may do with one that is stuck.
+
+use axum::extract::State;
+use koban_domain::flows::{EffectState, FlowCredit, Resolution};
+use koban_domain::guest::{Failure, Standing};
+use koban_domain::ids::{FlowId, UserId};
+use koban_domain::money::Currency;
+use koban_domain::records::Digest;
+use koban_service::App;
+use koban_service::flows::view::{DecisionView, EffectView, WaitingView};
+use koban_service::flows::{self, FlowDetail, FlowFilter, FlowSummary};
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use super::ReasonRequest;
+use crate::Web;
+use crate::amounts::{Line, Minor, moment};
+use crate::api::KeyHeader;
+use crate::headers::IdempotencyKey;
+use crate::identity::Operator;
+use crate::json::{Done, Json};
+use crate::place::{Id, PageBody, Query, page};
+use crate::problem::Problem;
+
+/// Routes of flows.
+pub(super) fn routes() -> OpenApiRouter<Web> {
+    OpenApiRouter::new().routes(routes!(list)).routes(routes!(get)).routes(routes!(retry)).routes(routes!(resolve))
+}
+
+/// Which flows.
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct FlowQuery {
+    /// `stuck`: those that need an operator; `open`: those that are not final. All without it.
+    only: Option<Only>,
+    /// Those of this plugin.
+    plugin: Option<String>,
+    /// The `next` value of the page before; without it the list begins.
+    after: Option<String>,
+    /// How many items, 20 unless told.
+    #[param(minimum = 1, maximum = 100)]
+    limit: Option<u32>,
+}
+
+/// A part of all flows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+#[schema(as = FlowsOnly)]
+pub(crate) enum Only {
+    /// Those that need an operator.
+    Stuck,
+    /// Those that are not final.
+    Open,
+}
+
+/// How a flow is ended.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ResolveRequest {
+    /// `confirm_credit`: the partner proved a credit that the flow never took; `reverse_credits`: what it credited is taken back;
+    /// `end`: it ends without money.
+    resolution: Way,
+    /// For `confirm_credit`: how much, in whole minor units.
+    #[schema(value_type = Option<i64>, minimum = 1, maximum = 1_000_000_000_000i64)]
+    amount: Option<Minor>,
+    /// For `confirm_credit`: ISO 4217 code.
+    #[schema(value_type = Option<String>)]
+    currency: Option<Currency>,
+    /// For `confirm_credit`: the partner's reference.
+    #[schema(value_type = Option<String>)]
+    reference: Option<Line>,
+    /// Why, in 1 to 500 characters; it goes into the audit log.
+    #[schema(value_type = String)]
+    reason: Line,
+}
+
+/// A way to end a flow.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+#[schema(as = FlowResolution)]
+pub(crate) enum Way {
+    /// The partner proved a credit that the flow never took.
+    ConfirmCredit,
+    /// What it credited is taken back.
+    ReverseCredits,
+    /// It ends without money.
+    End,
+}
+
+impl ResolveRequest {
+    fn resolution(&self) -> Result<Resolution, Problem> {
+        let given = [
+            ("amount", self.amount.is_some()),
+            ("currency", self.currency.is_some()),
+            ("reference", self.reference.is_some()),
+        ];
+        let needed = self.resolution == Way::ConfirmCredit;
+        if let Some((field, _)) = given.into_iter().find(|(_, given)| *given != needed) {
+            let detail = if needed { "the field is missing; send it" } else { "only `confirm_credit` takes this field" };
+            return Err(Problem::invalid(field, detail));
+        }
+        Ok(match (self.resolution, self.amount, self.currency, &self.reference) {
+            (Way::ConfirmCredit, Some(amount), Some(currency), Some(reference)) => {
+                Resolution::ConfirmCredit { amount: amount.of(currency), reference: reference.0.clone() }
+            }
+            (Way::ReverseCredits, ..) => Resolution::ReverseCredits,
+            (Way::ConfirmCredit | Way::End, ..) => Resolution::End,
+        })
+    }
+}
+
+/// A flow in a list.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Flow)]
+pub(crate) struct FlowBody {
+    /// Its id.
+    #[schema(value_type = String, example = "flw_019a3f0c7b2e7c41a5d3000000000000")]
+    id: FlowId,
+    /// Whose flow it is.
+    #[schema(example = "charge-atm")]
+    plugin: String,
+    /// The component that it runs on.
+    #[schema(value_type = String)]
+    digest: Digest,
+    /// Whose wallet.
+    #[schema(value_type = String)]
+    user: UserId,
+    /// Where it stands, as its plugin says.
+    #[schema(value_type = String, example = "checking")]
+    standing: Standing,
+    /// Why it needs an operator, if it does.
+    stuck: Option<String>,
+    /// Since when it needs one.
+    stuck_since: Option<String>,
+    /// The money at stake, in whole minor units: what it credited, less what was taken back.
+    credited: i64,
+    /// The money that may still come; zero once it is final.
+    may_come: i64,
+    /// ISO 4217 code.
+    #[schema(value_type = String, example = "JPY")]
+    currency: Currency,
+    /// Steps taken.
+    steps: u32,
+    /// When it was opened.
+    opened_at: String,
+    /// When it last changed.
+    changed_at: String,
+    /// When it became final.
+    final_at: Option<String>,
+    /// How old it is, in milliseconds: from its beginning to its end, or to now.
+    age_ms: i64,
+}
+
+impl From<FlowSummary> for FlowBody {
+    fn from(flow: FlowSummary) -> FlowBody {
+        FlowBody {
+            id: flow.id,
+            plugin: flow.plugin,
+            digest: flow.digest,
+            user: flow.user,
+            standing: flow.standing,
+            stuck: flow.stuck,
+            stuck_since: flow.stuck_since.map(moment),
+            credited: flow.credited.minor,
+            may_come: flow.may_come.minor,
+            currency: flow.credited.currency,
+            steps: flow.steps,
+            opened_at: moment(flow.opened_at),
+            changed_at: moment(flow.changed_at),
+            final_at: flow.final_at.map(moment),
+            age_ms: flow.age_ms,
+        }
+    }
+}
+
+/// A flow with everything about it.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = FlowDetail)]
+pub(crate) struct FlowDetailBody {
+    /// What a list shows.
+    flow: FlowBody,
+    /// The most that the user agreed to, in whole minor units.
+    at_most: i64,
+    /// Until when.
+    expires_at: String,
+    /// What it credited.
+    credits: Vec<CreditBody>,
+    /// What it asked for, in order.
+    effects: Vec<EffectBody>,
+    /// What waits in its inbox, in order.
+    waiting: Vec<WaitingBody>,
+    /// Why it failed, or what its plugin would like operators to know.
+    note: Option<FailureBody>,
+    /// Faults of its plugin in a row.
+    faults: u32,
+    /// The outcome that its last step was refused with, if it was.
+    refused: Option<String>,
+    /// The decisions that made it so, newest first.
+    decisions: Vec<FlowDecisionBody>,
+}
+
+/// A credit that a flow brought.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = FlowCredit)]
+pub(crate) struct CreditBody {
+    /// The plugin's name for it.
+    key: String,
+    /// The partner's reference.
+    reference: String,
+    /// Whole minor units.
+    amount: i64,
+    /// What of it was taken back.
+    reversed: i64,
+}
+
+/// Something that a flow asked for.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = FlowEffect)]
+pub(crate) struct EffectBody {
+    /// The plugin's name for it.
+    key: String,
+    /// `call`, `timer`, `show` or `expectation`.
+    #[schema(value_type = String, example = "call")]
+    kind: &'static str,
+    /// `open`, `ended` or `cancelled`.
+    #[schema(value_type = String, example = "open")]
+    state: EffectState,
+    /// How often it was tried, while it is under way.
+    attempts: Option<u32>,
+    /// When it is due, while it is under way.
+    due_at: Option<String>,
+}
+
+/// An event that waits.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = FlowWaiting)]
+pub(crate) struct WaitingBody {
+    /// The effect or expectation it belongs to.
+    key: String,
+    /// What happened, in a word.
+    what: String,
+    /// When it came.
+    at: String,
+}
+
+/// What a plugin said of a failure.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = PluginFailure)]
+pub(crate) struct FailureBody {
+    /// One of the codes in its manifest.
+    code: String,
+    /// For operators.
+    message: String,
+}
+
+/// A guest call that a flow rests on.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = FlowDecision)]
+pub(crate) struct FlowDecisionBody {
+    /// What it was for, such as `flow.step`.
+    act: String,
+    /// Who.
+    actor: String,
+    /// When.
+    at: String,
+    /// The decision's id and particulars.
+    detail: serde_json::Value,
+}
+
+impl From<FlowDetail> for FlowDetailBody {
+    fn from(flow: FlowDetail) -> FlowDetailBody {
+        FlowDetailBody {
+            flow: flow.summary.into(),
+            at_most: flow.at_most.minor,
+            expires_at: moment(flow.expires_at),
+            credits: flow.credits.into_iter().map(credit).collect(),
+            effects: flow.effects.into_iter().map(effect).collect(),
+            waiting: flow.waiting.into_iter().map(waiting).collect(),
+            note: flow.note.map(|Failure { code, message, .. }| FailureBody { code, message }),
+            faults: flow.faults,
+            refused: flow.refused,
+            decisions: flow.decisions.into_iter().map(decision).collect(),
+        }
+    }
+}
+
+fn credit(credit: FlowCredit) -> CreditBody {
+    let FlowCredit { key, reference, amount, reversed } = credit;
+    CreditBody { key, reference, amount: amount.minor, reversed }
+}
+
+fn effect(effect: EffectView) -> EffectBody {
+    let EffectView { key, kind, state, attempts, due_at } = effect;
+    EffectBody { key, kind, state, attempts, due_at: due_at.map(moment) }
+}
+
+fn waiting(waiting: WaitingView) -> WaitingBody {
+    WaitingBody { key: waiting.key, what: waiting.what, at: moment(waiting.at) }
+}
+
+fn decision(decision: DecisionView) -> FlowDecisionBody {
+    let detail = serde_json::from_str(&decision.detail).unwrap_or(serde_json::Value::String(decision.detail));
+    FlowDecisionBody { act: decision.act, actor: decision.actor, at: moment(decision.at), detail }
+}
+
+/// Flows, newest first.
+#[utoipa::path(get, path = "/v1/operator/flows", tag = "operator", security(("operator" = [])),
+    responses((status = 200, body = PageBody<FlowBody>)))]
+pub(crate) async fn list(
+    State(app): State<App>,
+    _: Operator,
+    Query(query): Query<FlowQuery>,
+) -> Result<Json<PageBody<FlowBody>>, Problem> {
+    let page = page(query.after, query.limit)?;
+    let filter = FlowFilter {
+        stuck: query.only == Some(Only::Stuck),
+        open: query.only == Some(Only::Open),
+        plugin: query.plugin,
+    };
+    Ok(Json(PageBody::of(flows::list(&app, &filter, &page).await?)))
+}
+
+/// One flow, with its credits, effects, waiting events and decisions.
+#[utoipa::path(get, path = "/v1/operator/flows/{id}", tag = "operator", security(("operator" = [])),
+    params(("id" = String, Path, description = "The flow's id.")),
+    responses((status = 200, body = FlowDetailBody)))]
+pub(crate) async fn get(
+    State(app): State<App>,
+    _: Operator,
+    Id(id): Id<FlowId>,
+) -> Result<Json<FlowDetailBody>, Problem> {
+    Ok(Json(flows::get(&app, id).await?.into()))
+}
+
+/// Give a stuck flow's event to its plugin again.
+#[utoipa::path(post, path = "/v1/operator/flows/{id}/retry", tag = "operator", security(("operator" = [])),
+    params(("id" = String, Path, description = "The flow's id."), KeyHeader),
+    responses((status = 200, body = FlowDetailBody)))]
+pub(crate) async fn retry(
+    State(app): State<App>,
+    operator: Operator,
+    key: IdempotencyKey,
+    Id(id): Id<FlowId>,
+    Json(body): Json<ReasonRequest>,
+) -> Result<Done<FlowDetailBody>, Problem> {
+    Ok(Done::answered(flows::retry(&app, &operator.ctx(key), id, &body.reason.0).await?))
+}
+
+/// End a flow by decision.
+///
+/// An ordinary command with operator and reason: it confirms a credit, takes the flow's credits back, or ends it without money.
+#[utoipa::path(post, path = "/v1/operator/flows/{id}/resolve", tag = "operator", security(("operator" = [])),
+    params(("id" = String, Path, description = "The flow's id."), KeyHeader),
+    responses((status = 200, body = FlowDetailBody)))]
+pub(crate) async fn resolve(
+    State(app): State<App>,
+    operator: Operator,
+    key: IdempotencyKey,
+    Id(id): Id<FlowId>,
+    Json(body): Json<ResolveRequest>,
+) -> Result<Done<FlowDetailBody>, Problem> {
+    let resolution = body.resolution()?;
+    Ok(Done::answered(flows::resolve(&app, &operator.ctx(key), id, &resolution, &body.reason.0).await?))
+}

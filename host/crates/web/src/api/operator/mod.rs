@@ -1,0 +1,43 @@
+//! What operators see and do: every privileged act needs a session and leaves a row in the audit log.
+
+pub(crate) mod audit;
+pub(crate) mod decisions;
+pub(crate) mod differences;
+pub(crate) mod flows;
+pub(crate) mod ledger;
+pub(crate) mod limits;
+pub(crate) mod merchants;
+pub(crate) mod plugins;
+pub(crate) mod policy;
+pub(crate) mod users;
+
+use serde::Deserialize;
+use utoipa::ToSchema;
+use utoipa_axum::router::OpenApiRouter;
+
+use crate::Web;
+use crate::amounts::Line;
+
+/// Routes of operators.
+pub(super) fn routes() -> OpenApiRouter<Web> {
+    OpenApiRouter::new()
+        .merge(users::routes())
+        .merge(merchants::routes())
+        .merge(plugins::routes())
+        .merge(flows::routes())
+        .merge(decisions::routes())
+        .merge(differences::routes())
+        .merge(limits::routes())
+        .merge(policy::routes())
+        .merge(audit::routes())
+        .merge(ledger::routes())
+}
+
+/// Why an operator does something.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ReasonRequest {
+    /// Why, in 1 to 500 characters; it goes into the audit log.
+    #[schema(value_type = String, example = "the partner confirmed it by phone")]
+    reason: Line,
+}

@@ -1,0 +1,155 @@
+//! Paying merchants.
+
+use axum::extract::State;
+use koban_domain::ids::{MerchantId, PaymentId, RecordId, UserId};
+use koban_domain::money::Currency;
+use koban_domain::payments::Payment;
+use koban_service::payments::{self, PayInput};
+use koban_service::App;
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use super::{DeviceHeader, KeyHeader};
+use crate::Web;
+use crate::amounts::{Line, Minor, moment};
+use crate::headers::IdempotencyKey;
+use crate::identity::{Party, SignedInUser};
+use crate::json::{Created, Json};
+use crate::place::{Id, PageBody, Query, page};
+use crate::problem::Problem;
+
+/// Routes of payments.
+pub(super) fn routes() -> OpenApiRouter<Web> {
+    OpenApiRouter::new().routes(routes!(create, list)).routes(routes!(get))
+}
+
+/// What a payer asks for.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct PayRequest {
+    /// Who shall be paid.
+    #[schema(value_type = String, example = "mer_019a3f0c7b2e7c41a5d3000000000000")]
+    merchant: MerchantId,
+    /// Whole minor units: yen for JPY.
+    #[schema(value_type = i64, minimum = 1, maximum = 1_000_000_000_000i64, example = 1280)]
+    amount: Minor,
+    /// ISO 4217 code.
+    #[schema(value_type = String, example = "JPY")]
+    currency: Currency,
+    /// The merchant's own reference, 1 to 100 characters; no two payments to a merchant share one.
+    #[schema(value_type = Option<String>, example = "order-1001")]
+    reference: Option<Line>,
+}
+
+/// A payment.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Payment)]
+pub(crate) struct PaymentBody {
+    /// Its id.
+    #[schema(value_type = String, example = "pay_019a3f0c7b2e7c41a5d3000000000000")]
+    pub(crate) id: PaymentId,
+    /// Who paid.
+    #[schema(value_type = String)]
+    payer: UserId,
+    /// Who was paid.
+    #[schema(value_type = String)]
+    merchant: MerchantId,
+    /// Whole minor units.
+    #[schema(example = 1280)]
+    amount: i64,
+    /// What of it has been given back.
+    refunded: i64,
+    /// What of it can still be given back.
+    refundable: i64,
+    /// ISO 4217 code.
+    #[schema(value_type = String, example = "JPY")]
+    currency: Currency,
+    /// The merchant's own reference.
+    reference: Option<String>,
+    /// The decision that allowed it.
+    #[schema(value_type = Option<String>)]
+    decision: Option<RecordId>,
+    /// When it was posted.
+    at: String,
+}
+
+impl From<Payment> for PaymentBody {
+    fn from(payment: Payment) -> PaymentBody {
+        let refundable = payment.refundable();
+        PaymentBody {
+            id: payment.id,
+            payer: payment.payer,
+            merchant: payment.merchant,
+            amount: payment.amount.minor,
+            refunded: payment.amount.minor - refundable,
+            refundable,
+            currency: payment.amount.currency,
+            reference: payment.reference,
+            decision: payment.decision,
+            at: moment(payment.at),
+        }
+    }
+}
+
+/// Which payments.
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct PaymentQuery {
+    /// For merchants: the payment with this reference of theirs.
+    reference: Option<String>,
+    /// The `next` value of the page before; without it the list begins.
+    after: Option<String>,
+    /// How many items, 20 unless told.
+    #[param(minimum = 1, maximum = 100)]
+    limit: Option<u32>,
+}
+
+/// Pay a merchant from the signed-in user's wallet.
+///
+/// The fraud rules judge it first. Prepaid value is spent before funds.
+#[utoipa::path(post, path = "/v1/payments", tag = "payments", security(("session" = [])),
+    params(KeyHeader, DeviceHeader), responses((status = 201, body = PaymentBody)))]
+pub(crate) async fn create(
+    State(app): State<App>,
+    user: SignedInUser,
+    key: IdempotencyKey,
+    Json(body): Json<PayRequest>,
+) -> Result<Created<PaymentBody>, Problem> {
+    let input = PayInput {
+        merchant: body.merchant,
+        amount: body.amount.of(body.currency),
+        reference: body.reference.map(|line| line.0),
+    };
+    let paid = payments::pay(&app, &user.ctx(key), input).await?;
+    Ok(Created::answered(paid, |payment: &PaymentBody| format!("/v1/payments/{}", payment.id)))
+}
+
+/// Payments made by the signed-in user, or to the merchant whose key is sent, newest first.
+#[utoipa::path(get, path = "/v1/payments", tag = "payments",
+    security(("session" = []), ("api_key" = ["payments:read"])),
+    responses((status = 200, body = PageBody<PaymentBody>)))]
+pub(crate) async fn list(
+    State(app): State<App>,
+    party: Party,
+    Query(query): Query<PaymentQuery>,
+) -> Result<Json<PageBody<PaymentBody>>, Problem> {
+    let page = page(query.after, query.limit)?;
+    let payments = payments::list(&app, &party.reading(), query.reference.as_deref(), &page).await?;
+    Ok(Json(PageBody::of(payments)))
+}
+
+/// One payment, for its payer or its merchant.
+#[utoipa::path(get, path = "/v1/payments/{id}", tag = "payments",
+    security(("session" = []), ("api_key" = ["payments:read"])),
+    params(("id" = String, Path, description = "The payment's id.")),
+    responses((status = 200, body = PaymentBody)))]
+pub(crate) async fn get(
+    State(app): State<App>,
+    party: Party,
+    Id(id): Id<PaymentId>,
+) -> Result<Json<PaymentBody>, Problem> {
+    Ok(Json(payments::get(&app, &party.reading(), id).await?.into()))
+}

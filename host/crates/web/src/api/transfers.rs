@@ -1,0 +1,130 @@
+//! Sending money to other users.
+
+use axum::extract::State;
+use koban_domain::ids::{RecordId, TransferId, UserId};
+use koban_domain::money::Currency;
+use koban_domain::transfers::Transfer;
+use koban_service::App;
+use koban_service::transfers::{self, SendInput};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use super::{DeviceHeader, KeyHeader};
+use crate::Web;
+use crate::amounts::{Line, Minor, moment};
+use crate::headers::IdempotencyKey;
+use crate::identity::SignedInUser;
+use crate::json::{Created, Json};
+use crate::place::{Id, PageBody, PageQuery, Query};
+use crate::problem::Problem;
+
+/// Routes of transfers.
+pub(super) fn routes() -> OpenApiRouter<Web> {
+    OpenApiRouter::new().routes(routes!(create, list)).routes(routes!(get))
+}
+
+/// What a sender asks for.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct TransferRequest {
+    /// Who shall receive; a verified user.
+    #[schema(value_type = String, example = "usr_019a3f0c7b2e7c41a5d3000000000000")]
+    receiver: UserId,
+    /// Whole minor units: yen for JPY.
+    #[schema(value_type = i64, minimum = 1, maximum = 1_000_000_000_000i64, example = 2000)]
+    amount: Minor,
+    /// ISO 4217 code.
+    #[schema(value_type = String, example = "JPY")]
+    currency: Currency,
+    /// Words to the receiver, at most 100 characters.
+    #[schema(value_type = Option<String>, example = "ありがとう")]
+    message: Option<Line>,
+}
+
+/// A transfer.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Transfer)]
+pub(crate) struct TransferBody {
+    /// Its id.
+    #[schema(value_type = String, example = "trf_019a3f0c7b2e7c41a5d3000000000000")]
+    id: TransferId,
+    /// Who sent.
+    #[schema(value_type = String)]
+    sender: UserId,
+    /// Who received.
+    #[schema(value_type = String)]
+    receiver: UserId,
+    /// Whole minor units.
+    #[schema(example = 2000)]
+    amount: i64,
+    /// ISO 4217 code.
+    #[schema(value_type = String, example = "JPY")]
+    currency: Currency,
+    /// Words to the receiver.
+    message: Option<String>,
+    /// The decision that allowed it.
+    #[schema(value_type = Option<String>)]
+    decision: Option<RecordId>,
+    /// When it was posted.
+    at: String,
+}
+
+impl From<Transfer> for TransferBody {
+    fn from(transfer: Transfer) -> TransferBody {
+        TransferBody {
+            id: transfer.id,
+            sender: transfer.sender,
+            receiver: transfer.receiver,
+            amount: transfer.amount.minor,
+            currency: transfer.amount.currency,
+            message: transfer.message,
+            decision: transfer.decision,
+            at: moment(transfer.at),
+        }
+    }
+}
+
+/// Send money from the signed-in user's funds.
+///
+/// Both sides must be verified. The fraud rules judge it first.
+#[utoipa::path(post, path = "/v1/transfers", tag = "transfers", security(("session" = [])),
+    params(KeyHeader, DeviceHeader), responses((status = 201, body = TransferBody)))]
+pub(crate) async fn create(
+    State(app): State<App>,
+    user: SignedInUser,
+    key: IdempotencyKey,
+    Json(body): Json<TransferRequest>,
+) -> Result<Created<TransferBody>, Problem> {
+    let input = SendInput {
+        receiver: body.receiver,
+        amount: body.amount.of(body.currency),
+        message: body.message.map(|line| line.0),
+    };
+    let sent = transfers::send(&app, &user.ctx(key), input).await?;
+    Ok(Created::answered(sent, |transfer: &TransferBody| format!("/v1/transfers/{}", transfer.id)))
+}
+
+/// The signed-in user's transfers, sent and received, newest first.
+#[utoipa::path(get, path = "/v1/transfers", tag = "transfers", security(("session" = [])),
+    responses((status = 200, body = PageBody<TransferBody>)))]
+pub(crate) async fn list(
+    State(app): State<App>,
+    user: SignedInUser,
+    Query(query): Query<PageQuery>,
+) -> Result<Json<PageBody<TransferBody>>, Problem> {
+    Ok(Json(PageBody::of(transfers::list(&app, &user.reading(), &query.page()?).await?)))
+}
+
+/// One transfer, for its sender or its receiver.
+#[utoipa::path(get, path = "/v1/transfers/{id}", tag = "transfers", security(("session" = [])),
+    params(("id" = String, Path, description = "The transfer's id.")),
+    responses((status = 200, body = TransferBody)))]
+pub(crate) async fn get(
+    State(app): State<App>,
+    user: SignedInUser,
+    Id(id): Id<TransferId>,
+) -> Result<Json<TransferBody>, Problem> {
+    Ok(Json(transfers::get(&app, &user.reading(), id).await?.into()))
+}

@@ -1,0 +1,228 @@
+//! What people are told about each refusal of the books, in both languages.
+
+use koban_domain::outcomes::Refusal;
+
+use super::{Words, words};
+
+/// What happened, and what to do next.
+pub(super) fn words_of(refusal: Refusal) -> (Words, Words) {
+    let (ja, en, next_ja, next_en) = match refusal {
+        Refusal::AmountNotPositive => (
+            "金額は1以上でなければなりません",
+            "the amount must be more than zero",
+            "1以上の金額を指定してください。",
+            "Give an amount of at least one minor unit.",
+        ),
+        Refusal::UserNotFound => (
+            "利用者が見つかりません",
+            "there is no such user",
+            "相手のIDを確かめてください。",
+            "Check the user's id.",
+        ),
+        Refusal::MerchantNotFound => (
+            "加盟店が見つかりません",
+            "there is no such merchant",
+            "加盟店のIDを確かめてください。",
+            "Check the merchant's id.",
+        ),
+        Refusal::PaymentNotFound => (
+            "支払いが見つかりません",
+            "there is no such payment",
+            "支払いのIDを確かめてください。",
+            "Check the payment's id.",
+        ),
+        Refusal::SameParty => (
+            "送り手と受け手が同じです",
+            "sender and receiver are the same",
+            "別の受け手を指定してください。",
+            "Name another receiver.",
+        ),
+        Refusal::CurrencyNotAccepted => (
+            "この通貨は使えません",
+            "this currency is not accepted here",
+            "加盟店またはチャネルが扱う通貨を使ってください。",
+            "Use a currency that the merchant or the channel takes.",
+        ),
+        Refusal::DeclinedByFraud => (
+            "お支払いは承認されませんでした",
+            "the payment was declined",
+            "別の方法でお支払いいただくか、運営にお問い合わせください。",
+            "Pay in another way, or ask the operator with the decision's id.",
+        ),
+        Refusal::StepUpRequired => (
+            "本人確認をもう一度行う必要があります",
+            "the payer must confirm who they are before this payment",
+            "本人確認の後、新しいキーでお支払いください。",
+            "Have the payer confirm who they are, then pay with a new key.",
+        ),
+        Refusal::ReviewRequired => (
+            "お支払いの前に確認が必要です",
+            "the payment needs a review before it can be made",
+            "確認が済んでから、新しいキーでお支払いください。",
+            "Wait for the operator's review, then pay with a new key.",
+        ),
+        Refusal::ChannelNotAvailable => (
+            "このチャネルは現在使えません",
+            "this channel is not available",
+            "別のチャネルを使うか、後ほど新しいキーでお試しください。",
+            "Use another channel, or try later with a new key.",
+        ),
+        Refusal::NotVerified => (
+            "本人確認が済んでいません",
+            "the user's identity is not verified",
+            "本人確認の後、新しいキーでお試しください。",
+            "Verify the identity first, then try with a new key.",
+        ),
+        Refusal::ReceiverNotVerified => (
+            "受け手はまだ送金を受け取れません",
+            "the receiver cannot take transfers yet",
+            "受け手の本人確認が済んでから、新しいキーでお送りください。",
+            "The receiver must be verified; then send with a new key.",
+        ),
+        Refusal::AlreadyVerified => (
+            "本人確認は済んでいます",
+            "the user is verified already",
+            "何もする必要はありません。",
+            "Nothing needs to be done.",
+        ),
+        Refusal::RepaymentDue => (
+            "お支払いいただく不足額があります",
+            "an amount is due for repayment",
+            "先にチャージしてください。チャージは不足額に充てられます。",
+            "Charge the wallet first; the charge repays what is due.",
+        ),
+        Refusal::MerchantReferenceUsed => (
+            "この加盟店参照番号は使われています",
+            "the merchant reference is used by another payment",
+            "支払いごとに異なる参照番号を使ってください。",
+            "Use a reference of its own for each payment.",
+        ),
+        Refusal::ReferenceUsed => (
+            "提携先の参照番号は使われています",
+            "the partner's reference was used before",
+            "入金済みです。同じ入金を二度計上することはできません。",
+            "It was booked before; the same money is not booked twice.",
+        ),
+        Refusal::ReferenceTombstoned => (
+            "提携先の参照番号は取り消されています",
+            "the partner's reference was reversed before it was credited",
+            "この参照番号では入金できません。",
+            "Nothing can be credited under this reference.",
+        ),
+        Refusal::ReferenceCredited => (
+            "提携先の参照番号は入金済みです",
+            "the partner's reference was credited",
+            "取り消すには、入金の取消を行ってください。",
+            "Reverse the credit instead.",
+        ),
+        Refusal::CreditNotFound => (
+            "入金が見つかりません",
+            "there is no such credit",
+            "入金の参照番号を確かめてください。",
+            "Check the credit's reference.",
+        ),
+        Refusal::ReversalExceedsCredit => (
+            "取消額が入金額を超えています",
+            "more would be reversed than was credited",
+            "入金額以下で取り消してください。",
+            "Reverse at most what was credited.",
+        ),
+        Refusal::RefundExceedsPayment => (
+            "返金額が支払い額を超えています",
+            "more would be refunded than was paid",
+            "返金できる残額は支払いの `refundable` にあります。",
+            "The payment's `refundable` says how much is left to give back.",
+        ),
+        Refusal::LossBudgetExhausted => (
+            "チャネルの損失枠を使い切りました",
+            "the channel's loss budget is used up",
+            "運営が枠を見直すまで、別のチャネルをお使いください。",
+            "Use another channel until an operator has looked at this one.",
+        ),
+        Refusal::ExposureCapReached => (
+            "チャネルの上限に達しました",
+            "the channel's exposure cap is reached",
+            "提携先の精算が済むまで、別のチャネルをお使いください。",
+            "Use another channel until the partner's settlement is matched.",
+        ),
+        Refusal::AmountLimit => (
+            "一回の限度額を超えています",
+            "the amount is over the limit for one time",
+            "限度額以下に分けてください。",
+            "Use a smaller amount.",
+        ),
+        Refusal::DayLimit => (
+            "一日の限度額を超えています",
+            "the amount is over what is left of the day's limit",
+            "少ない金額にするか、明日（日本時間）お試しください。",
+            "Use a smaller amount, or wait for the next day in Japan.",
+        ),
+        Refusal::MonthLimit => (
+            "一か月の限度額を超えています",
+            "the amount is over what is left of the month's limit",
+            "少ない金額にするか、来月（日本時間）お試しください。",
+            "Use a smaller amount, or wait for the next month in Japan.",
+        ),
+        Refusal::BalanceLimit => (
+            "残高の上限を超えます",
+            "the wallet would hold more than its balance limit",
+            "先に残高をお使いいただくか、本人確認を行ってください。",
+            "Spend some of the balance first, or verify the identity for a higher limit.",
+        ),
+        Refusal::InsufficientFunds => (
+            "残高が足りません",
+            "the balance is too low",
+            "チャージの後、新しいキーでお試しください。",
+            "Charge the wallet, then try with a new key.",
+        ),
+        Refusal::MerchantBalanceTooLow => (
+            "加盟店の残高が返金額に足りません",
+            "the merchant's balance is too low for this refund",
+            "売上が入ってから、新しいキーで返金してください。",
+            "Refund with a new key once the merchant is owed enough.",
+        ),
+        Refusal::DifferenceNotFound => (
+            "未処理の差異が見つかりません",
+            "there is no open difference or unsettled credit under this reference",
+            "参照番号と種別を確かめてください。",
+            "Check reference and side.",
+        ),
+        Refusal::FileUsed => (
+            "この精算ファイルは取り込み済みです",
+            "this settlement file was taken before",
+            "何もする必要はありません。",
+            "Nothing needs to be done.",
+        ),
+        Refusal::CorrelationTaken => (
+            "この照合番号は別の手続きのものです",
+            "another flow expects this correlation",
+            "運営が手続きを確かめてください。",
+            "An operator should look at both flows.",
+        ),
+        Refusal::AuthorisationExceeded => (
+            "承認された金額を超えています",
+            "the amount is more than was authorised",
+            "承認額以下にしてください。",
+            "Stay within what the user agreed to.",
+        ),
+        Refusal::AuthorisationExpired => (
+            "承認の期限が切れています",
+            "the authorisation has expired",
+            "もう一度はじめから手続きしてください。",
+            "Begin again.",
+        ),
+        Refusal::Overflow => (
+            "金額が大きすぎます",
+            "the amount is too large for the books",
+            "少ない金額にしてください。",
+            "Use a smaller amount.",
+        ),
+        Refusal::PathNotAllowed => (
+            "この記帳は許されていません",
+            "the books allow no such posting",
+            "`request_id` を運営にお知らせください。",
+            "Tell the operator the `request_id`: this is a mistake of the host.",
+        ),
+    };
+    (words(ja, en), words(next_ja, next_en))
+}

@@ -1,0 +1,261 @@
+//! Reading and writing JSON strictly: one object, known fields, whole numbers, and an answer that names what is wrong.
+
+use std::time::Duration;
+
+use axum::body::{Body, Bytes};
+use axum::extract::{FromRequest, Request};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use http_body_util::BodyExt;
+use koban_service::operations::Answered;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::codes::Trouble;
+use crate::problem::{Problem, REPLAYED};
+
+/// How much of a body is read, and for how long it may take. Put into each request by [`crate::layers`].
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Bounds {
+    /// Most bytes of a JSON body.
+    pub(crate) body_bytes_max: usize,
+    /// Most bytes of a partner's call.
+    pub(crate) inbound_bytes_max: usize,
+    /// How long a body may take.
+    pub(crate) body_timeout: Duration,
+}
+
+impl Default for Bounds {
+    fn default() -> Self {
+        let config = crate::config::WebConfig::default();
+        Bounds::of(&config)
+    }
+}
+
+impl Bounds {
+    /// The bounds that the operator set.
+    pub(crate) fn of(config: &crate::config::WebConfig) -> Bounds {
+        Bounds {
+            body_bytes_max: config.body_bytes_max,
+            inbound_bytes_max: config.inbound_bytes_max,
+            body_timeout: config.body_timeout,
+        }
+    }
+
+    /// The bounds of this request.
+    pub(crate) fn of_request(request: &Request) -> Bounds {
+        request.extensions().get::<Bounds>().copied().unwrap_or_default()
+    }
+}
+
+/// More of a body than this beyond its bound is not even read away; the connection is closed.
+const READ_AWAY_MAX: usize = 2 * 1024 * 1024;
+
+/// Reads a whole body within its bounds. A little too much is read away, so that the answer is not lost in a reset.
+pub(crate) async fn read(body: Body, bytes_max: usize, timeout: Duration) -> Result<Bytes, Problem> {
+    let generous = bytes_max.saturating_add(READ_AWAY_MAX);
+    let (mut body, mut kept, mut seen) = (body, Vec::new(), 0_usize);
+    let reading = async {
+        while let Some(frame) = body.frame().await {
+            let frame = frame.map_err(|_| Problem::from(Trouble::MalformedJson).because("the body broke off"))?;
+            let Some(data) = frame.data_ref() else { continue };
+            seen = seen.saturating_add(data.len());
+            if seen > generous {
+                break;
+            }
+            if seen <= bytes_max {
+                kept.extend_from_slice(data);
+            }
+        }
+        Ok(())
+    };
+    tokio::time::timeout(timeout, reading).await.unwrap_or_else(|_| Err(Trouble::RequestTimeout.into()))?;
+    if seen > bytes_max {
+        return Err(Problem::from(Trouble::BodyTooLarge).because(format!("the body may have at most {bytes_max} bytes")));
+    }
+    Ok(kept.into())
+}
+
+/// A JSON body of this type: read strictly as a request, written without whitespace as an answer.
+#[derive(Debug, Clone)]
+pub(crate) struct Json<T>(pub(crate) T);
+
+impl<S: Sync, T: DeserializeOwned> FromRequest<S> for Json<T> {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, _: &S) -> Result<Self, Problem> {
+        check_content_type(request.headers())?;
+        let bounds = Bounds::of_request(&request);
+        let bytes = read(request.into_body(), bounds.body_bytes_max, bounds.body_timeout).await?;
+        parse(&bytes).map(Json)
+    }
+}
+
+fn check_content_type(headers: &HeaderMap) -> Result<(), Problem> {
+    let wrong = |why: &str| Err(Problem::from(Trouble::UnsupportedMediaType).because(why));
+    if headers.contains_key(header::CONTENT_ENCODING) {
+        return wrong("send the body without Content-Encoding");
+    }
+    let Some(Ok(kind)) = headers.get(header::CONTENT_TYPE).map(HeaderValue::to_str) else {
+        return wrong("the Content-Type header is missing; send application/json");
+    };
+    let mut parts = kind.split(';').map(str::trim);
+    let is_json = parts.next().is_some_and(|kind| kind.eq_ignore_ascii_case("application/json"));
+    let is_utf8 = parts.all(|part| {
+        part.split_once('=').is_none_or(|(name, value)| {
+            !name.eq_ignore_ascii_case("charset") || value.trim_matches('"').eq_ignore_ascii_case("utf-8")
+        })
+    });
+    if is_json && is_utf8 { Ok(()) } else { wrong("send Content-Type: application/json, in UTF-8") }
+}
+
+/// Reads one JSON value of this type. Duplicate and unknown fields are mistakes because every body is a struct that denies
+/// them; nesting is bounded by the reader itself.
+pub(crate) fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
+    let mut reader = serde_json::Deserializer::from_slice(bytes);
+    let value = serde_path_to_error::deserialize(&mut reader).map_err(|error| {
+        let path = error.path().to_string();
+        explain(&path, error.inner())
+    })?;
+    reader.end().map_err(|error| explain(".", &error))?;
+    Ok(value)
+}
+
+fn explain(path: &str, error: &serde_json::Error) -> Problem {
+    use serde_json::error::Category;
+    let text = error.to_string();
+    // The reader adds where it stood, which says little of a body on one line.
+    let words = text.rsplit_once(" at line ").map_or(text.as_str(), |(words, _)| words);
+    let about_a_value = words.starts_with("number out of range");
+    match error.classify() {
+        Category::Data => Problem::invalid(field(path, words), reworded(words)),
+        Category::Syntax if about_a_value => Problem::invalid(field(path, words), "the number is too large"),
+        Category::Syntax | Category::Eof | Category::Io => Problem::from(Trouble::MalformedJson).because(text),
+    }
+}
+
+/// The field that a message is about: the path, with the name that the message gives for a missing, unknown or doubled one.
+fn field(path: &str, words: &str) -> String {
+    let parent = if path == "." { "" } else { path };
+    let about_name = ["missing field `", "unknown field `", "duplicate field `"];
+    let named = about_name.iter().find_map(|start| words.strip_prefix(start)).and_then(|rest| rest.split('`').next());
+    match named {
+        None if parent.is_empty() => "body".to_owned(),
+        None => parent.to_owned(),
+        Some(name) if parent.is_empty() || parent == name => name.to_owned(),
+        Some(name) if parent.ends_with(&format!(".{name}")) => parent.to_owned(),
+        Some(name) => format!("{parent}.{name}"),
+    }
+}
+
+fn reworded(words: &str) -> String {
+    let whole = "give a whole number that fits 64 bits, without quotes, point or exponent";
+    if words.starts_with("missing field") {
+        "the field is missing; send it".to_owned()
+    } else if let Some(rest) = words.strip_prefix("unknown field") {
+        let known = rest.split_once("expected").map_or("", |(_, known)| known.trim());
+        format!("the field is not known here; known are {}", known.trim_start_matches("one of "))
+    } else if words.starts_with("duplicate field") {
+        "the field is given twice; give it once".to_owned()
+    } else if words.ends_with("expected i64") || words.ends_with("expected u32") || words.ends_with("expected u64") {
+        format!("{words}; {whole}")
+    } else {
+        words.to_owned()
+    }
+}
+
+/// A request that has nothing to say: no body, or `{}`.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct NoBody;
+
+impl<S: Sync> FromRequest<S> for NoBody {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, _: &S) -> Result<Self, Problem> {
+        let bounds = Bounds::of_request(&request);
+        let bytes = read(request.into_body(), bounds.body_bytes_max, bounds.body_timeout).await?;
+        match bytes.trim_ascii() {
+            b"" | b"{}" => Ok(NoBody),
+            _ => Err(Problem::invalid("body", "this request takes no fields; send no body or `{}`")),
+        }
+    }
+}
+
+fn written<T: Serialize>(status: StatusCode, value: &T) -> Response {
+    match serde_json::to_vec(value) {
+        Ok(bytes) => {
+            let kind = HeaderValue::from_static("application/json");
+            (status, [(header::CONTENT_TYPE, kind)], bytes).into_response()
+        }
+        Err(error) => {
+            tracing::error!(%error, "an answer could not be written");
+            Problem::from(Trouble::Internal).into_response()
+        }
+    }
+}
+
+impl<T: Serialize> IntoResponse for Json<T> {
+    fn into_response(self) -> Response {
+        written(StatusCode::OK, &self.0)
+    }
+}
+
+/// Something new, with the place where it is from now on. Given again for a repeated key, it says so.
+#[derive(Debug)]
+pub(crate) struct Created<T> {
+    location: String,
+    body: T,
+    replayed: bool,
+}
+
+impl<T> Created<T> {
+    /// Something that has just been made.
+    pub(crate) fn new(location: String, body: T) -> Created<T> {
+        Created { location, body, replayed: false }
+    }
+
+    /// What an operation made, now or before.
+    pub(crate) fn answered<V: Into<T>>(answered: Answered<V>, location: impl FnOnce(&T) -> String) -> Created<T> {
+        let body = answered.value.into();
+        Created { location: location(&body), body, replayed: answered.replayed }
+    }
+}
+
+impl<T: Serialize> IntoResponse for Created<T> {
+    fn into_response(self) -> Response {
+        let mut response = written(StatusCode::CREATED, &self.body);
+        if let Ok(location) = HeaderValue::try_from(self.location) {
+            response.headers_mut().insert(header::LOCATION, location);
+        }
+        mark(&mut response, self.replayed);
+        response
+    }
+}
+
+/// What an operation did, now or before.
+#[derive(Debug)]
+pub(crate) struct Done<T> {
+    body: T,
+    replayed: bool,
+}
+
+impl<T> Done<T> {
+    /// What an operation did.
+    pub(crate) fn answered<V: Into<T>>(answered: Answered<V>) -> Done<T> {
+        Done { body: answered.value.into(), replayed: answered.replayed }
+    }
+}
+
+impl<T: Serialize> IntoResponse for Done<T> {
+    fn into_response(self) -> Response {
+        let mut response = written(StatusCode::OK, &self.body);
+        mark(&mut response, self.replayed);
+        response
+    }
+}
+
+fn mark(response: &mut Response, replayed: bool) {
+    if replayed {
+        response.headers_mut().insert(REPLAYED, HeaderValue::from_static("true"));
+    }
+}

@@ -1,0 +1,143 @@
+//! A small JSON client of the host's own API, for the play and for tests: one kept connection, nothing hidden.
+
+use std::time::Duration;
+
+use http_body_util::{BodyExt, Full};
+use hyper::body::Bytes;
+use hyper::client::conn::http1::{self, SendRequest};
+use hyper::{Method, Request};
+use hyper_util::rt::TokioIo;
+use serde_json::Value;
+use tokio::net::TcpStream;
+use tokio::sync::Mutex;
+
+/// Somebody who calls the API.
+pub struct Client {
+    address: String,
+    bearer: Option<String>,
+    headers: Vec<(String, String)>,
+    connection: Mutex<Option<SendRequest<Full<Bytes>>>>,
+}
+
+/// What the host answered.
+#[derive(Debug, Clone)]
+pub struct Reply {
+    /// The status.
+    pub status: u16,
+    /// The headers, names in lower case.
+    pub headers: Vec<(String, String)>,
+    /// The body as JSON; null if it is empty or none.
+    pub body: Value,
+    /// The body's bytes.
+    pub bytes: Vec<u8>,
+    /// From sending to the last byte of the answer.
+    pub took: Duration,
+}
+
+impl Reply {
+    /// A header's value.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
+    }
+
+    /// The code of a problem; empty for a success.
+    pub fn code(&self) -> &str {
+        self.body["code"].as_str().unwrap_or("")
+    }
+}
+
+/// How long one call may take.
+const TIMEOUT: Duration = Duration::from_secs(30);
+
+impl Client {
+    /// A caller without identity. The address is `host:port`.
+    pub fn new(address: impl Into<String>) -> Client {
+        Client { address: address.into(), bearer: None, headers: Vec::new(), connection: Mutex::new(None) }
+    }
+
+    /// The same address with a bearer token.
+    pub fn with_token(&self, token: impl Into<String>) -> Client {
+        Client { bearer: Some(token.into()), ..Client::new(self.address.clone()) }
+    }
+
+    /// The same caller with one more header on every call.
+    pub fn with_header(&self, name: &str, value: &str) -> Client {
+        let mut headers = self.headers.clone();
+        headers.push((name.to_owned(), value.to_owned()));
+        Client { bearer: self.bearer.clone(), headers, ..Client::new(self.address.clone()) }
+    }
+
+    /// `host:port`.
+    pub fn address(&self) -> &str {
+        &self.address
+    }
+
+    /// Reads something.
+    pub async fn get(&self, path: &str) -> Result<Reply, anyhow::Error> {
+        self.send(Method::GET, path, &[], None).await
+    }
+
+    /// Posts JSON.
+    pub async fn post(&self, path: &str, body: Value) -> Result<Reply, anyhow::Error> {
+        self.send(Method::POST, path, &[], Some(body.to_string().into_bytes())).await
+    }
+
+    /// Posts JSON under an idempotency key.
+    pub async fn post_once(&self, path: &str, key: &str, body: Value) -> Result<Reply, anyhow::Error> {
+        self.send(Method::POST, path, &[("idempotency-key", key)], Some(body.to_string().into_bytes())).await
+    }
+
+    /// Sends any request.
+    pub async fn send(
+        &self,
+        method: Method,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: Option<Vec<u8>>,
+    ) -> Result<Reply, anyhow::Error> {
+        let mut request = Request::builder().method(method).uri(path).header("host", &self.address);
+        if let Some(token) = &self.bearer {
+            request = request.header("authorization", format!("Bearer {token}"));
+        }
+        for (name, value) in &self.headers {
+            request = request.header(name, value);
+        }
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        if body.is_some() && !headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("content-type")) {
+            request = request.header("content-type", "application/json");
+        }
+        let request = request.body(Full::new(Bytes::from(body.unwrap_or_default())))?;
+        tokio::time::timeout(TIMEOUT, self.exchange(request)).await?
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "the caller's own stopwatch")]
+    async fn exchange(&self, request: Request<Full<Bytes>>) -> Result<Reply, anyhow::Error> {
+        let mut connection = self.connection.lock().await;
+        let mut sender = match connection.take().filter(|sender| !sender.is_closed()) {
+            Some(sender) => sender,
+            None => {
+                let stream = TcpStream::connect(&self.address).await?;
+                stream.set_nodelay(true)?;
+                let (sender, driver) = http1::handshake(TokioIo::new(stream)).await?;
+                tokio::spawn(driver);
+                sender
+            }
+        };
+        sender.ready().await?;
+        let started = std::time::Instant::now();
+        let response = sender.send_request(request).await?;
+        let status = response.status().as_u16();
+        let headers = response
+            .headers()
+            .iter()
+            .map(|(name, value)| (name.as_str().to_owned(), String::from_utf8_lossy(value.as_bytes()).into_owned()))
+            .collect();
+        let bytes = response.into_body().collect().await?.to_bytes().to_vec();
+        let took = started.elapsed();
+        *connection = Some(sender);
+        let body = serde_json::from_slice(&bytes).unwrap_or(Value::Null);
+        Ok(Reply { status, headers, body, bytes, took })
+    }
+}

@@ -1,0 +1,176 @@
+//! `koban flow`: what plugins are in the middle of, and the operator's hand where one is needed.
+
+use clap::{Args, Subcommand};
+use koban_domain::flows::Resolution;
+use koban_domain::ids::FlowId;
+use koban_domain::money::{Currency, Money};
+use koban_service::flows::{self, FlowDetail, FlowFilter, FlowSummary};
+use koban_service::operators::command_line;
+use koban_service::page::Page;
+use serde_json::json;
+
+use crate::commands::{say, table};
+use crate::config::Global;
+
+/// What can be done with flows.
+#[derive(Debug, Subcommand)]
+pub enum Flows {
+    /// The newest flows, or those that need an operator
+    List {
+        /// Only flows that need an operator
+        #[arg(long)]
+        stuck: bool,
+        /// Of one plugin only
+        #[arg(long)]
+        plugin: Option<String>,
+        /// How many, 1 to 100
+        #[arg(long, default_value_t = 20)]
+        limit: u16,
+    },
+    /// One flow: where it stands, what it waits for, which money is in it
+    Show {
+        /// The flow, `flw_…`
+        id: FlowId,
+    },
+    /// Let a stuck flow go on with the event it is stuck at
+    #[command(after_help = "Example:\n  koban flow retry flw_0193… --reason 'the partner is back'")]
+    Retry {
+        /// The flow, `flw_…`
+        id: FlowId,
+        /// Why; goes into the audit log
+        #[arg(long)]
+        reason: String,
+    },
+    /// End a flow that cannot go on. Each way is an ordinary command with your name and reason
+    #[command(after_help = "Examples:\n  koban flow resolve flw_0193… --confirm-credit 10000 --reference ATM1/20181001/42 --reason 'on the partner'\\''s list'\n  koban flow resolve flw_0193… --reverse-credits --reason 'the partner took it back'\n  koban flow resolve flw_0193… --end --reason 'nothing was deposited'")]
+    Resolve(ResolveArguments),
+}
+
+/// Arguments of `resolve`.
+#[derive(Debug, Args)]
+#[command(group = clap::ArgGroup::new("how").required(true))]
+pub struct ResolveArguments {
+    /// The flow, `flw_…`
+    id: FlowId,
+    /// The partner proved a credit: post this many yen
+    #[arg(long, value_name = "YEN", group = "how", requires = "reference")]
+    confirm_credit: Option<i64>,
+    /// The partner's reference of that credit
+    #[arg(long, value_name = "REFERENCE")]
+    reference: Option<String>,
+    /// Take back what the flow credited
+    #[arg(long, group = "how")]
+    reverse_credits: bool,
+    /// End it without money
+    #[arg(long, group = "how")]
+    end: bool,
+    /// Why; goes into the audit log
+    #[arg(long)]
+    reason: String,
+    /// The same key gives the first answer again [default: made from the flow and what is asked]
+    #[arg(long)]
+    key: Option<String>,
+}
+
+/// Runs the command.
+pub async fn run(global: &Global, command: Flows) -> anyhow::Result<()> {
+    global.start_log()?;
+    let app = global.app().await?;
+    match command {
+        Flows::List { stuck, plugin, limit } => {
+            let filter = FlowFilter { stuck, plugin, ..FlowFilter::default() };
+            let list = flows::list(&app, &filter, &Page { after: None, limit }).await?;
+            say(global, &json!(list.items.iter().map(json_of).collect::<Vec<_>>()), || {
+                let rows: Vec<Vec<String>> = list.items.iter().map(row).collect();
+                table(&["FLOW", "PLUGIN", "STANDING", "AGE", "CREDITED", "MAY COME", "STUCK"], &rows)
+            });
+        }
+        Flows::Show { id } => {
+            let flow = flows::get(&app, id).await?;
+            let value = json_of_detail(&flow);
+            say(global, &value, || serde_json::to_string_pretty(&value).unwrap_or_default());
+        }
+        Flows::Retry { id, reason } => {
+            let ctx = command_line(format!("retry-{}", app.clock.id().simple()));
+            flows::retry(&app, &ctx, id, &reason).await?;
+            say(global, &json!({ "flow": id, "retried": true }), || format!("{id} goes on"));
+        }
+        Flows::Resolve(arguments) => {
+            let resolution = match arguments {
+                ResolveArguments { confirm_credit: Some(yen), reference: Some(ref reference), .. } => {
+                    Resolution::ConfirmCredit {
+                        amount: Money::new(yen, Currency::JPY),
+                        reference: reference.clone(),
+                    }
+                }
+                ResolveArguments { reverse_credits: true, .. } => Resolution::ReverseCredits,
+                _ => Resolution::End,
+            };
+            let id = arguments.id;
+            let key = arguments.key.unwrap_or_else(|| {
+                let what = serde_json::to_string(&resolution).unwrap_or_default();
+                koban_domain::records::Digest::of_parts(&[id.to_string().as_bytes(), what.as_bytes()]).to_string()
+            });
+            flows::resolve(&app, &command_line(key), id, &resolution, &arguments.reason).await?;
+            say(global, &json!({ "flow": id, "resolved": true }), || format!("{id} is resolved"));
+        }
+    }
+    Ok(())
+}
+
+fn row(flow: &FlowSummary) -> Vec<String> {
+    vec![
+        flow.id.to_string(),
+        flow.plugin.clone(),
+        serde_json::to_value(flow.standing).ok().and_then(|word| word.as_str().map(str::to_owned)).unwrap_or_default(),
+        age(flow.age_ms / 1_000),
+        flow.credited.to_string(),
+        flow.may_come.to_string(),
+        flow.stuck.clone().unwrap_or_else(|| String::from("-")),
+    ]
+}
+
+fn age(seconds: i64) -> String {
+    match seconds {
+        0..=119 => format!("{seconds} s"),
+        120..=7_199 => format!("{} min", seconds / 60),
+        7_200..=172_799 => format!("{} h", seconds / 3_600),
+        _ => format!("{} d", seconds / 86_400),
+    }
+}
+
+fn json_of(flow: &FlowSummary) -> serde_json::Value {
+    json!({
+        "id": flow.id, "plugin": flow.plugin, "component": flow.digest, "user": flow.user,
+        "standing": flow.standing, "stuck": flow.stuck, "stuck_since": flow.stuck_since.map(|at| at.to_string()),
+        "credited": flow.credited, "may_come": flow.may_come, "steps": flow.steps, "age_s": flow.age_ms / 1_000,
+        "opened_at": flow.opened_at.to_string(), "changed_at": flow.changed_at.to_string(),
+        "final_at": flow.final_at.map(|at| at.to_string()),
+    })
+}
+
+fn json_of_detail(flow: &FlowDetail) -> serde_json::Value {
+    let mut value = json_of(&flow.summary);
+    value["at_most"] = json!(flow.at_most);
+    value["expires_at"] = json!(flow.expires_at.to_string());
+    value["credits"] = json!(flow.credits);
+    value["note"] = json!(flow.note);
+    value["faults"] = json!(flow.faults);
+    value["refused"] = json!(flow.refused);
+    value["effects"] = flow
+        .effects
+        .iter()
+        .map(|effect| json!({ "key": effect.key, "kind": effect.kind, "state": effect.state, "attempts": effect.attempts, "due_at": effect.due_at.map(|at| at.to_string()) }))
+        .collect();
+    value["waiting"] = flow
+        .waiting
+        .iter()
+        .map(|event| json!({ "key": event.key, "what": event.what, "at": event.at.to_string() }))
+        .collect();
+    value["decisions"] = flow
+        .decisions
+        .iter()
+        .map(|decision| json!({ "act": decision.act, "actor": decision.actor, "at": decision.at.to_string(), "detail": serde_json::from_str::<serde_json::Value>(&decision.detail).unwrap_or(json!(decision.detail)) }))
+        .collect();
+    value
+}

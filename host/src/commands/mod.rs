@@ -1,0 +1,132 @@
+//! Commands of operators and authors. Data goes to standard output, talk to standard error.
+
+pub mod decisions;
+pub mod flows;
+pub mod ledger;
+pub mod operators;
+pub mod plugins;
+
+use std::process::ExitCode;
+
+use koban_service::Error;
+use koban_store::StoreErrorKind;
+use serde_json::{Value, json};
+
+use crate::config::{Global, shown};
+
+/// Says what went wrong, why, and what to do; the exit code says which sort it was.
+pub fn failed(error: &anyhow::Error) -> ExitCode {
+    eprintln!("error: {error}");
+    let mut last = error.to_string();
+    for cause in error.chain().skip(1) {
+        let cause = cause.to_string();
+        if !last.contains(&cause) {
+            eprintln!("  because: {cause}");
+        }
+        last = cause;
+    }
+    if let Some(hint) = hint(error) {
+        eprintln!("hint: {hint}");
+    }
+    ExitCode::from(exit_code(error))
+}
+
+fn exit_code(error: &anyhow::Error) -> u8 {
+    match error.downcast_ref::<Error>() {
+        Some(Error::NotFound(_)) => 3,
+        Some(Error::NotSignedIn | Error::WrongCredentials | Error::Forbidden(_) | Error::BadSignature(_)) => 4,
+        Some(Error::KeyReused | Error::KeyRunning | Error::Exists(_) | Error::Conflict(_)) => 5,
+        Some(Error::Busy | Error::Store(_) | Error::TooMany { .. }) => 69,
+        Some(
+            Error::Invalid { .. }
+            | Error::Refused { .. }
+            | Error::PluginFault { .. }
+            | Error::PluginRefused { .. }
+            | Error::Internal(_),
+        )
+        | None => 1,
+    }
+}
+
+fn hint(error: &anyhow::Error) -> Option<&'static str> {
+    match error.downcast_ref::<Error>()? {
+        Error::NotFound("plugin") => Some("`koban plugin list` names what is installed"),
+        Error::NotFound("flow") => Some("`koban flow list` names the flows"),
+        Error::NotFound("decision") => Some("`koban decision list` names the newest decisions"),
+        Error::Store(store) if store.kind() == StoreErrorKind::Retry => {
+            Some("is the database running, and is --database (or KOBAN_DATABASE) its address?")
+        }
+        _ => None,
+    }
+}
+
+/// Writes data: as JSON if asked for, else as the given text.
+pub fn say(global: &Global, value: &Value, text: impl FnOnce() -> String) {
+    if global.json {
+        println!("{value}");
+    } else {
+        println!("{}", text());
+    }
+}
+
+/// A table with aligned columns.
+pub fn table(header: &[&str], rows: &[Vec<String>]) -> String {
+    let width = |column: usize| {
+        let cells = rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count());
+        cells.chain([header[column].len()]).max().unwrap_or(0)
+    };
+    let widths: Vec<usize> = (0..header.len()).map(width).collect();
+    let line = |cells: Vec<&str>| {
+        let padded = cells.iter().zip(&widths).map(|(cell, width)| format!("{cell:width$}"));
+        padded.collect::<Vec<_>>().join("  ").trim_end().to_owned()
+    };
+    let mut lines = vec![line(header.to_vec())];
+    lines.extend(rows.iter().map(|row| line(row.iter().map(String::as_str).collect())));
+    lines.join("\n")
+}
+
+/// Brings the database up to date.
+pub async fn migrate(global: &Global) -> anyhow::Result<()> {
+    global.start_log()?;
+    let store = global.store().await?;
+    store.migrate().await?;
+    let database = shown(&global.database());
+    say(global, &json!({ "database": database, "migrated": true }), || format!("{database} is up to date"));
+    Ok(())
+}
+
+/// Says what is there and what is missing.
+pub async fn doctor(global: &Global) -> anyhow::Result<()> {
+    global.start_log()?;
+    let app = global.app().await?;
+    let settings = app.store.settings_read_back().await?;
+    let plugins = koban_service::plugins::list(&app).await?;
+    let operators = koban_store::operators::count(&app.store).await?;
+    let value = json!({
+        "database": shown(&global.database()),
+        "settings": settings.iter().map(|(name, value)| (name.clone(), json!(value))).collect::<serde_json::Map<_, _>>(),
+        "plugins": plugins.iter().map(|plugin| json!({ "id": plugin.id, "version": plugin.version, "state": format!("{:?}", plugin.state).to_lowercase() })).collect::<Vec<_>>(),
+        "operators": operators,
+        "engine": app.door.engine(),
+    });
+    say(global, &value, || {
+        let mut text = format!("database   {}\nengine     {}\n", shown(&global.database()), app.door.engine());
+        for (name, value) in &settings {
+            text.push_str(&format!("  {name} = {value}\n"));
+        }
+        text.push_str(&format!("operators  {operators}"));
+        if operators == 0 {
+            text.push_str("   (make one: koban operator create --email you@example.com --name You)");
+        }
+        text.push('\n');
+        match plugins.as_slice() {
+            [] => text.push_str("plugins    none   (install one: koban plugin install DIR)"),
+            plugins => {
+                let rows: Vec<_> = plugins.iter().map(crate::commands::plugins::row).collect();
+                text.push_str(&table(crate::commands::plugins::HEADER, &rows));
+            }
+        }
+        text
+    });
+    Ok(())
+}

@@ -1,0 +1,268 @@
+//! `koban plugin`: build, check, install and switch plugins.
+
+use std::path::PathBuf;
+
+use anyhow::{Context, bail};
+use clap::{Args, Subcommand};
+use koban_domain::guest::{Named, Value};
+use koban_domain::manifest::{Manifest, SettingKind};
+use koban_domain::money::Money;
+use koban_service::operators::command_line;
+use koban_service::plugins::{self, EndpointInput, Install, PluginView};
+use serde_json::json;
+
+use crate::commands::{say, table};
+use crate::config::Global;
+
+/// What can be done with plugins.
+#[derive(Debug, Subcommand)]
+pub enum PluginCommands {
+    /// Build plugins from source into packages: compile, componentise, check against the manifest
+    #[command(after_help = "Example:\n  koban plugin build plugins/fraud-rules")]
+    Build {
+        /// Folders with a `plugin.toml` and a Cargo package
+        #[arg(required = true, value_name = "DIR")]
+        dirs: Vec<PathBuf>,
+        /// Where packages go [default: target/packages of the plugins' workspace]
+        #[arg(long, value_name = "DIR")]
+        out: Option<PathBuf>,
+    },
+    /// Check a package: imports, exports, size, manifest
+    #[command(after_help = "Example:\n  koban plugin check plugins/target/packages/fraud-rules")]
+    Check {
+        /// A folder with `plugin.toml` and `component.wasm`
+        #[arg(value_name = "PACKAGE")]
+        package: PathBuf,
+    },
+    /// Install a package and put it in force at the scope of the platform
+    #[command(after_help = "Examples:\n  koban plugin install plugins/target/packages/fraud-rules\n  koban plugin install plugins/target/packages/charge-atm --exposure-cap 5000000 --loss-budget 100000 --set company_number=8284")]
+    Install(InstallArguments),
+    /// What is installed
+    List,
+    /// Switch a plugin on
+    Enable {
+        /// The plugin's id
+        id: String,
+    },
+    /// Switch a plugin off. Flows in progress go on
+    Disable {
+        /// The plugin's id
+        id: String,
+    },
+    /// Set the two numbers that bound what a plugin can cost
+    #[command(after_help = "Example:\n  koban plugin limits charge-atm --exposure-cap 5000000 --loss-budget 100000")]
+    Limits {
+        /// The plugin's id
+        id: String,
+        /// The most unsettled credits, in yen
+        #[arg(long)]
+        exposure_cap: i64,
+        /// The most that may be written off to it, in yen
+        #[arg(long)]
+        loss_budget: i64,
+    },
+    /// Set a plugin's settings, whole; what is not given falls back to its default
+    #[command(after_help = "Example:\n  koban plugin settings fraud-rules --set decline_over=50000")]
+    Settings {
+        /// The plugin's id
+        id: String,
+        /// A setting; repeat it for a list
+        #[arg(long = "set", value_name = "NAME=VALUE")]
+        settings: Vec<String>,
+    },
+    /// Say where a partner is and how both sides prove themselves
+    #[command(after_help = "Example:\n  koban plugin endpoint charge-atm network --base https://atm.example.com --secret-file secrets.txt")]
+    Endpoint {
+        /// The plugin's id
+        id: String,
+        /// The endpoint's name in the manifest
+        name: String,
+        /// Its base address
+        #[arg(long)]
+        base: String,
+        /// A file with one `whsec_…` secret a line
+        #[arg(long, value_name = "FILE")]
+        secret_file: PathBuf,
+        /// Allow a private address for exactly this endpoint
+        #[arg(long)]
+        allow_private: bool,
+    },
+    /// Say that nothing may rest on a component any more
+    Revoke {
+        /// The component's digest
+        digest: koban_domain::records::Digest,
+        /// Why
+        #[arg(long)]
+        reason: String,
+    },
+}
+
+/// Arguments of `install`.
+#[derive(Debug, Args)]
+pub struct InstallArguments {
+    /// A folder with `plugin.toml` and `component.wasm`
+    #[arg(value_name = "PACKAGE")]
+    package: PathBuf,
+    /// The most unsettled credits, in yen; needed for plugins that bring money
+    #[arg(long)]
+    exposure_cap: Option<i64>,
+    /// The most that may be written off to it, in yen; needed for plugins that bring money
+    #[arg(long)]
+    loss_budget: Option<i64>,
+    /// A setting; repeat it for a list
+    #[arg(long = "set", value_name = "NAME=VALUE")]
+    settings: Vec<String>,
+}
+
+/// The columns of a list of plugins.
+pub const HEADER: &[&str] = &["PLUGIN", "VERSION", "KIND", "STATE", "EXPOSURE", "LOSS", "COMPONENT"];
+
+/// A plugin as a row of that list.
+pub fn row(plugin: &PluginView) -> Vec<String> {
+    let (exposure, loss) = plugin.exposure.map_or((String::from("-"), String::from("-")), |exposure| {
+        (
+            format!("{} of {}", exposure.used.minor, exposure.cap),
+            format!("{} of {}", exposure.lost.minor, exposure.loss_budget),
+        )
+    });
+    vec![
+        plugin.id.clone(),
+        plugin.version.clone(),
+        plugin.kind.word().to_owned(),
+        format!("{:?}", plugin.state).to_lowercase(),
+        exposure,
+        loss,
+        plugin.digest.to_string()[..12].to_owned(),
+    ]
+}
+
+fn json_of(plugin: &PluginView) -> serde_json::Value {
+    json!({
+        "id": plugin.id, "version": plugin.version, "kind": plugin.kind.word(), "digest": plugin.digest,
+        "state": format!("{:?}", plugin.state).to_lowercase(),
+        "exposure": plugin.exposure.map(|exposure| json!({
+            "cap": exposure.cap, "used": exposure.used, "loss_budget": exposure.loss_budget, "lost": exposure.lost,
+        })),
+    })
+}
+
+/// Runs the command.
+pub async fn run(global: &Global, command: PluginCommands) -> anyhow::Result<()> {
+    global.start_log()?;
+    let ctx = command_line("");
+    let view = match command {
+        PluginCommands::Build { dirs, out } => return build(global, &dirs, out.as_deref()),
+        PluginCommands::Check { package } => return check(global, &package),
+        PluginCommands::Install(arguments) => {
+            let package = koban_author::package::open(&arguments.package)?;
+            package.check().map_err(|errors| {
+                let lines: Vec<String> = errors.iter().map(ToString::to_string).collect();
+                anyhow::anyhow!("{} cannot be installed:\n  {}", arguments.package.display(), lines.join("\n  "))
+            })?;
+            let install = Install {
+                settings: settings(&package.manifest, &arguments.settings)?,
+                component: package.component,
+                manifest: package.manifest,
+                exposure_cap: arguments.exposure_cap,
+                loss_budget: arguments.loss_budget,
+            };
+            plugins::install(&global.app().await?, &ctx, install).await?
+        }
+        PluginCommands::List => {
+            let list = plugins::list(&global.app().await?).await?;
+            let value = json!(list.iter().map(json_of).collect::<Vec<_>>());
+            say(global, &value, || table(HEADER, &list.iter().map(row).collect::<Vec<_>>()));
+            return Ok(());
+        }
+        PluginCommands::Enable { id } => plugins::set_enabled(&global.app().await?, &ctx, &id, true).await?,
+        PluginCommands::Disable { id } => plugins::set_enabled(&global.app().await?, &ctx, &id, false).await?,
+        PluginCommands::Limits { id, exposure_cap, loss_budget } => {
+            plugins::set_caps(&global.app().await?, &ctx, &id, exposure_cap, loss_budget).await?
+        }
+        PluginCommands::Settings { id, settings: given } => {
+            let app = global.app().await?;
+            let manifest = plugins::get(&app, &id).await?.manifest;
+            plugins::set_settings(&app, &ctx, &id, &settings(&manifest, &given)?).await?
+        }
+        PluginCommands::Endpoint { id, name, base, secret_file, allow_private } => {
+            let text = std::fs::read_to_string(&secret_file)
+                .with_context(|| format!("{} cannot be read", secret_file.display()))?;
+            let secrets = text.lines().map(str::trim).filter(|line| !line.is_empty()).map(str::to_owned).collect();
+            let app = global.app().await?;
+            let input = EndpointInput { name, base, secrets, allow_private };
+            plugins::set_endpoint(&app, &ctx, &id, input).await?;
+            plugins::get(&app, &id).await?
+        }
+        PluginCommands::Revoke { digest, reason } => {
+            plugins::revoke(&global.app().await?, &ctx, digest, &reason).await?;
+            say(global, &json!({ "revoked": digest }), || format!("nothing may rest on {digest} any more"));
+            return Ok(());
+        }
+    };
+    say(global, &json_of(&view), || table(HEADER, &[row(&view)]));
+    Ok(())
+}
+
+fn build(global: &Global, dirs: &[PathBuf], out: Option<&std::path::Path>) -> anyhow::Result<()> {
+    let built = koban_author::build(dirs, out, &mut |line| eprintln!("{line}"))?;
+    let value = json!(
+        built
+            .iter()
+            .map(|built| json!({ "id": built.id, "package": built.package, "digest": built.checked.digest, "bytes": built.checked.bytes }))
+            .collect::<Vec<_>>()
+    );
+    say(global, &value, || {
+        let rows: Vec<Vec<String>> = built
+            .iter()
+            .map(|built| {
+                let digest = built.checked.digest.to_string()[..12].to_owned();
+                vec![built.id.clone(), format!("{} bytes", built.checked.bytes), digest, built.package.display().to_string()]
+            })
+            .collect();
+        table(&["PLUGIN", "SIZE", "COMPONENT", "PACKAGE"], &rows)
+    });
+    Ok(())
+}
+
+fn check(global: &Global, dir: &std::path::Path) -> anyhow::Result<()> {
+    let package = koban_author::package::open(dir)?;
+    match package.check() {
+        Ok(checked) => {
+            let value = json!({ "good": true, "imports": checked.imports, "exports": checked.exports, "digest": checked.digest });
+            say(global, &value, || {
+                format!("good: {}\n  imports {}\n  exports {}", checked.digest, checked.imports.join(", "), checked.exports.join(", "))
+            });
+            Ok(())
+        }
+        Err(errors) => {
+            for error in &errors {
+                eprintln!("{error}");
+            }
+            bail!("{} has {} thing(s) to mend", dir.display(), errors.len())
+        }
+    }
+}
+
+/// Settings given as `name=value`, typed by the manifest.
+pub fn settings(manifest: &Manifest, given: &[String]) -> anyhow::Result<Vec<Named>> {
+    given.iter().map(|pair| setting(manifest, pair)).collect()
+}
+
+fn setting(manifest: &Manifest, pair: &str) -> anyhow::Result<Named> {
+    let (name, text) =
+        pair.split_once('=').with_context(|| format!("--set `{pair}`: write NAME=VALUE"))?;
+    let Some(setting) = manifest.settings.iter().find(|setting| setting.name == name) else {
+        let names: Vec<&str> = manifest.settings.iter().map(|setting| setting.name.as_str()).collect();
+        bail!("--set {name}: `{}` has the settings {}", manifest.id, names.join(", "));
+    };
+    let number = || text.parse::<i64>().with_context(|| format!("--set {name}: `{text}` is not a whole number"));
+    let value = match setting.kind {
+        SettingKind::Text | SettingKind::Digits => Value::Text(text.to_owned()),
+        SettingKind::Whole => Value::Whole(number()?),
+        SettingKind::Amount => Value::Amount(Money::yen(number()?)),
+        SettingKind::Flag => {
+            Value::Flag(text.parse().with_context(|| format!("--set {name}: write `true` or `false`"))?)
+        }
+    };
+    Ok(Named { name: name.to_owned(), value })
+}

@@ -1,0 +1,99 @@
+//! Where the host finds its database and its files, and how it is put together from them.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+use clap::Args;
+use koban_outside::{Outside, Settings};
+use koban_runtime::{Door, DoorConfig};
+use koban_service::App;
+use koban_service::clock::Clock;
+use koban_store::{Config as StoreConfig, Store};
+
+/// Options that every command takes.
+#[derive(Debug, Clone, Args)]
+pub struct Global {
+    /// The database: `sqlite:PATH` or `postgres://USER:PASSWORD@HOST/NAME` [default: sqlite:<data>/koban.db]
+    #[arg(long, global = true, env = "KOBAN_DATABASE", value_name = "URL", hide_env_values = true)]
+    pub database: Option<String>,
+    /// Where the host keeps its own files: the embedded database and compiled plugins
+    #[arg(long, global = true, env = "KOBAN_DATA", value_name = "DIR", default_value = ".koban")]
+    pub data: PathBuf,
+    /// Answer with JSON on standard output
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// What is logged to standard error, such as `info` or `koban_service=debug`
+    #[arg(long, global = true, env = "KOBAN_LOG", value_name = "FILTER", default_value = "warn")]
+    pub log: String,
+}
+
+impl Global {
+    /// Starts logging to standard error.
+    pub fn start_log(&self) -> anyhow::Result<()> {
+        let filter = tracing_subscriber::EnvFilter::try_new(&self.log)
+            .with_context(|| format!("--log `{}` is no filter; try `info`", self.log))?;
+        let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+        // A second start in one process, as tests do, keeps the first.
+        let _ = if self.json { log.json().try_init() } else { log.try_init() };
+        Ok(())
+    }
+
+    /// The database's address.
+    pub fn database(&self) -> String {
+        self.database.clone().unwrap_or_else(|| format!("sqlite:{}", self.data.join("koban.db").display()))
+    }
+
+    /// Opens the database as it is. Fails if its tables are older or newer than this program.
+    pub async fn store(&self) -> anyhow::Result<Store> {
+        let url = self.database();
+        if url.starts_with("sqlite:") {
+            make_private(&self.data)?;
+        }
+        Store::open(&StoreConfig::new(&url)).await.with_context(|| format!("the database {} cannot be opened", shown(&url)))
+    }
+
+    /// Puts the host together: migrated store, door with its cache, way out.
+    pub async fn app(&self) -> anyhow::Result<App> {
+        let store = self.store().await?;
+        store.migrate().await.context("the database's tables cannot be brought up to date")?;
+        let door = self.door()?;
+        let outside = Outside::new(Settings::default()).context("the way out cannot be opened")?;
+        Ok(App::start(store, door, outside, Clock::machine()).await?)
+    }
+
+    /// Opens the door to guests.
+    pub fn door(&self) -> anyhow::Result<Door> {
+        let cache = self.data.join("compiled");
+        make_private(&cache)?;
+        let cache = cap_std::fs::Dir::open_ambient_dir(&cache, cap_std::ambient_authority())
+            .with_context(|| format!("{} cannot be opened", cache.display()))?;
+        Ok(Door::new(DoorConfig { cache: Some(cache), ..DoorConfig::default() })?)
+    }
+}
+
+/// A database's address without its password.
+pub fn shown(url: &str) -> String {
+    match url.split_once("://").and_then(|(scheme, rest)| rest.rsplit_once('@').map(|(_, host)| (scheme, host))) {
+        Some((scheme, host)) => format!("{scheme}://…@{host}"),
+        None => url.to_owned(),
+    }
+}
+
+/// A directory that only this user can use: compiled code in it is trusted.
+fn make_private(dir: &Path) -> anyhow::Result<()> {
+    use std::os::unix::fs::DirBuilderExt;
+    std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(dir)
+        .with_context(|| format!("{} cannot be made; give another place with --data", dir.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn a_password_is_never_shown() {
+        assert_eq!(super::shown("postgres://koban:s3cret@db/koban"), "postgres://…@db/koban");
+        assert_eq!(super::shown("sqlite:.koban/koban.db"), "sqlite:.koban/koban.db");
+    }
+}

@@ -1,0 +1,303 @@
+//! The play: a day in the life of a wallet, over HTTP, each line with amount, plugin, decision and microseconds.
+
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use koban_domain::ids::MerchantId;
+use koban_service::page::Page;
+use koban_service::{App, decisions, plugins, verify};
+use serde_json::{Value, json};
+
+use crate::client::{Client, Reply};
+
+/// Hana signs up, charges and pays.
+pub const HANA: &str = "hana@example.com";
+/// Ken gets a transfer.
+pub const KEN: &str = "ken@example.com";
+/// A device that the fraud rules are told to deny.
+const STOLEN: &str = "stolen-phone";
+
+/// Who plays, and where.
+#[derive(Debug, Clone)]
+pub struct Cast {
+    /// The host, `address:port`.
+    pub host: String,
+    /// The outside world, `address:port`.
+    pub world: String,
+    /// Everybody's password in the demo.
+    pub password: String,
+    /// The operator's address.
+    pub operator: String,
+    /// The shop.
+    pub shop: MerchantId,
+}
+
+/// One line of the play.
+struct Line<'a> {
+    what: &'a str,
+    amount: Option<i64>,
+    plugin: &'a str,
+    decision: Option<String>,
+    took: Duration,
+    came: String,
+    good: bool,
+}
+
+struct Play<'a> {
+    app: &'a App,
+    cast: &'a Cast,
+    hana: Client,
+    operator: Client,
+    world: Client,
+    good: bool,
+}
+
+/// Plays every line and says whether all went as they should.
+pub async fn play(app: &App, cast: &Cast) -> anyhow::Result<bool> {
+    let anybody = Client::new(&cast.host);
+    let (hana, _) = sign_up(&anybody, HANA, "Hana", &cast.password).await?;
+    let (_, ken_id) = sign_up(&anybody, KEN, "Ken", &cast.password).await?;
+    let operator = sign_in(&anybody, "/v1/operators/sessions", &cast.operator, &cast.password).await?;
+    let mut play = Play { app, cast, hana, operator, world: Client::new(&cast.world), good: true };
+
+    println!("{:<44} {:>10}  {:<12} {:<38} {:>9}  result", "what", "yen", "plugin", "decision", "us");
+    play.charge("Hana charges at an ATM", 10_000, "normal", "accepted-cash").await?;
+    let payment = play.pays().await?;
+    play.refunds(&payment).await?;
+    play.is_declined().await?;
+    play.transfers(&ken_id).await?;
+    play.loses_an_answer().await?;
+    play.settles().await?;
+    play.verifies().await?;
+    Ok(play.good)
+}
+
+async fn sign_up(anybody: &Client, email: &str, name: &str, password: &str) -> anyhow::Result<(Client, String)> {
+    let body = json!({ "email": email, "password": password, "name": name, "locale": "en" });
+    let user = expect(anybody.post("/v1/users", body).await?, 201)?;
+    let client = sign_in(anybody, "/v1/sessions", email, password).await?;
+    Ok((client, text(&user, "id")?))
+}
+
+async fn sign_in(anybody: &Client, path: &str, email: &str, password: &str) -> anyhow::Result<Client> {
+    let session = expect(anybody.post(path, json!({ "email": email, "password": password })).await?, 201)?;
+    Ok(anybody.with_token(text(&session, "token")?))
+}
+
+impl Play<'_> {
+    fn say(&mut self, line: Line<'_>) {
+        self.good &= line.good;
+        let mark = if line.good { "ok " } else { "BAD" };
+        println!(
+            "{:<44} {:>10}  {:<12} {:<38} {:>9}  {mark} {}",
+            line.what,
+            line.amount.map_or(String::from("-"), |amount| amount.to_string()),
+            line.plugin,
+            line.decision.unwrap_or_else(|| String::from("-")),
+            line.took.as_micros(),
+            line.came
+        );
+    }
+
+    /// From the wish to the money: begin, scan, approve, company number, notes. `ours` says what becomes of our answer.
+    async fn charge(&mut self, what: &str, amount: i64, ours: &str, atm: &str) -> anyhow::Result<()> {
+        let before = self.balance().await?;
+        expect(self.world.post("/control/switches", json!({ "answers": "normal", "ours": ours })).await?, 200)?;
+        let begun = self.hana.post_once("/v1/charges", &key(what, "begin"), json!({ "channel": "charge-atm" })).await?;
+        let mut took = begun.took;
+        let charge = text(&expect(begun, 201)?, "id")?;
+        let session = expect(self.world.post("/control/sessions", json!({})).await?, 201)?;
+        let scan = json!({ "key": "scan", "values": [{ "name": "session", "value": session["qr"] }] });
+        let answered = self.hana.post(&format!("/v1/charges/{charge}/answers"), scan).await?;
+        took += answered.took;
+        expect(answered, 200)?;
+        let number = self.company_number(&charge).await?;
+        let session = text(&session, "session")?;
+        let keypad = format!("/control/sessions/{session}/keypad");
+        expect(self.world.post(&keypad, json!({ "company_number": number })).await?, 200)?;
+        let deposit = format!("/control/sessions/{session}/deposit");
+        let deposited = self.world.post(&deposit, json!({ "amount": amount })).await?;
+        took += deposited.took;
+        let report = expect(deposited, 200)?;
+        let after = self.balance().await?;
+        let credited = if atm == "accepted-cash" { amount } else { 0 };
+        let good = report["atm"] == atm && after == before + credited;
+        let decision = self.newest("charge-atm").await?;
+        let came = format!("ATM {}, balance {after}", report["atm"].as_str().unwrap_or("?"));
+        self.say(Line { what, amount: Some(amount), plugin: "charge-atm", decision, took, came, good });
+        expect(self.world.post("/control/switches", json!({ "ours": "normal" })).await?, 200)?;
+        Ok(())
+    }
+
+    /// The number that the wallet shows once the network has approved. Bounded: the approval takes milliseconds.
+    async fn company_number(&self, charge: &str) -> anyhow::Result<String> {
+        for _ in 0..100 {
+            let view = expect(self.hana.get(&format!("/v1/charges/{charge}")).await?, 200)?;
+            let shows = view["shows"].as_array().cloned().unwrap_or_default();
+            if let Some(code) = shows.iter().find_map(|show| show["code"].as_str()) {
+                return Ok(code.to_owned());
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        bail!("the wallet shows no company number");
+    }
+
+    async fn pays(&mut self) -> anyhow::Result<Value> {
+        let body = json!({ "merchant": self.cast.shop, "amount": 1_280, "currency": "JPY", "reference": "INV-20180925-01" });
+        let reply = self.hana.post_once("/v1/payments", "play-payment", body).await?;
+        let (took, payment) = (reply.took, expect(reply, 201)?);
+        let balance = self.balance().await?;
+        let line = Line {
+            what: "Hana pays Wasm Cafe",
+            amount: Some(1_280),
+            plugin: "fraud-rules",
+            decision: payment["decision"].as_str().map(str::to_owned),
+            took,
+            came: format!("paid, balance {balance}"),
+            good: balance == 8_720,
+        };
+        self.say(line);
+        Ok(payment)
+    }
+
+    async fn refunds(&mut self, payment: &Value) -> anyhow::Result<()> {
+        let keys = format!("/v1/operator/merchants/{}/keys", self.cast.shop);
+        let scopes = json!({ "name": "till", "scopes": ["payments:read", "payments:refund"] });
+        let key = expect(self.operator.post(&keys, scopes).await?, 201)?;
+        let shop = self.operator.with_token(text(&key, "secret")?);
+        let refund = format!("/v1/payments/{}/refunds", text(payment, "id")?);
+        let body = json!({ "amount": 280, "currency": "JPY" });
+        let reply = shop.post_once(&refund, "play-refund", body).await?;
+        let took = reply.took;
+        expect(reply, 201)?;
+        let balance = self.balance().await?;
+        self.say(Line {
+            what: "Wasm Cafe gives some of it back",
+            amount: Some(280),
+            plugin: "-",
+            decision: None,
+            took,
+            came: format!("refunded, balance {balance}"),
+            good: balance == 9_000,
+        });
+        Ok(())
+    }
+
+    async fn is_declined(&mut self) -> anyhow::Result<()> {
+        let settings = json!({ "settings": [{ "name": "deny_devices", "value": STOLEN }] });
+        let path = "/v1/operator/plugins/fraud-rules/settings";
+        expect(self.operator.send(hyper::Method::PUT, path, &[], Some(settings.to_string().into_bytes())).await?, 200)?;
+        let thief = self.hana.with_header("koban-device", STOLEN);
+        let body = json!({ "merchant": self.cast.shop, "amount": 4_500, "currency": "JPY" });
+        let reply = thief.post_once("/v1/payments", "play-declined", body).await?;
+        let balance = self.balance().await?;
+        let decision = self.newest("fraud-rules").await?;
+        self.say(Line {
+            what: "Somebody pays with Hana's stolen phone",
+            amount: Some(4_500),
+            plugin: "fraud-rules",
+            decision,
+            took: reply.took,
+            came: format!("{} {}, balance {balance}", reply.status, reply.code()),
+            good: reply.code() == "declined_by_fraud" && balance == 9_000,
+        });
+        Ok(())
+    }
+
+    async fn transfers(&mut self, ken: &str) -> anyhow::Result<()> {
+        let me = expect(self.hana.get("/v1/me").await?, 200)?;
+        for user in [text(&me, "id")?, ken.to_owned()] {
+            let path = format!("/v1/operator/users/{user}/verification");
+            let reply = self.operator.post_once(&path, &key("verify", &user), json!({})).await?;
+            if !(200..300).contains(&reply.status) {
+                bail!("the operator could not verify {user}: {} {}", reply.status, reply.body);
+            }
+        }
+        let body = json!({ "receiver": ken, "amount": 2_000, "currency": "JPY", "message": "lunch" });
+        let reply = self.hana.post_once("/v1/transfers", "play-transfer", body).await?;
+        let (took, transfer) = (reply.took, expect(reply, 201)?);
+        let balance = self.balance().await?;
+        self.say(Line {
+            what: "Both verified; Hana sends to Ken",
+            amount: Some(2_000),
+            plugin: "fraud-rules",
+            decision: transfer["decision"].as_str().map(str::to_owned),
+            took,
+            came: format!("sent, balance {balance}"),
+            good: balance == 7_000,
+        });
+        Ok(())
+    }
+
+    async fn loses_an_answer(&mut self) -> anyhow::Result<()> {
+        self.charge("The ATM loses our answer, gives cash back", 5_000, "reverse", "gave-cash-back").await
+    }
+
+    async fn settles(&mut self) -> anyhow::Result<()> {
+        let before = self.exposure().await?;
+        let reply = self.world.post("/control/end-of-day", json!({})).await?;
+        let took = reply.took;
+        expect(reply, 200)?;
+        let mut after = before;
+        // The host answers once the file is stored and matches it right after.
+        for _ in 0..200 {
+            after = self.exposure().await?;
+            if after == 0 {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        let decision = self.newest("charge-atm").await?;
+        self.say(Line {
+            what: "The network settles the day",
+            amount: Some(before - after),
+            plugin: "charge-atm",
+            decision,
+            took,
+            came: format!("exposure {before} -> {after}"),
+            good: before == 15_000 && after == 0,
+        });
+        Ok(())
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "the play's stopwatch")]
+    async fn verifies(&mut self) -> anyhow::Result<()> {
+        let started = std::time::Instant::now();
+        let verdict = verify::verify(&self.app.store).await?;
+        let good = verdict.difference.is_none();
+        println!();
+        println!("ledger verify ({} us): {verdict}", started.elapsed().as_micros());
+        self.good &= good;
+        Ok(())
+    }
+
+    async fn balance(&self) -> anyhow::Result<i64> {
+        let wallet = expect(self.hana.get("/v1/wallet").await?, 200)?;
+        wallet["available"].as_i64().with_context(|| format!("the wallet says {wallet}"))
+    }
+
+    async fn exposure(&self) -> anyhow::Result<i64> {
+        let view = plugins::get(self.app, "charge-atm").await?;
+        Ok(view.exposure.map_or(0, |exposure| exposure.used.minor))
+    }
+
+    async fn newest(&self, plugin: &str) -> anyhow::Result<Option<String>> {
+        let list = decisions::list(self.app, Some(plugin), &Page { after: None, limit: 1 }).await?;
+        Ok(list.items.first().map(|record| record.id.to_string()))
+    }
+}
+
+fn key(what: &str, part: &str) -> String {
+    format!("play-{}-{part}", what.replace(|c: char| !c.is_ascii_alphanumeric(), "-"))
+}
+
+fn expect(reply: Reply, status: u16) -> anyhow::Result<Value> {
+    if reply.status != status {
+        bail!("expected {status}, got {}: {}", reply.status, String::from_utf8_lossy(&reply.bytes));
+    }
+    Ok(reply.body)
+}
+
+fn text(value: &Value, field: &str) -> anyhow::Result<String> {
+    value[field].as_str().map(str::to_owned).with_context(|| format!("`{field}` is missing in {value}"))
+}

@@ -1,0 +1,99 @@
+//! `koban serve`: the host, until it is told to stop.
+
+use std::net::SocketAddr;
+
+use anyhow::Context;
+use clap::Args;
+use koban_service::{App, jobs};
+use koban_web::{Web, WebConfig};
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+
+use crate::config::Global;
+
+/// Arguments of `serve`.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  koban serve\n  koban --database postgres://koban@db/koban serve --listen 0.0.0.0:8080\n\nPrints `listening on http://ADDRESS` once it answers. SIGTERM or Ctrl-C ends it: /readyz says no, requests that were begun are finished.")]
+pub struct Arguments {
+    /// Where the API listens; port 0 takes a free one
+    #[arg(long, env = "KOBAN_LISTEN", value_name = "ADDRESS", default_value = "127.0.0.1:8080")]
+    listen: SocketAddr,
+    /// Where metrics and detailed health listen; keep it on the loopback address [default: a free port there]
+    #[arg(long, env = "KOBAN_ADMIN_LISTEN", value_name = "ADDRESS", default_value = "127.0.0.1:0")]
+    admin_listen: SocketAddr,
+    /// Tell browsers to use TLS only; for hosts behind a TLS proxy
+    #[arg(long, env = "KOBAN_HSTS")]
+    hsts: bool,
+}
+
+/// Runs the host until SIGTERM or Ctrl-C.
+pub async fn run(global: &Global, arguments: Arguments) -> anyhow::Result<()> {
+    global.start_log()?;
+    let app = global.app().await?;
+    let config = WebConfig { hsts: arguments.hsts, ..WebConfig::default() };
+    let host = start(app, arguments.listen, arguments.admin_listen, config).await?;
+    println!("listening on http://{}", host.address);
+    eprintln!("metrics on http://{}/metrics, documents on http://{}/docs", host.admin_address, host.address);
+    stop_signal().await;
+    eprintln!("stopping: finishing what was begun");
+    host.stop().await;
+    Ok(())
+}
+
+/// A host that runs.
+pub struct Host {
+    /// Where the API listens.
+    pub address: SocketAddr,
+    /// Where metrics listen.
+    pub admin_address: SocketAddr,
+    stopping: watch::Sender<bool>,
+    web: tokio::task::JoinHandle<()>,
+    jobs: jobs::Jobs,
+}
+
+/// Starts jobs and both listeners over an app.
+pub async fn start(app: App, listen: SocketAddr, admin_listen: SocketAddr, config: WebConfig) -> anyhow::Result<Host> {
+    let bind = |address: SocketAddr| async move {
+        TcpListener::bind(address)
+            .await
+            .with_context(|| format!("{address} cannot be listened on; port 0 takes a free one"))
+    };
+    let (listener, admin_listener) = (bind(listen).await?, bind(admin_listen).await?);
+    let (address, admin_address) = (listener.local_addr()?, admin_listener.local_addr()?);
+    let jobs = jobs::start(&app);
+    let web = Web::new(app, config);
+    let (stopping, stopped) = watch::channel(false);
+    let until = |mut stopped: watch::Receiver<bool>| async move {
+        // A dropped sender is a stop, too.
+        let _ = stopped.wait_for(|stopped| *stopped).await;
+    };
+    let admin = tokio::spawn(koban_web::serve_admin(admin_listener, web.clone(), until(stopped.clone())));
+    let public = tokio::spawn(koban_web::serve(listener, web, until(stopped)));
+    let web = tokio::spawn(async move {
+        let _ = public.await;
+        admin.abort();
+    });
+    Ok(Host { address, admin_address, stopping, web, jobs })
+}
+
+impl Host {
+    /// Finishes what was begun, then ends.
+    pub async fn stop(self) {
+        let _ = self.stopping.send(true);
+        let _ = self.web.await;
+        self.jobs.stop().await;
+    }
+}
+
+/// Resolves with SIGTERM or Ctrl-C.
+pub async fn stop_signal() {
+    use tokio::signal::unix::{SignalKind, signal};
+    let Ok(mut terminate) = signal(SignalKind::terminate()) else {
+        let _ = tokio::signal::ctrl_c().await;
+        return;
+    };
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = tokio::signal::ctrl_c() => {}
+    }
+}

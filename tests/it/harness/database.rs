@@ -1,0 +1,220 @@
+//! A database of a test's own, on the store that `KOBAN_TEST_STORE` names, and a hand inside it that goes round the host.
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use koban_service::clock;
+use koban_store::{Config, Store};
+use sqlx::postgres::{PgConnectOptions, PgConnection};
+use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
+use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _, Executor as _, Row as _};
+
+/// Which store this run is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Sqlite,
+    Postgres,
+}
+
+impl Kind {
+    /// `KOBAN_TEST_STORE`, SQLite if it is not set.
+    pub(crate) fn of_this_run() -> Kind {
+        match std::env::var("KOBAN_TEST_STORE").as_deref() {
+            Err(_) | Ok("" | "sqlite") => Kind::Sqlite,
+            Ok("postgres") => Kind::Postgres,
+            Ok(other) => panic!("KOBAN_TEST_STORE is `{other}`; set `sqlite` or `postgres`"),
+        }
+    }
+}
+
+/// A folder that goes with the test.
+pub(crate) struct Folder(PathBuf);
+
+impl Folder {
+    pub(crate) fn new() -> Folder {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let name = format!("koban-it-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
+        let path = std::env::temp_dir().join(name);
+        std::fs::create_dir_all(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        Folder(path)
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.0
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+/// A fresh database that goes with the test.
+pub(crate) struct Database {
+    pub(crate) kind: Kind,
+    url: String,
+    folder: Folder,
+    /// The server's own address and the name of the database on it.
+    on_server: Option<(String, String)>,
+}
+
+impl Database {
+    /// A new, empty database on the store of this run.
+    pub(crate) async fn fresh() -> Database {
+        match Kind::of_this_run() {
+            Kind::Sqlite => Database::sqlite(),
+            Kind::Postgres => Database::postgres().await,
+        }
+    }
+
+    /// A new SQLite file, whatever the store of this run is.
+    pub(crate) fn sqlite() -> Database {
+        let folder = Folder::new();
+        let url = format!("sqlite:{}", folder.path().join("koban.db").display());
+        Database { kind: Kind::Sqlite, url, folder, on_server: None }
+    }
+
+    /// A new database on the PostgreSQL of `KOBAN_TEST_POSTGRES`.
+    pub(crate) async fn postgres() -> Database {
+        let server = postgres_server().expect("KOBAN_TEST_POSTGRES names no server; run this by `cargo xtask postgres -- …`");
+        let mut random = [0; 8];
+        clock::fill(&mut random);
+        let name = format!("it_{}", hex::encode(random));
+        let mut connection = connect_postgres(&server).await;
+        connection.execute(AssertSqlSafe(format!("create database {name}"))).await.expect("the server makes databases");
+        let _ = connection.close().await;
+        let url = on(&server, &name);
+        Database { kind: Kind::Postgres, url, folder: Folder::new(), on_server: Some((server, name)) }
+    }
+
+    /// The database's address, as `--database` takes it.
+    pub(crate) fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// A folder for files of the hosts on this database.
+    pub(crate) fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// Opens and migrates it.
+    pub(crate) async fn store(&self) -> Store {
+        let store = Store::open(&Config { url: self.url.clone(), connections_max: 4 }).await.expect("the database opens");
+        store.migrate().await.expect("the database is migrated");
+        store
+    }
+
+    /// A connection that goes round the host.
+    pub(crate) async fn hand(&self) -> Hand {
+        match self.kind {
+            Kind::Sqlite => {
+                let path = self.url.trim_start_matches("sqlite:");
+                let options = SqliteConnectOptions::new().filename(path).busy_timeout(std::time::Duration::from_secs(10));
+                Hand::Sqlite(options.connect().await.expect("the file opens"))
+            }
+            Kind::Postgres => Hand::Postgres(connect_postgres(&self.url).await),
+        }
+    }
+}
+
+impl Drop for Database {
+    fn drop(&mut self) {
+        let Some((server, name)) = self.on_server.take() else { return };
+        // Dropping waits for nothing by itself; a test that ends should leave nothing on the server.
+        let drop_it = move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+            let Ok(runtime) = runtime else { return };
+            runtime.block_on(async {
+                let mut connection = connect_postgres(&server).await;
+                let _ = connection.execute(AssertSqlSafe(format!("drop database if exists {name} with (force)"))).await;
+                let _ = connection.close().await;
+            });
+        };
+        let _ = std::thread::spawn(drop_it).join();
+    }
+}
+
+/// `KOBAN_TEST_POSTGRES`, if a server was given.
+pub(crate) fn postgres_server() -> Option<String> {
+    std::env::var("KOBAN_TEST_POSTGRES").ok().filter(|url| !url.is_empty())
+}
+
+async fn connect_postgres(url: &str) -> PgConnection {
+    let options: PgConnectOptions = url.parse().unwrap_or_else(|error| panic!("{url}: {error}"));
+    options.connect().await.unwrap_or_else(|error| panic!("{url}: {error}"))
+}
+
+/// The same server with another database.
+fn on(server: &str, name: &str) -> String {
+    let (base, query) = server.split_once('?').map_or((server, None), |(base, query)| (base, Some(query)));
+    let (scheme, rest) = base.split_once("://").expect("a URL");
+    let host = rest.split('/').next().unwrap_or_default();
+    let query = query.map(|query| format!("?{query}")).unwrap_or_default();
+    format!("{scheme}://{host}/{name}{query}")
+}
+
+/// A connection beside the host: it reads what is stored, and changes what nobody may.
+pub(crate) enum Hand {
+    Sqlite(SqliteConnection),
+    Postgres(PgConnection),
+}
+
+macro_rules! by_hand {
+    ($hand:expr, $connection:ident => $body:expr) => {
+        match $hand {
+            Hand::Sqlite($connection) => $body,
+            Hand::Postgres($connection) => $body,
+        }
+    };
+}
+
+impl Hand {
+    /// Runs a statement and says how many rows it touched.
+    pub(crate) async fn run(&mut self, sql: &str) -> u64 {
+        let query = AssertSqlSafe(sql.to_owned());
+        by_hand!(self, connection => sqlx::query(query).execute(connection).await.map(|done| done.rows_affected()))
+            .unwrap_or_else(|error| panic!("{sql}: {error}"))
+    }
+
+    /// The first column of the first row, a number.
+    pub(crate) async fn number(&mut self, sql: &str) -> i64 {
+        self.try_number(sql).await.unwrap_or_else(|error| panic!("{sql}: {error}"))
+    }
+
+    /// As `number`, where the statement may fail.
+    pub(crate) async fn try_number(&mut self, sql: &str) -> Result<i64, sqlx::Error> {
+        let query = AssertSqlSafe(sql.to_owned());
+        by_hand!(self, connection => sqlx::query(query).fetch_one(connection).await?.try_get(0))
+    }
+
+    /// The first column of every row, bytes.
+    pub(crate) async fn blobs(&mut self, sql: &str) -> Vec<Vec<u8>> {
+        let query = AssertSqlSafe(sql.to_owned());
+        by_hand!(self, connection => {
+            let rows = sqlx::query(query).fetch_all(connection).await;
+            rows.and_then(|rows| rows.iter().map(|row| row.try_get(0)).collect())
+        })
+        .unwrap_or_else(|error| panic!("{sql}: {error}"))
+    }
+
+    /// The first column of every row, text.
+    pub(crate) async fn texts(&mut self, sql: &str) -> Vec<String> {
+        let query = AssertSqlSafe(sql.to_owned());
+        by_hand!(self, connection => {
+            let rows = sqlx::query(query).fetch_all(connection).await;
+            rows.and_then(|rows| rows.iter().map(|row| row.try_get(0)).collect())
+        })
+        .unwrap_or_else(|error| panic!("{sql}: {error}"))
+    }
+
+    /// Puts these bytes into `column` of the one row of `table` that fits `place`.
+    pub(crate) async fn put(&mut self, table: &str, column: &str, place: &str, bytes: &[u8]) {
+        let sql = format!("update {table} set {column} = $1 where {place}");
+        let query = AssertSqlSafe(sql.clone());
+        let bytes = bytes.to_vec();
+        let touched =
+            by_hand!(self, connection => sqlx::query(query).bind(bytes).execute(connection).await.map(|done| done.rows_affected()));
+        assert_eq!(touched.unwrap_or_else(|error| panic!("{sql}: {error}")), 1, "{sql}");
+    }
+}

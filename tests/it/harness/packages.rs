@@ -1,0 +1,42 @@
+//! Plugin packages as `cargo xtask guests` leaves them, and the one door that all tests of this process share.
+
+use std::path::PathBuf;
+use std::sync::OnceLock;
+
+use koban_author::package::{self, Package};
+use koban_runtime::{Door, DoorConfig};
+
+/// The package of a plugin. It must have been built.
+pub(crate) fn package(id: &str) -> Package {
+    let folder = packages().join(id);
+    package::open(&folder)
+        .unwrap_or_else(|error| panic!("{}: {error}; build the guests first: run cargo xtask guests", folder.display()))
+}
+
+/// Where the packages are: `KOBAN_PACKAGES`, or where xtask puts them.
+pub(crate) fn packages() -> PathBuf {
+    match std::env::var_os("KOBAN_PACKAGES") {
+        Some(folder) => PathBuf::from(folder),
+        None => super::root().join("plugins/target/packages"),
+    }
+}
+
+/// The door. A development build compiles plugins slowly, so all tests share one engine and one folder of compiled code.
+pub(crate) fn door() -> Door {
+    static DOOR: OnceLock<Door> = OnceLock::new();
+    let open = || {
+        let cache = compiled();
+        let cache = cap_std::fs::Dir::open_ambient_dir(&cache, cap_std::ambient_authority())
+            .unwrap_or_else(|error| panic!("{}: {error}", cache.display()));
+        Door::new(DoorConfig { cache: Some(cache), slots: 64, wait_ms: 10_000, ..DoorConfig::default() })
+            .expect("the door opens")
+    };
+    DOOR.get_or_init(open).clone()
+}
+
+/// The folder of compiled code, kept between runs.
+pub(crate) fn compiled() -> PathBuf {
+    let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("compiled");
+    std::fs::create_dir_all(&folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
+    folder
+}
