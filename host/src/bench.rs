@@ -1,18 +1,170 @@
-//! `koban bench`: the ledger and the door measured beside a baseline.
+//! `koban bench`: the ledger, the payment path and the door measured beside a baseline of the same run, with an audit after each.
 
-use clap::Args;
+mod audit;
+mod clients;
+mod database;
+mod door;
+mod figures;
+mod pgbench;
+mod processor;
+mod random;
+mod report;
+mod run;
+mod stages;
+mod workloads;
+mod world;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::bail;
+use clap::{Args, ValueEnum};
+use koban_store::Dialect;
+use koban_store::bench::baseline_sql;
 
 use crate::config::Global;
+use clients::Span;
 
 /// Arguments of `bench`.
 #[derive(Debug, Args)]
-pub struct Arguments {
-    /// The PostgreSQL to measure on; without it only SQLite is measured
+#[command(
+    after_help = "Examples:\n  cargo xtask bench            build for release, start a PostgreSQL, measure on both stores\n  cargo xtask bench --quick    the same in under a minute, with more noise\n  koban bench --explain        the SQL of the baseline\n\nHow to read the table: docs/operating/benchmarks.md"
+)]
+pub(crate) struct Arguments {
+    /// A PostgreSQL whose user may create databases; without it only SQLite is measured
     #[arg(long, value_name = "URL")]
-    pub postgres: Option<String>,
+    postgres: Option<String>,
+    /// Short runs over fewer accounts: under a minute, for a first look
+    #[arg(long)]
+    quick: bool,
+    /// Print the SQL of the baseline and end
+    #[arg(long)]
+    explain: bool,
+    /// Measure on this store only
+    #[arg(long, value_enum)]
+    store: Option<Only>,
+    /// Measure these workloads only, such as `W3,W5` or `door`
+    #[arg(long, value_delimiter = ',', value_name = "NAMES")]
+    only: Vec<String>,
+    /// Where the packages of the first plugins are
+    #[arg(long, env = "KOBAN_PACKAGES", value_name = "DIR", default_value = "plugins/target/packages")]
+    packages: PathBuf,
+}
+
+/// One of the two stores.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Only {
+    Sqlite,
+    Postgres,
+}
+
+/// The workloads that can be asked for.
+const WORKLOADS: [&str; 5] = ["W3", "W4", "W5", "W7", "door"];
+
+/// How much is measured.
+#[derive(Debug, Clone)]
+struct Plan {
+    span: Span,
+    /// Of each side, alternating; medians are shown.
+    repetitions: u64,
+    accounts: u32,
+    /// Calls in one of the door's blocks.
+    door_calls: u64,
+    pgbench_s: u64,
+    only: Vec<String>,
+    packages: PathBuf,
+}
+
+impl Plan {
+    fn of(arguments: &Arguments) -> anyhow::Result<Plan> {
+        if let Some(unknown) = arguments.only.iter().find(|name| !WORKLOADS.contains(&name.as_str())) {
+            bail!("there is no workload `{unknown}`; there are {}", WORKLOADS.join(", "));
+        }
+        let ms = Duration::from_millis;
+        let (span, accounts, door_calls, pgbench_s) = match arguments.quick {
+            true => (Span { warm_up: ms(150), window: ms(350) }, 20_000, 100, 1),
+            false => (Span { warm_up: ms(500), window: ms(1_500) }, 100_000, 500, 4),
+        };
+        let (only, packages) = (arguments.only.clone(), arguments.packages.clone());
+        Ok(Plan { span, repetitions: 3, accounts, door_calls, pgbench_s, only, packages })
+    }
+
+    fn has(&self, workload: &str) -> bool {
+        self.only.is_empty() || self.only.iter().any(|name| name == workload)
+    }
 }
 
 /// Measures.
-pub async fn run(_global: &Global, _arguments: Arguments) -> anyhow::Result<()> {
-    anyhow::bail!("build it with `cargo xtask bench`: a debug build says nothing about speed")
+pub(crate) async fn run(global: &Global, arguments: Arguments) -> anyhow::Result<()> {
+    global.start_log()?;
+    if arguments.explain {
+        explain();
+        return Ok(());
+    }
+    if cfg!(debug_assertions) {
+        bail!(
+            "a debug build says nothing about speed: run `cargo xtask bench`, which builds for release and starts a PostgreSQL"
+        );
+    }
+    let plan = Plan::of(&arguments)?;
+    let started = clients::now();
+    let wanted = |store| arguments.store.is_none_or(|only| only == store);
+    let mut out = run::Output::new(global.json);
+    let sqlite = wanted(Only::Sqlite);
+    let mut clean = true;
+    if let Some(url) = arguments.postgres.as_deref().filter(|_| wanted(Only::Postgres)) {
+        let fresh = database::Fresh::postgres(url).await?;
+        clean &= run::on(&plan, fresh, global.door()?, !sqlite, &mut out).await?;
+    } else if wanted(Only::Postgres) {
+        out.say("no --postgres URL was given: measuring SQLite only (`cargo xtask bench` starts a PostgreSQL)");
+    }
+    if sqlite {
+        clean &= run::on(&plan, database::Fresh::sqlite()?, global.door()?, true, &mut out).await?;
+    }
+    out.finish();
+    out.say(&format!("measured in {} s", started.elapsed().as_secs()));
+    if !clean {
+        bail!("an audit found a difference, or a database was not durable: the figures above are worth nothing");
+    }
+    Ok(())
+}
+
+fn explain() {
+    for dialect in [Dialect::Postgres, Dialect::Sqlite] {
+        println!("-- the baseline on {}: one transaction for each transfer", dialect.word());
+        for statement in baseline_sql(dialect) {
+            println!("{statement};\n");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(clap::Parser)]
+    struct Line {
+        #[command(flatten)]
+        arguments: Arguments,
+    }
+
+    fn plan(words: &[&str]) -> anyhow::Result<Plan> {
+        let words = [&["bench"], words].concat();
+        Plan::of(&<Line as clap::Parser>::try_parse_from(words)?.arguments)
+    }
+
+    #[test]
+    fn a_workload_that_does_not_exist_is_refused_by_name() {
+        assert!(plan(&["--only", "W3,W5"]).unwrap().has("W5"));
+        assert!(!plan(&["--only", "W3"]).unwrap().has("W4"));
+        assert!(plan(&[]).unwrap().has("door"));
+        assert!(plan(&["--only", "W9"]).unwrap_err().to_string().contains("W9"));
+    }
+
+    #[test]
+    fn the_quick_plan_repeats_as_often() {
+        let (quick, full) = (plan(&["--quick"]).unwrap(), plan(&[]).unwrap());
+        assert_eq!((quick.repetitions, full.repetitions), (3, 3));
+        assert!(quick.span.window < full.span.window);
+    }
 }

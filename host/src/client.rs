@@ -12,7 +12,7 @@ use tokio::net::TcpStream;
 use tokio::sync::Mutex;
 
 /// Somebody who calls the API.
-pub struct Client {
+pub(crate) struct Client {
     address: String,
     bearer: Option<String>,
     headers: Vec<(String, String)>,
@@ -21,7 +21,7 @@ pub struct Client {
 
 /// What the host answered.
 #[derive(Debug, Clone)]
-pub struct Reply {
+pub(crate) struct Reply {
     /// The status.
     pub status: u16,
     /// The headers, names in lower case.
@@ -36,12 +36,12 @@ pub struct Reply {
 
 impl Reply {
     /// A header's value.
-    pub fn header(&self, name: &str) -> Option<&str> {
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
         self.headers.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
     }
 
     /// The code of a problem; empty for a success.
-    pub fn code(&self) -> &str {
+    pub(crate) fn code(&self) -> &str {
         self.body["code"].as_str().unwrap_or("")
     }
 }
@@ -51,44 +51,44 @@ const TIMEOUT: Duration = Duration::from_secs(30);
 
 impl Client {
     /// A caller without identity. The address is `host:port`.
-    pub fn new(address: impl Into<String>) -> Client {
+    pub(crate) fn new(address: impl Into<String>) -> Client {
         Client { address: address.into(), bearer: None, headers: Vec::new(), connection: Mutex::new(None) }
     }
 
     /// The same address with a bearer token.
-    pub fn with_token(&self, token: impl Into<String>) -> Client {
+    pub(crate) fn with_token(&self, token: impl Into<String>) -> Client {
         Client { bearer: Some(token.into()), ..Client::new(self.address.clone()) }
     }
 
     /// The same caller with one more header on every call.
-    pub fn with_header(&self, name: &str, value: &str) -> Client {
+    pub(crate) fn with_header(&self, name: &str, value: &str) -> Client {
         let mut headers = self.headers.clone();
         headers.push((name.to_owned(), value.to_owned()));
         Client { bearer: self.bearer.clone(), headers, ..Client::new(self.address.clone()) }
     }
 
     /// `host:port`.
-    pub fn address(&self) -> &str {
+    pub(crate) fn address(&self) -> &str {
         &self.address
     }
 
     /// Reads something.
-    pub async fn get(&self, path: &str) -> Result<Reply, anyhow::Error> {
+    pub(crate) async fn get(&self, path: &str) -> Result<Reply, anyhow::Error> {
         self.send(Method::GET, path, &[], None).await
     }
 
     /// Posts JSON.
-    pub async fn post(&self, path: &str, body: Value) -> Result<Reply, anyhow::Error> {
+    pub(crate) async fn post(&self, path: &str, body: Value) -> Result<Reply, anyhow::Error> {
         self.send(Method::POST, path, &[], Some(body.to_string().into_bytes())).await
     }
 
     /// Posts JSON under an idempotency key.
-    pub async fn post_once(&self, path: &str, key: &str, body: Value) -> Result<Reply, anyhow::Error> {
+    pub(crate) async fn post_once(&self, path: &str, key: &str, body: Value) -> Result<Reply, anyhow::Error> {
         self.send(Method::POST, path, &[("idempotency-key", key)], Some(body.to_string().into_bytes())).await
     }
 
     /// Sends any request.
-    pub async fn send(
+    pub(crate) async fn send(
         &self,
         method: Method,
         path: &str,

@@ -12,7 +12,7 @@ use koban_store::{Config as StoreConfig, Store};
 
 /// Options that every command takes.
 #[derive(Debug, Clone, Args)]
-pub struct Global {
+pub(crate) struct Global {
     /// The database: `sqlite:PATH` or `postgres://USER:PASSWORD@HOST/NAME` [default: sqlite:<data>/koban.db]
     #[arg(long, global = true, env = "KOBAN_DATABASE", value_name = "URL", hide_env_values = true)]
     pub database: Option<String>,
@@ -29,7 +29,7 @@ pub struct Global {
 
 impl Global {
     /// Starts logging to standard error.
-    pub fn start_log(&self) -> anyhow::Result<()> {
+    pub(crate) fn start_log(&self) -> anyhow::Result<()> {
         let filter = tracing_subscriber::EnvFilter::try_new(&self.log)
             .with_context(|| format!("--log `{}` is no filter; try `info`", self.log))?;
         let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
@@ -39,21 +39,23 @@ impl Global {
     }
 
     /// The database's address.
-    pub fn database(&self) -> String {
+    pub(crate) fn database(&self) -> String {
         self.database.clone().unwrap_or_else(|| format!("sqlite:{}", self.data.join("koban.db").display()))
     }
 
     /// Opens the database as it is. Fails if its tables are older or newer than this program.
-    pub async fn store(&self) -> anyhow::Result<Store> {
+    pub(crate) async fn store(&self) -> anyhow::Result<Store> {
         let url = self.database();
         if url.starts_with("sqlite:") {
             make_private(&self.data)?;
         }
-        Store::open(&StoreConfig::new(&url)).await.with_context(|| format!("the database {} cannot be opened", shown(&url)))
+        Store::open(&StoreConfig::new(&url))
+            .await
+            .with_context(|| format!("the database {} cannot be opened", shown(&url)))
     }
 
     /// Puts the host together: migrated store, door with its cache, way out.
-    pub async fn app(&self) -> anyhow::Result<App> {
+    pub(crate) async fn app(&self) -> anyhow::Result<App> {
         let store = self.store().await?;
         store.migrate().await.context("the database's tables cannot be brought up to date")?;
         let door = self.door()?;
@@ -62,7 +64,7 @@ impl Global {
     }
 
     /// Opens the door to guests.
-    pub fn door(&self) -> anyhow::Result<Door> {
+    pub(crate) fn door(&self) -> anyhow::Result<Door> {
         let cache = self.data.join("compiled");
         make_private(&cache)?;
         let cache = cap_std::fs::Dir::open_ambient_dir(&cache, cap_std::ambient_authority())
@@ -72,7 +74,7 @@ impl Global {
 }
 
 /// A database's address without its password.
-pub fn shown(url: &str) -> String {
+pub(crate) fn shown(url: &str) -> String {
     match url.split_once("://").and_then(|(scheme, rest)| rest.rsplit_once('@').map(|(_, host)| (scheme, host))) {
         Some((scheme, host)) => format!("{scheme}://…@{host}"),
         None => url.to_owned(),

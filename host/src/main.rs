@@ -17,7 +17,9 @@ use crate::config::Global;
 /// A payment platform whose host owns the ledger and the keys, and whose every channel and rule is a sandboxed plugin.
 #[derive(Debug, Parser)]
 #[command(name = "koban", version, arg_required_else_help = true, propagate_version = true)]
-#[command(after_help = "First steps:\n  cargo xtask up            build everything, play a day of a wallet, stay up\n  koban serve               run the host on .koban/koban.db\n  koban ledger verify       check every entry, balance and record\n\nExit codes: 0 done, 1 failed, 2 wrong usage, 3 not found, 5 conflict, 69 unavailable.")]
+#[command(
+    after_help = "First steps:\n  cargo xtask up            build everything, play a day of a wallet, stay up\n  koban serve               run the host on .koban/koban.db\n  koban ledger verify       check every entry, balance and record\n\nExit codes: 0 done, 1 failed, 2 wrong usage, 3 not found, 5 conflict, 69 unavailable."
+)]
 struct Arguments {
     #[command(flatten)]
     global: Global,

@@ -11,15 +11,15 @@ use serde_json::{Value, json};
 use crate::client::{Client, Reply};
 
 /// Hana signs up, charges and pays.
-pub const HANA: &str = "hana@example.com";
+pub(crate) const HANA: &str = "hana@example.com";
 /// Ken gets a transfer.
-pub const KEN: &str = "ken@example.com";
+pub(crate) const KEN: &str = "ken@example.com";
 /// A device that the fraud rules are told to deny.
 const STOLEN: &str = "stolen-phone";
 
 /// Who plays, and where.
 #[derive(Debug, Clone)]
-pub struct Cast {
+pub(crate) struct Cast {
     /// The host, `address:port`.
     pub host: String,
     /// The outside world, `address:port`.
@@ -53,7 +53,7 @@ struct Play<'a> {
 }
 
 /// Plays every line and says whether all went as they should.
-pub async fn play(app: &App, cast: &Cast) -> anyhow::Result<bool> {
+pub(crate) async fn play(app: &App, cast: &Cast) -> anyhow::Result<bool> {
     let anybody = Client::new(&cast.host);
     let (hana, _) = sign_up(&anybody, HANA, "Hana", &cast.password).await?;
     let (_, ken_id) = sign_up(&anybody, KEN, "Ken", &cast.password).await?;
@@ -80,7 +80,8 @@ async fn sign_up(anybody: &Client, email: &str, name: &str, password: &str) -> a
 }
 
 async fn sign_in(anybody: &Client, path: &str, email: &str, password: &str) -> anyhow::Result<Client> {
-    let session = expect(anybody.post(path, json!({ "email": email, "password": password })).await?, 201)?;
+    let session = expect(anybody.post(path, json!({ "email": email, "password": password })).await?, 201)
+        .with_context(|| format!("{email} cannot sign in at {}{path}", anybody.address()))?;
     Ok(anybody.with_token(text(&session, "token")?))
 }
 
@@ -143,8 +144,9 @@ impl Play<'_> {
     }
 
     async fn pays(&mut self) -> anyhow::Result<Value> {
-        let body = json!({ "merchant": self.cast.shop, "amount": 1_280, "currency": "JPY", "reference": "INV-20180925-01" });
-        let reply = self.hana.post_once("/v1/payments", "play-payment", body).await?;
+        let body =
+            json!({ "merchant": self.cast.shop, "amount": 1_280, "currency": "JPY", "reference": "INV-20180925-01" });
+        let reply = self.hana.post_once("/v1/payments", "play-payment", body.clone()).await?;
         let (took, payment) = (reply.took, expect(reply, 201)?);
         let balance = self.balance().await?;
         let line = Line {
@@ -157,6 +159,19 @@ impl Play<'_> {
             good: balance == 8_720,
         };
         self.say(line);
+        let again = self.hana.post_once("/v1/payments", "play-payment", body).await?;
+        let replayed = again.header("idempotent-replayed") == Some("true");
+        let (took, same) = (again.took, again.body["id"] == payment["id"]);
+        let balance = self.balance().await?;
+        self.say(Line {
+            what: "Her phone sends the same request again",
+            amount: Some(1_280),
+            plugin: "-",
+            decision: payment["decision"].as_str().map(str::to_owned),
+            took,
+            came: format!("the first answer again, balance {balance}"),
+            good: replayed && same && balance == 8_720,
+        });
         Ok(payment)
     }
 

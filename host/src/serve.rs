@@ -13,8 +13,10 @@ use crate::config::Global;
 
 /// Arguments of `serve`.
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:\n  koban serve\n  koban --database postgres://koban@db/koban serve --listen 0.0.0.0:8080\n\nPrints `listening on http://ADDRESS` once it answers. SIGTERM or Ctrl-C ends it: /readyz says no, requests that were begun are finished.")]
-pub struct Arguments {
+#[command(
+    after_help = "Examples:\n  koban serve\n  koban --database postgres://koban@db/koban serve --listen 0.0.0.0:8080\n\nPrints `listening on http://ADDRESS` once it answers. SIGTERM or Ctrl-C ends it: /readyz says no, requests that were begun are finished."
+)]
+pub(crate) struct Arguments {
     /// Where the API listens; port 0 takes a free one
     #[arg(long, env = "KOBAN_LISTEN", value_name = "ADDRESS", default_value = "127.0.0.1:8080")]
     listen: SocketAddr,
@@ -27,7 +29,7 @@ pub struct Arguments {
 }
 
 /// Runs the host until SIGTERM or Ctrl-C.
-pub async fn run(global: &Global, arguments: Arguments) -> anyhow::Result<()> {
+pub(crate) async fn run(global: &Global, arguments: Arguments) -> anyhow::Result<()> {
     global.start_log()?;
     let app = global.app().await?;
     let config = WebConfig { hsts: arguments.hsts, ..WebConfig::default() };
@@ -41,7 +43,7 @@ pub async fn run(global: &Global, arguments: Arguments) -> anyhow::Result<()> {
 }
 
 /// A host that runs.
-pub struct Host {
+pub(crate) struct Host {
     /// Where the API listens.
     pub address: SocketAddr,
     /// Where metrics listen.
@@ -52,7 +54,12 @@ pub struct Host {
 }
 
 /// Starts jobs and both listeners over an app.
-pub async fn start(app: App, listen: SocketAddr, admin_listen: SocketAddr, config: WebConfig) -> anyhow::Result<Host> {
+pub(crate) async fn start(
+    app: App,
+    listen: SocketAddr,
+    admin_listen: SocketAddr,
+    config: WebConfig,
+) -> anyhow::Result<Host> {
     let bind = |address: SocketAddr| async move {
         TcpListener::bind(address)
             .await
@@ -78,7 +85,7 @@ pub async fn start(app: App, listen: SocketAddr, admin_listen: SocketAddr, confi
 
 impl Host {
     /// Finishes what was begun, then ends.
-    pub async fn stop(self) {
+    pub(crate) async fn stop(self) {
         let _ = self.stopping.send(true);
         let _ = self.web.await;
         self.jobs.stop().await;
@@ -86,7 +93,7 @@ impl Host {
 }
 
 /// Resolves with SIGTERM or Ctrl-C.
-pub async fn stop_signal() {
+pub(crate) async fn stop_signal() {
     use tokio::signal::unix::{SignalKind, signal};
     let Ok(mut terminate) = signal(SignalKind::terminate()) else {
         let _ = tokio::signal::ctrl_c().await;

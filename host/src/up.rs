@@ -18,8 +18,10 @@ use crate::serve;
 
 /// Arguments of `up`.
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:\n  koban up            play, then stay up\n  koban up --once     play and end; exit code 0 only if every line went as it should")]
-pub struct Arguments {
+#[command(
+    after_help = "Examples:\n  koban up            play, then stay up\n  koban up --once     play and end; exit code 0 only if every line went as it should"
+)]
+pub(crate) struct Arguments {
     /// Play and end; exit code 0 only if every line went as it should
     #[arg(long)]
     once: bool,
@@ -38,7 +40,7 @@ const LOSS_BUDGET: i64 = 100_000;
 const COMPANY_NUMBER: &str = "8284";
 
 /// Starts everything, plays, and stays up unless told to play once.
-pub async fn run(global: &Global, arguments: Arguments) -> anyhow::Result<()> {
+pub(crate) async fn run(global: &Global, arguments: Arguments) -> anyhow::Result<()> {
     global.start_log()?;
     let data = fresh_data(&global.data.join("up"))?;
     let global = Global { data: data.clone(), database: None, ..global.clone() };

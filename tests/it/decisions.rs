@@ -4,7 +4,7 @@ use koban_domain::records::Digest;
 use koban_service::decisions;
 use serde_json::Value;
 
-use crate::harness::{Caller as _, Database, TestApp, door, koban, text, whole};
+use crate::harness::{Database, TestApp, door, koban, text, whole};
 
 async fn app_with_a_decision() -> (TestApp, String) {
     let settings = [whole("night_from", 0), whole("night_to", 0), text("deny_devices", "stolen-phone")];
@@ -32,7 +32,8 @@ async fn a_decision_is_shown_exported_and_run_again_without_a_database() {
     assert!(status.success(), "{said}");
     // A database that cannot be there: whoever holds the file needs none.
     let elsewhere = Database::sqlite();
-    let nowhere = ["--database", "postgres://nobody@127.0.0.1:1/nothing", "--json", "decision", "replay", "--file", file];
+    let nowhere =
+        ["--database", "postgres://nobody@127.0.0.1:1/nothing", "--json", "decision", "replay", "--file", file];
     let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_koban"));
     let output = command.args(nowhere).arg("--data").arg(elsewhere.folder()).output().expect("koban runs");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));

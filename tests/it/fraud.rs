@@ -5,7 +5,7 @@ use koban_domain::records::{Ending, FaultClass, Output, Record};
 use koban_service::page::Page;
 use koban_service::{decisions, plugins};
 
-use crate::harness::{Caller as _, TestApp, text, whole, yen};
+use crate::harness::{TestApp, text, whole, yen};
 
 /// The rules in force in a test: what a test is not about does not weigh.
 fn rules(more: &[Named]) -> Vec<Named> {
@@ -105,10 +105,9 @@ async fn a_rule_that_faults_is_answered_as_the_operator_decided() {
     let app = TestApp::start().await;
     app.install("hostile-rule", &[text("attack", "panic"), yen("from_amount", 1_000)], None).await;
     let (user, shop) = (app.user_holding(10_000).await, app.shop().await);
-    for (on_fault, status, code) in [
-        (Verdict::Decline, 403, "declined_by_fraud"),
-        (Verdict::StepUp, 403, "step_up_required"),
-    ] {
+    for (on_fault, status, code) in
+        [(Verdict::Decline, 403, "declined_by_fraud"), (Verdict::StepUp, 403, "step_up_required")]
+    {
         app.fraud_policy(on_fault, Verdict::Decline).await;
         user.pay(&shop, 1_000).await.problem(status, code);
     }

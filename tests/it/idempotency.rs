@@ -101,14 +101,15 @@ async fn a_key_belongs_to_its_actor() {
 async fn refunds_transfers_and_charges_keep_to_their_keys_too() {
     let app = TestApp::start().await;
     let atm = app.atm().await;
-    let (hana, ken, shop) = (app.verified_user_holding(1_000).await, app.verified_user_holding(0).await, app.shop().await);
+    let (hana, ken, shop) =
+        (app.verified_user_holding(1_000).await, app.verified_user_holding(0).await, app.shop().await);
     let paid = hana.pay(&shop, 300).await.created();
     for _ in 0..2 {
         shop.refund(&paid, 100).key("r1").await.created();
         hana.send(&ken, 50).key("t1").await.created();
     }
     shop.refund(&paid, 101).key("r1").await.problem(422, "idempotency_key_reused");
-    let charge = json!({ "channel": "charge-atm" });
+    let charge = json!({ "channel": "charge-atm", "currency": "JPY" });
     let first = hana.post("/v1/charges", charge.clone()).key("c1").await.created();
     let again = hana.post("/v1/charges", charge).key("c1").await.created();
     assert_eq!((&first.id, again.replayed), (&again.id, true));

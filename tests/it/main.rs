@@ -1,2 +1,20 @@
-//! it
+//! Koban end to end: the real host on a real store, with the world outside it played, attacked and cut off.
+
+mod client;
+mod harness;
 mod house;
+
+mod charges;
+mod decisions;
+mod flows;
+mod fraud;
+mod hostile;
+mod idempotency;
+mod keys;
+mod payments;
+mod refunds;
+mod sessions;
+mod settlements;
+mod statements;
+mod tamper;
+mod transfers;

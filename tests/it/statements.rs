@@ -13,7 +13,9 @@ async fn a_wallets_statement_tells_what_happened_newest_first() {
     let lines = lines(&user.get("/v1/wallet/statement").await.ok());
     let told: Vec<(String, i64, i64)> = lines
         .iter()
-        .map(|line| (line["subject"].as_str().unwrap_or_default().to_owned(), minor(line, "change"), minor(line, "balance")))
+        .map(|line| {
+            (line["subject"].as_str().unwrap_or_default().to_owned(), minor(line, "change"), minor(line, "balance"))
+        })
         .collect();
     assert_eq!(told[..2], [(refund.id, 280, 9_000), (paid.id.clone(), -1_280, 8_720)]);
     assert_eq!((told.len(), told[2].1, told[2].2), (3, 10_000, 10_000));

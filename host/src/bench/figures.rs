@@ -32,6 +32,16 @@ pub(super) fn share_us(nanoseconds: u64, count: u64) -> f64 {
     if count > 0 { wide(nanoseconds) / 1_000.0 / wide(count) } else { 0.0 }
 }
 
+/// So much for each of so many; zero of none.
+pub(super) fn share(of: u64, count: u64) -> f64 {
+    if count > 0 { wide(of) / wide(count) } else { 0.0 }
+}
+
+/// What is left of a whole without its parts; measured apart, they may add up to more, and then nothing is left.
+pub(super) fn less(whole: f64, parts: impl Iterator<Item = f64>) -> f64 {
+    (whole - parts.sum::<f64>()).max(0.0)
+}
+
 /// Rounded to two digits behind the point, as rows show it.
 pub(super) fn rounded(value: f64) -> f64 {
     (value * 100.0).round() / 100.0
@@ -84,6 +94,7 @@ mod tests {
         assert_eq!(rounded(ratio(5.0, 0.0)), 0.0);
         assert_eq!(rounded(share_us(5, 0)), 0.0);
         assert_eq!(rounded(per_second(30, Duration::from_millis(1_500))), 20.0);
+        assert_eq!(rounded(less(10.0, [4.0, 8.0].into_iter())), 0.0);
         assert_eq!(rounded(lacking_percent(20.0, 15.0)), 25.0);
     }
 }

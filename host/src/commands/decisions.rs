@@ -16,7 +16,7 @@ use crate::config::Global;
 
 /// What can be done with decisions.
 #[derive(Debug, Subcommand)]
-pub enum Decisions {
+pub(crate) enum Decisions {
     /// The newest decisions
     List {
         /// Of one plugin only
@@ -32,7 +32,9 @@ pub enum Decisions {
         id: RecordId,
     },
     /// Run a decision again in a fresh sandbox and compare. A file from `export` needs no database
-    #[command(after_help = "Examples:\n  koban decision replay dec_0193…\n  koban decision replay --file decision.json")]
+    #[command(
+        after_help = "Examples:\n  koban decision replay dec_0193…\n  koban decision replay --file decision.json"
+    )]
     Replay {
         /// The decision, `dec_…`
         #[arg(required_unless_present = "file")]
@@ -53,7 +55,7 @@ pub enum Decisions {
 }
 
 /// Runs the command.
-pub async fn run(global: &Global, command: Decisions) -> anyhow::Result<()> {
+pub(crate) async fn run(global: &Global, command: Decisions) -> anyhow::Result<()> {
     global.start_log()?;
     match command {
         Decisions::List { plugin, limit } => {
@@ -88,7 +90,9 @@ pub async fn run(global: &Global, command: Decisions) -> anyhow::Result<()> {
                 Some(out) => {
                     std::fs::write(&out, text).with_context(|| format!("{} cannot be written", out.display()))?;
                     let out = out.display();
-                    say(global, &json!({ "written": out.to_string() }), || format!("written to {out}; replay it with `koban decision replay --file {out}`"));
+                    say(global, &json!({ "written": out.to_string() }), || {
+                        format!("written to {out}; replay it with `koban decision replay --file {out}`")
+                    });
                 }
                 None => println!("{text}"),
             }
@@ -99,7 +103,9 @@ pub async fn run(global: &Global, command: Decisions) -> anyhow::Result<()> {
 
 fn row(record: &Record) -> Vec<String> {
     let ended = match &record.ending {
-        Ending::Output(koban_domain::records::Output::Assessment(answer)) => format!("{:?}", answer.verdict).to_lowercase(),
+        Ending::Output(koban_domain::records::Output::Assessment(answer)) => {
+            format!("{:?}", answer.verdict).to_lowercase()
+        }
         Ending::Output(koban_domain::records::Output::Failure(failure)) => failure.code.clone(),
         Ending::Output(_) => "answered".to_owned(),
         Ending::Fault(fault) => fault.class.word().to_owned(),
@@ -118,14 +124,19 @@ fn told(global: &Global, replayed: &Replayed) -> anyhow::Result<()> {
     let differences: Vec<_> = replayed
         .differences
         .iter()
-        .map(|difference| json!({ "what": difference.what, "recorded": difference.recorded, "found": difference.found }))
+        .map(
+            |difference| json!({ "what": difference.what, "recorded": difference.recorded, "found": difference.found }),
+        )
         .collect();
     let value = json!({ "same": replayed.same, "fuel": replayed.fuel, "fuel_compared": replayed.fuel_compared, "differences": differences });
     say(global, &value, || {
         let mut text = if replayed.same { "the same ending".to_owned() } else { "another ending".to_owned() };
         text.push_str(&format!(", {} fuel{}", replayed.fuel, if replayed.fuel_compared { " as recorded" } else { "" }));
         for difference in &replayed.differences {
-            text.push_str(&format!("\n{}\n  recorded {}\n  found    {}", difference.what, difference.recorded, difference.found));
+            text.push_str(&format!(
+                "\n{}\n  recorded {}\n  found    {}",
+                difference.what, difference.recorded, difference.found
+            ));
         }
         text
     });

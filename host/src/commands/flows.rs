@@ -7,6 +7,7 @@ use koban_domain::money::{Currency, Money};
 use koban_service::flows::{self, FlowDetail, FlowFilter, FlowSummary};
 use koban_service::operators::command_line;
 use koban_service::page::Page;
+use koban_store::flows::Which;
 use serde_json::json;
 
 use crate::commands::{say, table};
@@ -14,7 +15,7 @@ use crate::config::Global;
 
 /// What can be done with flows.
 #[derive(Debug, Subcommand)]
-pub enum Flows {
+pub(crate) enum Flows {
     /// The newest flows, or those that need an operator
     List {
         /// Only flows that need an operator
@@ -42,14 +43,16 @@ pub enum Flows {
         reason: String,
     },
     /// End a flow that cannot go on. Each way is an ordinary command with your name and reason
-    #[command(after_help = "Examples:\n  koban flow resolve flw_0193… --confirm-credit 10000 --reference ATM1/20181001/42 --reason 'on the partner'\\''s list'\n  koban flow resolve flw_0193… --reverse-credits --reason 'the partner took it back'\n  koban flow resolve flw_0193… --end --reason 'nothing was deposited'")]
+    #[command(
+        after_help = "Examples:\n  koban flow resolve flw_0193… --confirm-credit 10000 --reference ATM1/20181001/42 --reason 'on the partner'\\''s list'\n  koban flow resolve flw_0193… --reverse-credits --reason 'the partner took it back'\n  koban flow resolve flw_0193… --end --reason 'nothing was deposited'"
+    )]
     Resolve(ResolveArguments),
 }
 
 /// Arguments of `resolve`.
 #[derive(Debug, Args)]
 #[command(group = clap::ArgGroup::new("how").required(true))]
-pub struct ResolveArguments {
+pub(crate) struct ResolveArguments {
     /// The flow, `flw_…`
     id: FlowId,
     /// The partner proved a credit: post this many yen
@@ -73,12 +76,13 @@ pub struct ResolveArguments {
 }
 
 /// Runs the command.
-pub async fn run(global: &Global, command: Flows) -> anyhow::Result<()> {
+pub(crate) async fn run(global: &Global, command: Flows) -> anyhow::Result<()> {
     global.start_log()?;
     let app = global.app().await?;
     match command {
         Flows::List { stuck, plugin, limit } => {
-            let filter = FlowFilter { stuck, plugin, ..FlowFilter::default() };
+            let which = if stuck { Which::Stuck } else { Which::All };
+            let filter = FlowFilter { which, plugin };
             let list = flows::list(&app, &filter, &Page { after: None, limit }).await?;
             say(global, &json!(list.items.iter().map(json_of).collect::<Vec<_>>()), || {
                 let rows: Vec<Vec<String>> = list.items.iter().map(row).collect();
@@ -98,10 +102,7 @@ pub async fn run(global: &Global, command: Flows) -> anyhow::Result<()> {
         Flows::Resolve(arguments) => {
             let resolution = match arguments {
                 ResolveArguments { confirm_credit: Some(yen), reference: Some(ref reference), .. } => {
-                    Resolution::ConfirmCredit {
-                        amount: Money::new(yen, Currency::JPY),
-                        reference: reference.clone(),
-                    }
+                    Resolution::ConfirmCredit { amount: Money::new(yen, Currency::JPY), reference: reference.clone() }
                 }
                 ResolveArguments { reverse_credits: true, .. } => Resolution::ReverseCredits,
                 _ => Resolution::End,
@@ -161,11 +162,6 @@ fn json_of_detail(flow: &FlowDetail) -> serde_json::Value {
         .effects
         .iter()
         .map(|effect| json!({ "key": effect.key, "kind": effect.kind, "state": effect.state, "attempts": effect.attempts, "due_at": effect.due_at.map(|at| at.to_string()) }))
-        .collect();
-    value["waiting"] = flow
-        .waiting
-        .iter()
-        .map(|event| json!({ "key": event.key, "what": event.what, "at": event.at.to_string() }))
         .collect();
     value["decisions"] = flow
         .decisions

@@ -10,7 +10,7 @@ use crate::config::Global;
 
 /// What can be done with the ledger.
 #[derive(Debug, Subcommand)]
-pub enum LedgerCommands {
+pub(crate) enum LedgerCommands {
     /// Check every entry, hash, balance, record and component, and name the first difference
     #[command(after_help = "Exit code 1 and one line that names the place if anything differs.")]
     Verify,
@@ -19,7 +19,7 @@ pub enum LedgerCommands {
 }
 
 /// Runs the command.
-pub async fn run(global: &Global, command: LedgerCommands) -> anyhow::Result<()> {
+pub(crate) async fn run(global: &Global, command: LedgerCommands) -> anyhow::Result<()> {
     global.start_log()?;
     let store = global.store().await?;
     match command {

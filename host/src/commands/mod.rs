@@ -1,10 +1,10 @@
 //! Commands of operators and authors. Data goes to standard output, talk to standard error.
 
-pub mod decisions;
-pub mod flows;
-pub mod ledger;
-pub mod operators;
-pub mod plugins;
+pub(crate) mod decisions;
+pub(crate) mod flows;
+pub(crate) mod ledger;
+pub(crate) mod operators;
+pub(crate) mod plugins;
 
 use std::process::ExitCode;
 
@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use crate::config::{Global, shown};
 
 /// Says what went wrong, why, and what to do; the exit code says which sort it was.
-pub fn failed(error: &anyhow::Error) -> ExitCode {
+pub(crate) fn failed(error: &anyhow::Error) -> ExitCode {
     eprintln!("error: {error}");
     let mut last = error.to_string();
     for cause in error.chain().skip(1) {
@@ -61,7 +61,7 @@ fn hint(error: &anyhow::Error) -> Option<&'static str> {
 }
 
 /// Writes data: as JSON if asked for, else as the given text.
-pub fn say(global: &Global, value: &Value, text: impl FnOnce() -> String) {
+pub(crate) fn say(global: &Global, value: &Value, text: impl FnOnce() -> String) {
     if global.json {
         println!("{value}");
     } else {
@@ -70,7 +70,7 @@ pub fn say(global: &Global, value: &Value, text: impl FnOnce() -> String) {
 }
 
 /// A table with aligned columns.
-pub fn table(header: &[&str], rows: &[Vec<String>]) -> String {
+pub(crate) fn table(header: &[&str], rows: &[Vec<String>]) -> String {
     let width = |column: usize| {
         let cells = rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count());
         cells.chain([header[column].len()]).max().unwrap_or(0)
@@ -86,7 +86,7 @@ pub fn table(header: &[&str], rows: &[Vec<String>]) -> String {
 }
 
 /// Brings the database up to date.
-pub async fn migrate(global: &Global) -> anyhow::Result<()> {
+pub(crate) async fn migrate(global: &Global) -> anyhow::Result<()> {
     global.start_log()?;
     let store = global.store().await?;
     store.migrate().await?;
@@ -96,16 +96,16 @@ pub async fn migrate(global: &Global) -> anyhow::Result<()> {
 }
 
 /// Says what is there and what is missing.
-pub async fn doctor(global: &Global) -> anyhow::Result<()> {
+pub(crate) async fn doctor(global: &Global) -> anyhow::Result<()> {
     global.start_log()?;
     let app = global.app().await?;
     let settings = app.store.settings_read_back().await?;
-    let plugins = koban_service::plugins::list(&app).await?;
+    let installed = koban_service::plugins::list(&app).await?;
     let operators = koban_store::operators::count(&app.store).await?;
     let value = json!({
         "database": shown(&global.database()),
         "settings": settings.iter().map(|(name, value)| (name.clone(), json!(value))).collect::<serde_json::Map<_, _>>(),
-        "plugins": plugins.iter().map(|plugin| json!({ "id": plugin.id, "version": plugin.version, "state": format!("{:?}", plugin.state).to_lowercase() })).collect::<Vec<_>>(),
+        "plugins": installed.iter().map(|plugin| json!({ "id": plugin.id, "version": plugin.version, "state": format!("{:?}", plugin.state).to_lowercase() })).collect::<Vec<_>>(),
         "operators": operators,
         "engine": app.door.engine(),
     });
@@ -119,11 +119,11 @@ pub async fn doctor(global: &Global) -> anyhow::Result<()> {
             text.push_str("   (make one: koban operator create --email you@example.com --name You)");
         }
         text.push('\n');
-        match plugins.as_slice() {
+        match installed.as_slice() {
             [] => text.push_str("plugins    none   (install one: koban plugin install DIR)"),
-            plugins => {
-                let rows: Vec<_> = plugins.iter().map(crate::commands::plugins::row).collect();
-                text.push_str(&table(crate::commands::plugins::HEADER, &rows));
+            installed => {
+                let rows: Vec<_> = installed.iter().map(plugins::row).collect();
+                text.push_str(&table(plugins::HEADER, &rows));
             }
         }
         text

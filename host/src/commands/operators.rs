@@ -13,9 +13,11 @@ use crate::config::Global;
 
 /// What can be done with operators.
 #[derive(Debug, Subcommand)]
-pub enum Operators {
+pub(crate) enum Operators {
     /// Make an operator. The password is read from a file or from standard input, never from the arguments
-    #[command(after_help = "Example:\n  koban operator create --email ops@example.com --name Ops --password-file secret.txt")]
+    #[command(
+        after_help = "Example:\n  koban operator create --email ops@example.com --name Ops --password-file secret.txt"
+    )]
     Create {
         /// The address to sign in with
         #[arg(long)]
@@ -30,7 +32,7 @@ pub enum Operators {
 }
 
 /// Runs the command.
-pub async fn run(global: &Global, command: Operators) -> anyhow::Result<()> {
+pub(crate) async fn run(global: &Global, command: Operators) -> anyhow::Result<()> {
     global.start_log()?;
     let Operators::Create { email, name, password_file } = command;
     let password = read_password(password_file)?;

@@ -16,7 +16,7 @@ use crate::config::Global;
 
 /// What can be done with plugins.
 #[derive(Debug, Subcommand)]
-pub enum PluginCommands {
+pub(crate) enum PluginCommands {
     /// Build plugins from source into packages: compile, componentise, check against the manifest
     #[command(after_help = "Example:\n  koban plugin build plugins/fraud-rules")]
     Build {
@@ -35,7 +35,9 @@ pub enum PluginCommands {
         package: PathBuf,
     },
     /// Install a package and put it in force at the scope of the platform
-    #[command(after_help = "Examples:\n  koban plugin install plugins/target/packages/fraud-rules\n  koban plugin install plugins/target/packages/charge-atm --exposure-cap 5000000 --loss-budget 100000 --set company_number=8284")]
+    #[command(
+        after_help = "Examples:\n  koban plugin install plugins/target/packages/fraud-rules\n  koban plugin install plugins/target/packages/charge-atm --exposure-cap 5000000 --loss-budget 100000 --set company_number=8284"
+    )]
     Install(InstallArguments),
     /// What is installed
     List,
@@ -71,7 +73,9 @@ pub enum PluginCommands {
         settings: Vec<String>,
     },
     /// Say where a partner is and how both sides prove themselves
-    #[command(after_help = "Example:\n  koban plugin endpoint charge-atm network --base https://atm.example.com --secret-file secrets.txt")]
+    #[command(
+        after_help = "Example:\n  koban plugin endpoint charge-atm network --base https://atm.example.com --secret-file secrets.txt"
+    )]
     Endpoint {
         /// The plugin's id
         id: String,
@@ -99,7 +103,7 @@ pub enum PluginCommands {
 
 /// Arguments of `install`.
 #[derive(Debug, Args)]
-pub struct InstallArguments {
+pub(crate) struct InstallArguments {
     /// A folder with `plugin.toml` and `component.wasm`
     #[arg(value_name = "PACKAGE")]
     package: PathBuf,
@@ -115,10 +119,10 @@ pub struct InstallArguments {
 }
 
 /// The columns of a list of plugins.
-pub const HEADER: &[&str] = &["PLUGIN", "VERSION", "KIND", "STATE", "EXPOSURE", "LOSS", "COMPONENT"];
+pub(crate) const HEADER: &[&str] = &["PLUGIN", "VERSION", "KIND", "STATE", "EXPOSURE", "LOSS", "COMPONENT"];
 
 /// A plugin as a row of that list.
-pub fn row(plugin: &PluginView) -> Vec<String> {
+pub(crate) fn row(plugin: &PluginView) -> Vec<String> {
     let (exposure, loss) = plugin.exposure.map_or((String::from("-"), String::from("-")), |exposure| {
         (
             format!("{} of {}", exposure.used.minor, exposure.cap),
@@ -147,7 +151,7 @@ fn json_of(plugin: &PluginView) -> serde_json::Value {
 }
 
 /// Runs the command.
-pub async fn run(global: &Global, command: PluginCommands) -> anyhow::Result<()> {
+pub(crate) async fn run(global: &Global, command: PluginCommands) -> anyhow::Result<()> {
     global.start_log()?;
     let ctx = command_line("");
     let view = match command {
@@ -216,7 +220,12 @@ fn build(global: &Global, dirs: &[PathBuf], out: Option<&std::path::Path>) -> an
             .iter()
             .map(|built| {
                 let digest = built.checked.digest.to_string()[..12].to_owned();
-                vec![built.id.clone(), format!("{} bytes", built.checked.bytes), digest, built.package.display().to_string()]
+                vec![
+                    built.id.clone(),
+                    format!("{} bytes", built.checked.bytes),
+                    digest,
+                    built.package.display().to_string(),
+                ]
             })
             .collect();
         table(&["PLUGIN", "SIZE", "COMPONENT", "PACKAGE"], &rows)
@@ -230,7 +239,12 @@ fn check(global: &Global, dir: &std::path::Path) -> anyhow::Result<()> {
         Ok(checked) => {
             let value = json!({ "good": true, "imports": checked.imports, "exports": checked.exports, "digest": checked.digest });
             say(global, &value, || {
-                format!("good: {}\n  imports {}\n  exports {}", checked.digest, checked.imports.join(", "), checked.exports.join(", "))
+                format!(
+                    "good: {}\n  imports {}\n  exports {}",
+                    checked.digest,
+                    checked.imports.join(", "),
+                    checked.exports.join(", ")
+                )
             });
             Ok(())
         }
@@ -244,13 +258,12 @@ fn check(global: &Global, dir: &std::path::Path) -> anyhow::Result<()> {
 }
 
 /// Settings given as `name=value`, typed by the manifest.
-pub fn settings(manifest: &Manifest, given: &[String]) -> anyhow::Result<Vec<Named>> {
+pub(crate) fn settings(manifest: &Manifest, given: &[String]) -> anyhow::Result<Vec<Named>> {
     given.iter().map(|pair| setting(manifest, pair)).collect()
 }
 
 fn setting(manifest: &Manifest, pair: &str) -> anyhow::Result<Named> {
-    let (name, text) =
-        pair.split_once('=').with_context(|| format!("--set `{pair}`: write NAME=VALUE"))?;
+    let (name, text) = pair.split_once('=').with_context(|| format!("--set `{pair}`: write NAME=VALUE"))?;
     let Some(setting) = manifest.settings.iter().find(|setting| setting.name == name) else {
         let names: Vec<&str> = manifest.settings.iter().map(|setting| setting.name.as_str()).collect();
         bail!("--set {name}: `{}` has the settings {}", manifest.id, names.join(", "));

@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
+use hyper::Method;
 use outside_world::{Config, Patience, Running};
 use serde_json::{Value, json};
 
 use super::{Made, User, eventually};
-use crate::client::Client;
+use crate::client::{Client, Reply};
 use crate::harness::Caller as _;
 
 /// What host and network share.
@@ -71,7 +72,8 @@ impl Atm {
     pub(crate) async fn approved(&self, user: &User) -> (Session, String) {
         let session = self.open().await;
         let charge = session.scan(user).await;
-        eventually("the network approves", || user.charge(&charge.id), |charge| shows(charge, super::COMPANY_NUMBER)).await;
+        eventually("the network approves", || user.charge(&charge.id), |charge| shows(charge, super::COMPANY_NUMBER))
+            .await;
         (session, charge.id)
     }
 
@@ -118,7 +120,7 @@ impl Session {
 
     /// The user begins a charge in the wallet and scans the code.
     pub(crate) async fn scan(&self, user: &User) -> Made {
-        let charge = user.post("/v1/charges", json!({ "channel": "charge-atm" })).await.created();
+        let charge = user.post("/v1/charges", json!({ "channel": "charge-atm", "currency": "JPY" })).await.created();
         self.answer(user, &charge.id).await;
         charge
     }
@@ -150,6 +152,12 @@ impl Session {
         counted["reference"].as_str().expect("a reference").to_owned()
     }
 
+    /// Notes are counted for a session that nobody scanned; answers the reference.
+    pub(crate) async fn count_anyway(&self, yen: i64) -> String {
+        let counted = self.deposit_with(json!({ "amount": yen, "later": true, "anyway": true })).await;
+        counted["reference"].as_str().expect("a reference").to_owned()
+    }
+
     async fn deposit_with(&self, body: Value) -> Value {
         control(&self.controls, &format!("/control/sessions/{}/deposit", self.id), body).await
     }
@@ -158,6 +166,16 @@ impl Session {
     pub(crate) async fn end(&self) -> Value {
         control(&self.controls, &format!("/control/sessions/{}/end", self.id), json!({ "reason": "user_left" })).await
     }
+}
+
+/// A partner's message to the host with this signature, as the network would send it by hand.
+pub(crate) async fn say(host: &Client, operation: &str, signed: &[(&'static str, String)], body: Vec<u8>) -> Reply {
+    let mut headers: Vec<(&str, &str)> = signed.iter().map(|(name, value)| (*name, value.as_str())).collect();
+    headers
+        .push(("content-type", if operation == "settlement" { "text/csv; charset=utf-8" } else { "application/json" }));
+    let path = format!("/v1/inbound/charge-atm/{operation}");
+    let client = Client::new(host.address());
+    client.send(Method::POST, &path, &headers, Some(body)).await.expect("the host answers")
 }
 
 /// Answers a form that a charge shows.

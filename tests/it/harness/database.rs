@@ -77,7 +77,8 @@ impl Database {
 
     /// A new database on the PostgreSQL of `KOBAN_TEST_POSTGRES`.
     pub(crate) async fn postgres() -> Database {
-        let server = postgres_server().expect("KOBAN_TEST_POSTGRES names no server; run this by `cargo xtask postgres -- …`");
+        let server =
+            postgres_server().expect("KOBAN_TEST_POSTGRES names no server; run this by `cargo xtask postgres -- …`");
         let mut random = [0; 8];
         clock::fill(&mut random);
         let name = format!("it_{}", hex::encode(random));
@@ -100,7 +101,8 @@ impl Database {
 
     /// Opens and migrates it.
     pub(crate) async fn store(&self) -> Store {
-        let store = Store::open(&Config { url: self.url.clone(), connections_max: 4 }).await.expect("the database opens");
+        let store =
+            Store::open(&Config { url: self.url.clone(), connections_max: 4 }).await.expect("the database opens");
         store.migrate().await.expect("the database is migrated");
         store
     }
@@ -110,7 +112,8 @@ impl Database {
         match self.kind {
             Kind::Sqlite => {
                 let path = self.url.trim_start_matches("sqlite:");
-                let options = SqliteConnectOptions::new().filename(path).busy_timeout(std::time::Duration::from_secs(10));
+                let options =
+                    SqliteConnectOptions::new().filename(path).busy_timeout(std::time::Duration::from_secs(10));
                 Hand::Sqlite(options.connect().await.expect("the file opens"))
             }
             Kind::Postgres => Hand::Postgres(connect_postgres(&self.url).await),
@@ -213,8 +216,7 @@ impl Hand {
         let sql = format!("update {table} set {column} = $1 where {place}");
         let query = AssertSqlSafe(sql.clone());
         let bytes = bytes.to_vec();
-        let touched =
-            by_hand!(self, connection => sqlx::query(query).bind(bytes).execute(connection).await.map(|done| done.rows_affected()));
+        let touched = by_hand!(self, connection => sqlx::query(query).bind(bytes).execute(connection).await.map(|done| done.rows_affected()));
         assert_eq!(touched.unwrap_or_else(|error| panic!("{sql}: {error}")), 1, "{sql}");
     }
 }

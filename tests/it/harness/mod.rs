@@ -27,7 +27,7 @@ use koban_service::clock::Clock;
 use koban_service::jobs::{self, Jobs};
 use koban_service::keys::{NewKey, Scope};
 use koban_service::merchants::NewMerchant;
-use koban_service::plugins::{EndpointInput, Install};
+use koban_service::plugins::{EndpointInput, ExposureView, Install};
 use koban_service::users::SignUp;
 use koban_service::{App, Ctx, keys, merchants, operators, plugins, policy, users, verify};
 use koban_store::Store;
@@ -39,9 +39,9 @@ use tokio::task::JoinHandle;
 
 use crate::client::Client;
 
-pub(crate) use atm::{Atm, Session};
+pub(crate) use atm::{Atm, SECRET as ATM_SECRET, Session, answer, say, shows};
 pub(crate) use callers::{Caller, Made, Operator, Outcome, Request, Shop, User, minor};
-pub(crate) use channel::{Channel, Expecting};
+pub(crate) use channel::{Channel, Expecting, sign};
 pub(crate) use database::{Database, Hand, Kind, postgres_server};
 pub(crate) use packages::{compiled, door, package, packages};
 pub(crate) use process::{Exit, HostProcess, koban};
@@ -239,6 +239,17 @@ impl TestApp {
         Channel::install(self, attack, caps).await
     }
 
+    /// What a plugin may still cost.
+    pub(crate) async fn exposure(&self, plugin: &str) -> ExposureView {
+        let view = plugins::get(&self.app, plugin).await.expect("the plugin");
+        view.exposure.expect("a plugin that touches money")
+    }
+
+    /// How many entries the journal has.
+    pub(crate) async fn entries(&self) -> i64 {
+        self.database.hand().await.number("select count(*) from entries").await
+    }
+
     /// The journal and everything beside it agree.
     pub(crate) async fn ledger_is_clean(&self) {
         let verdict = verify::verify(&self.app.store).await.expect("the ledger can be read");
@@ -308,8 +319,8 @@ pub(crate) async fn seed_till(app: &App) {
         subject: TILL.into(),
         detail: "{}".into(),
     };
-    let wide = Allowance { currency: Currency::JPY, cap: 100_000_000_000, loss_budget: 0 };
-    let set = koban_store::plugins::set_allowances(&app.store, PluginKey::of(TILL), &[wide], &audit, app.clock.now());
+    let wide = [Allowance { currency: Currency::JPY, cap: 100_000_000_000, loss_budget: 0 }];
+    let set = koban_store::plugins::set_allowances(&app.store, PluginKey::of(TILL), &wide, &audit, app.clock.now());
     set.await.expect("the numbers are set");
 }
 

@@ -64,9 +64,10 @@ impl HostProcess {
                 panic!("koban serve did not say where it listens: {}", log.lock().expect("the log"));
             }
         };
-        let host = HostProcess { child, address, log, ready_after: Duration::ZERO };
+        let mut host = HostProcess { child, address, log, ready_after: Duration::ZERO };
         host.is_ready(&stopwatch).await;
-        HostProcess { ready_after: stopwatch.elapsed(), ..host }
+        host.ready_after = stopwatch.elapsed();
+        host
     }
 
     async fn is_ready(&self, stopwatch: &Stopwatch) {
@@ -172,7 +173,8 @@ fn data_folder(folder: &Path, name: &str) -> PathBuf {
 /// The address in a line such as `listening on http://127.0.0.1:8080`.
 fn listening(line: &str) -> Option<String> {
     let rest = line.split("http://").nth(1)?;
-    let end = rest.find(|letter: char| !letter.is_ascii_digit() && letter != '.' && letter != ':').unwrap_or(rest.len());
+    let end =
+        rest.find(|letter: char| !letter.is_ascii_digit() && letter != '.' && letter != ':').unwrap_or(rest.len());
     Some(rest[..end].trim_end_matches(['.', ':']).to_owned())
 }
 

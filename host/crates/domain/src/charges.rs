@@ -197,9 +197,10 @@ pub fn credit(
     Ok((postings, Credited { repaid: if suspended.is_some() { 0 } else { repaid }, suspended }))
 }
 
-/// Whether the partner's line under this reference was closed: the books have taken it, and must not take it twice.
+/// Whether a line of the partner's under this unused reference was closed before: the books have taken it, and must not take it
+/// twice. It may be open again, if the partner said another amount since.
 fn is_closed(books: &Books, key: &ReferenceKey) -> bool {
-    books.differences.get(key).is_some_and(|difference| !difference.open)
+    books.differences.get(key).is_some_and(|difference| !difference.open || difference.ours > 0)
 }
 
 fn credit_fits(

@@ -204,6 +204,7 @@ impl Matching<'_> {
             self.settled.repeated += 1;
             return;
         }
+        self.part(&key);
         let Some((other, counterpart)) = self.counterpart(&key, &difference) else {
             self.books.differences.put(key, difference);
             self.settled.differences += 1;
@@ -215,6 +216,18 @@ impl Matching<'_> {
         self.books.differences.put(other, Difference { open: false, ..counterpart });
         self.books.differences.put(key, Difference { open: false, ..difference });
         self.settled.matched += 2;
+    }
+
+    /// Opens the other half of two lines that cancelled each other out, because the partner says otherwise of this one now.
+    fn part(&mut self, key: &ReferenceKey) {
+        let is_cancelled = |difference: &&Difference| !difference.open && difference.ours == 0;
+        let Some(other) = opposite(key) else { return };
+        if self.books.differences.get(key).filter(is_cancelled).is_some()
+            && let Some(half) = self.books.differences.get(&other).filter(is_cancelled).cloned()
+        {
+            self.books.differences.put(other, Difference { open: true, ..half });
+            self.settled.differences += 1;
+        }
     }
 
     /// What the books have taken of the partner's line, or will take when it comes as they expect it.
@@ -230,12 +243,7 @@ impl Matching<'_> {
 
     /// The open line of the other side that cancels this one out.
     fn counterpart(&self, key: &ReferenceKey, difference: &Difference) -> Option<(ReferenceKey, Difference)> {
-        let side = match key.side {
-            Side::Credit => Side::Reversal,
-            Side::Reversal => Side::Credit,
-            Side::Capture | Side::Fee => return None,
-        };
-        let other = ReferenceKey { side, ..key.clone() };
+        let other = opposite(key)?;
         let counterpart = self.books.differences.get(&other).filter(|other| other.open)?;
         let cancels = counterpart.theirs == difference.theirs && difference.ours == 0 && self.ours(&other) == 0;
         cancels.then(|| (other, Difference { ours: 0, ..counterpart.clone() }))
@@ -257,6 +265,16 @@ impl Matching<'_> {
         self.settled.released += release_if_complete(self.books, kind, plugin, credit, &mut self.postings)?;
         Ok(())
     }
+}
+
+/// The booking of a cancellation, or the cancellation of a booking.
+fn opposite(key: &ReferenceKey) -> Option<ReferenceKey> {
+    let side = match key.side {
+        Side::Credit => Side::Reversal,
+        Side::Reversal => Side::Credit,
+        Side::Capture | Side::Fee => return None,
+    };
+    Some(ReferenceKey { side, ..key.clone() })
 }
 
 /// What the partner has yet to list.

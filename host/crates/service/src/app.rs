@@ -2,11 +2,15 @@
 
 use std::sync::Arc;
 
+use koban_domain::ids::AuditId;
+use koban_domain::ledger::Audit;
+use koban_domain::limits;
 use koban_outside::Outside;
 use koban_runtime::Door;
 use koban_store::{Store, StoreError};
 
 use crate::clock::Clock;
+use crate::ctx::Actor;
 use crate::flows::Bell;
 use crate::identity::Hashing;
 use crate::ledger::Ledger;
@@ -48,6 +52,7 @@ pub struct Parts {
 impl App {
     /// Puts a host together over an opened and migrated store. Background jobs are started by [`crate::jobs::start`].
     pub async fn start(store: Store, door: Door, outside: Outside, clock: Clock) -> Result<App, StoreError> {
+        seed_limits(&store, &clock).await?;
         let ledger = Ledger::start(store.clone(), clock.clone()).await?;
         Ok(App(Arc::new(Parts {
             reads: Reads::start(store.clone()),
@@ -63,6 +68,21 @@ impl App {
             clock,
         })))
     }
+}
+
+/// A new database gets the limits that the service of 2019-2020 published; operators add later rows.
+async fn seed_limits(store: &Store, clock: &Clock) -> Result<(), StoreError> {
+    if !store.policy().await?.limits.0.is_empty() {
+        return Ok(());
+    }
+    let audit = Audit {
+        id: AuditId(clock.id()),
+        actor: Actor::System.to_string(),
+        act: "limit.seed".to_owned(),
+        subject: "published limits".to_owned(),
+        detail: "{}".to_owned(),
+    };
+    koban_store::limits::put(store, &limits::published(), &audit, clock.now()).await.map(drop)
 }
 
 impl std::ops::Deref for App {

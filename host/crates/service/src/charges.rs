@@ -1,10 +1,12 @@
 //! Charging a wallet: a flow that a user begins through a channel, answers and may cancel.
 
+mod form;
+
 use std::time::Duration;
 
 use koban_domain::accounts::PluginKey;
 use koban_domain::flows::{self, Arrival, Authorisation, EffectState, Flow, StepRefused};
-use koban_domain::guest::{ChargeRequest, Field, FieldKind, Named, Show, Standing, Value, What};
+use koban_domain::guest::{ChargeRequest, Named, Show, Standing, What};
 use koban_domain::ids::{AuditId, FlowId, UserId};
 use koban_domain::ledger::{Answer, Audit, SealedRecord, Work};
 use koban_domain::limits::{Action, WalletKind, Window};
@@ -349,7 +351,7 @@ pub async fn answer(app: &App, ctx: &Ctx, id: FlowId, key: &str, values: Vec<Nam
     let Some(Show::Form(fields)) = shown.and_then(|effect| effect.show.as_ref()) else {
         return Err(Error::Conflict(format!("the charge shows no form `{key}` now; read it again")));
     };
-    check_answers(fields, &values, &flow)?;
+    form::check(fields, &values, flow.authorisation.at_most.currency)?;
     arrive(app, ctx, &flow, key, What::Form(values)).await
 }
 
@@ -398,91 +400,6 @@ async fn arrive(app: &App, ctx: &Ctx, flow: &Flow, key: &str, what: What) -> Res
     // Slow is no error: the charge is read again later.
     tokio::time::timeout(STEP_WITHIN, stepped).await.unwrap_or(Ok::<(), Error>(()))?;
     get(app, ctx, flow.id).await
-}
-
-/// Checks what a user typed against the form's fields.
-fn check_answers(fields: &[Field], values: &[Named], flow: &Flow) -> Result<(), Error> {
-    for value in values {
-        let same = values.iter().filter(|other| other.name == value.name).count();
-        if same > 1 || !fields.iter().any(|field| field.name == value.name) {
-            let problem = if same > 1 { "give it once" } else { "is no field of this form" };
-            return Err(Error::invalid(format!("values.{}", value.name), problem));
-        }
-    }
-    for field in fields {
-        let place = format!("values.{}", field.name);
-        match values.iter().find(|value| value.name == field.name) {
-            None if field.required => return Err(Error::invalid(place, "is required")),
-            None => {}
-            Some(given) => check_answer(field, &given.value, flow).map_err(|problem| Error::invalid(place, problem))?,
-        }
-    }
-    Ok(())
-}
-
-fn check_answer(field: &Field, value: &Value, flow: &Flow) -> Result<(), String> {
-    if let (FieldKind::Amount, Value::Amount(amount)) = (field.kind, value) {
-        let currency = flow.authorisation.at_most.currency;
-        let fits = amount.minor > 0 && amount.currency == currency;
-        return if fits { Ok(()) } else { Err(format!("must be an amount of more than zero in {currency}")) };
-    }
-    if field.kind == FieldKind::Secret {
-        return Err("this host keeps no secrets from forms yet; the channel cannot be used".to_owned());
-    }
-    let Value::Text(text) = value else { return Err(format!("must be of kind {:?}", field.kind)) };
-    let length = text.chars().count();
-    if length > usize::try_from(field.max_length).unwrap_or(usize::MAX) {
-        return Err(format!("may have at most {} characters", field.max_length));
-    }
-    if text.chars().any(char::is_control) {
-        return Err("must not have control characters".to_owned());
-    }
-    if text.is_empty() {
-        return if field.required { Err("is required".to_owned()) } else { Ok(()) };
-    }
-    let fits = match field.kind {
-        FieldKind::Text => true,
-        FieldKind::Digits => text.bytes().all(|byte| byte.is_ascii_digit()),
-        FieldKind::Kana => text.chars().all(is_kana),
-        FieldKind::Date => is_date(text),
-        FieldKind::Choice => field.choices.contains(text),
-        FieldKind::Amount | FieldKind::Secret => false,
-    };
-    match (fits, field.kind) {
-        (true, _) => Ok(()),
-        (false, FieldKind::Digits) => Err("must be digits only".to_owned()),
-        (false, FieldKind::Kana) => Err("must be katakana only".to_owned()),
-        (false, FieldKind::Date) => Err("must be a date such as 2018-09-25".to_owned()),
-        (false, FieldKind::Choice) => Err(format!("must be one of: {}", field.choices.join(", "))),
-        (false, _) => Err(format!("must be of kind {:?}", field.kind)),
-    }
-}
-
-/// Full-width katakana with its marks, and the spaces between names.
-fn is_kana(character: char) -> bool {
-    matches!(character, '\u{30a1}'..='\u{30fa}' | '\u{30fc}'..='\u{30fe}' | '\u{3000}' | ' ')
-}
-
-fn is_date(text: &str) -> bool {
-    let parts: Vec<&str> = text.split('-').collect();
-    let [year, month, day] = parts[..] else { return false };
-    let number = |part: &str, length: usize| {
-        (part.len() == length && part.bytes().all(|byte| byte.is_ascii_digit()))
-            .then(|| part.parse::<u16>().ok())
-            .flatten()
-    };
-    let (Some(year), Some(month), Some(day)) = (number(year, 4), number(month, 2), number(day, 2)) else {
-        return false;
-    };
-    let leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
-    let days = match month {
-        1 | 3 | 5 | 7 | 8 | 10 | 12 => 31,
-        4 | 6 | 9 | 11 => 30,
-        2 if leap => 29,
-        2 => 28,
-        _ => return false,
-    };
-    (1..=days).contains(&day)
 }
 
 async fn view(app: &App, ctx: &Ctx, flow: Flow) -> ChargeView {

@@ -75,9 +75,9 @@ pub async fn list(
         AuditFilter { act: Some(_), .. } => {
             select_audit!("act = $3 and cast($2 as text) is null and cast($4 as text) is null")
         }
-        AuditFilter { .. } => select_audit!(
-            "cast($2 as text) is null and cast($3 as text) is null and cast($4 as text) is null"
-        ),
+        AuditFilter { .. } => {
+            select_audit!("cast($2 as text) is null and cast($3 as text) is null and cast($4 as text) is null")
+        }
     };
     on!(store, pool => sqlx::query(sql)
         .bind(before.unwrap_or(i64::MAX))

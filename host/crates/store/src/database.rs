@@ -193,20 +193,15 @@ impl Store {
     /// Brings the tables up to this version of Koban; does nothing if they are. Errors: [`StoreError::Setup`] if the database
     /// was written by another line of versions.
     pub async fn migrate(&self) -> Result<(), StoreError> {
-        let migration = |sql: &'static str| {
-            Migration::new(1, "start".into(), MigrationType::Simple, sql.into_sql_str(), false)
-        };
+        let migration =
+            |sql: &'static str| Migration::new(1, "start".into(), MigrationType::Simple, sql.into_sql_str(), false);
         let (sqlite, postgres) = (
             include_str!("../migrations/sqlite/0001_start.sql"),
             include_str!("../migrations/postgres/0001_start.sql"),
         );
         let result = match &*self.backend {
-            Backend::Sqlite(backend) => {
-                Migrator::with_migrations(vec![migration(sqlite)]).run(&backend.writer).await
-            }
-            Backend::Postgres(backend) => {
-                Migrator::with_migrations(vec![migration(postgres)]).run(&backend.pool).await
-            }
+            Backend::Sqlite(backend) => Migrator::with_migrations(vec![migration(sqlite)]).run(&backend.writer).await,
+            Backend::Postgres(backend) => Migrator::with_migrations(vec![migration(postgres)]).run(&backend.pool).await,
         };
         result.map_err(|error| match error {
             sqlx::migrate::MigrateError::Execute(error) => StoreError::from(error),
@@ -295,12 +290,11 @@ impl Store {
     /// ledger commits of this process, each of which syncs once under `synchronous = full`.
     pub async fn syncs(&self) -> Result<i64, StoreError> {
         match &*self.backend {
-            Backend::Sqlite(backend) => {
-                Ok(i64::try_from(backend.commits.load(Ordering::Relaxed)).unwrap_or(i64::MAX))
-            }
+            Backend::Sqlite(backend) => Ok(i64::try_from(backend.commits.load(Ordering::Relaxed)).unwrap_or(i64::MAX)),
             Backend::Postgres(backend) => {
                 // Version 18 moved the counter from pg_stat_wal to pg_stat_io.
-                let row = sqlx::query("select current_setting('server_version_num')::int4").fetch_one(&backend.pool).await?;
+                let row =
+                    sqlx::query("select current_setting('server_version_num')::int4").fetch_one(&backend.pool).await?;
                 let sql = if row.int(0)? >= 180_000 {
                     "select coalesce(sum(fsyncs), 0)::int8 from pg_stat_io where object = 'wal'"
                 } else {
@@ -379,9 +373,7 @@ async fn open_postgres(config: &Config) -> Result<PostgresBackend, StoreError> {
     let pool = PgPoolOptions::new()
         .max_connections(config.connections_max.max(1))
         .acquire_timeout(ACQUIRE)
-        .connect_with(
-            options.clone().application_name("koban").options([("statement_timeout", QUERY_MS.to_string())]),
-        )
+        .connect_with(options.clone().application_name("koban").options([("statement_timeout", QUERY_MS.to_string())]))
         .await?;
     // Plans made while a table is empty would scan it for ever (ledger-notes: three times slower); the ledger's statements
     // all go through an index, so the other ways are taken away on its own connections.

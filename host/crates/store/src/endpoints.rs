@@ -38,12 +38,7 @@ impl std::fmt::Debug for EndpointRow {
 }
 
 /// Writes an endpoint, new or changed, with who did it in the audit log.
-pub async fn put(
-    store: &Store,
-    endpoint: &EndpointRow,
-    audit: &Audit,
-    now: Timestamp,
-) -> Result<(), StoreError> {
+pub async fn put(store: &Store, endpoint: &EndpointRow, audit: &Audit, now: Timestamp) -> Result<(), StoreError> {
     const SQL: &str = "insert into endpoints (plugin, name, base, secret, key_id, allow_private, changed_at)
         values ($1, $2, $3, $4, $5, $6, $7)
         on conflict (plugin, name) do update set base = excluded.base, secret = excluded.secret,

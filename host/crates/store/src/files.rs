@@ -152,12 +152,7 @@ pub async fn list(
 }
 
 /// Notes what was made of a file. One that was taken stays taken. Whether anything changed.
-pub async fn set_status(
-    store: &Store,
-    id: FileId,
-    status: FileStatus,
-    note: Option<&str>,
-) -> Result<bool, StoreError> {
+pub async fn set_status(store: &Store, id: FileId, status: FileStatus, note: Option<&str>) -> Result<bool, StoreError> {
     const SQL: &str = "update file_contents set status = $2, note = $3 where id = $1 and status <> 1";
     on_write!(store, pool => Ok(sqlx::query(SQL)
         .bind(blob(id.bytes()))

@@ -100,7 +100,8 @@ pub async fn expectation(
         .transpose())
 }
 
-const FIND: &str = "select key, plugin, operation, correlation, flow, place, reply, at from inbound_calls where key = $1";
+const FIND: &str =
+    "select key, plugin, operation, correlation, flow, place, reply, at from inbound_calls where key = $1";
 
 /// Whether the call was new. On PostgreSQL a call that another transaction is just inserting is waited for.
 async fn insert(

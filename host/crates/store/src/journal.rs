@@ -234,7 +234,9 @@ fn posting(row: &impl Columns) -> Result<StoredPosting, StoreError> {
     let side = match row.small(3)? {
         0 => PostingSide::Debit,
         1 => PostingSide::Credit,
-        other => return Err(StoreError::damaged(format!("a posting of entry {} has the side {other}", place.sequence))),
+        other => {
+            return Err(StoreError::damaged(format!("a posting of entry {} has the side {other}", place.sequence)));
+        }
     };
     Ok(StoredPosting { place, side, amount: row.long(4)?, balance: row.long(5)? })
 }

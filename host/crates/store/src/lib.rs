@@ -1,6 +1,7 @@
 //! Koban's rows: SQLite and PostgreSQL behind one interface. This room decides nothing, knows no HTTP and calls no guest.
 
 pub mod audit;
+pub mod bench;
 pub mod charges;
 pub mod endpoints;
 pub mod files;
@@ -29,6 +30,6 @@ mod policy;
 mod query;
 
 pub use database::{Config, Dialect, Store};
+pub use error::{StoreError, StoreErrorKind};
 pub use journal::{JournalReader, PostingPlace, PostingSums, RecordPage, StoredAudit, StoredPosting};
 pub use ledger::{LaneHead, LedgerTx, LedgerWriter};
-pub use error::{StoreError, StoreErrorKind};

@@ -30,8 +30,7 @@ pub struct MerchantRow {
 
 /// Writes a new merchant, with who made it in the audit log.
 pub async fn create(store: &Store, merchant: &MerchantRow, audit: &Audit) -> Result<(), StoreError> {
-    const SQL: &str =
-        "insert into merchants (id, name, category, currencies, created_at) values ($1, $2, $3, $4, $5)";
+    const SQL: &str = "insert into merchants (id, name, category, currencies, created_at) values ($1, $2, $3, $4, $5)";
     let currencies: Vec<&str> = merchant.currencies.iter().map(Currency::code).collect();
     let mut tx = store.begin().await?;
     on_tx!(&mut tx, connection => {

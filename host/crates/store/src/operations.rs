@@ -9,10 +9,7 @@ use crate::error::StoreError;
 use crate::query::key_list;
 
 /// The operations that were decided under these keys, in one statement.
-pub async fn by_keys(
-    store: &Store,
-    keys: &[OperationKey],
-) -> Result<HashMap<OperationKey, Operation>, StoreError> {
+pub async fn by_keys(store: &Store, keys: &[OperationKey]) -> Result<HashMap<OperationKey, Operation>, StoreError> {
     let sql = store.either(
         "select key, fingerprint, outcome, at from operations
             where key in (select unhex(value ->> 0) from json_each($1))",

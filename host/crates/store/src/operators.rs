@@ -26,8 +26,7 @@ pub struct OperatorRow {
 /// Writes a new operator, with who made it in the audit log. Errors: [`StoreError::Conflict`] with `operators_email` if somebody
 /// has the address.
 pub async fn create(store: &Store, operator: &OperatorRow, audit: &Audit) -> Result<(), StoreError> {
-    const SQL: &str =
-        "insert into operators (id, name, email, password_hash, created_at) values ($1, $2, $3, $4, $5)";
+    const SQL: &str = "insert into operators (id, name, email, password_hash, created_at) values ($1, $2, $3, $4, $5)";
     let mut tx = store.begin().await?;
     on_tx!(&mut tx, connection => {
         sqlx::query(SQL)

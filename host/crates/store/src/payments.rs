@@ -31,11 +31,7 @@ pub async fn by_id(store: &Store, id: PaymentId) -> Result<Option<Payment>, Stor
 }
 
 /// The payment that a merchant knows under its own reference.
-pub async fn by_reference(
-    store: &Store,
-    merchant: MerchantId,
-    reference: &str,
-) -> Result<Option<Payment>, StoreError> {
+pub async fn by_reference(store: &Store, merchant: MerchantId, reference: &str) -> Result<Option<Payment>, StoreError> {
     const SQL: &str = select_payments!("merchant = $1 and reference = $2");
     on!(store, pool => sqlx::query(SQL)
         .bind(blob(merchant.bytes()))

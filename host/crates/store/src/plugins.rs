@@ -172,13 +172,15 @@ pub async fn settings(store: &Store, digest: Digest) -> Result<Option<Vec<Named>
 
 /// The plugin with this id.
 pub async fn by_id(store: &Store, id: &str) -> Result<Option<PluginRow>, StoreError> {
-    const SQL: &str = "select digest, manifest, settings, state, scope, installed_at, changed_at from plugins where id = $1";
+    const SQL: &str =
+        "select digest, manifest, settings, state, scope, installed_at, changed_at from plugins where id = $1";
     on!(store, pool => sqlx::query(SQL).bind(id).fetch_optional(pool).await?.map(|row| read(&row)).transpose())
 }
 
 /// The plugin that accounts and references name by this key.
 pub async fn by_key(store: &Store, key: PluginKey) -> Result<Option<PluginRow>, StoreError> {
-    const SQL: &str = "select digest, manifest, settings, state, scope, installed_at, changed_at from plugins where key = $1";
+    const SQL: &str =
+        "select digest, manifest, settings, state, scope, installed_at, changed_at from plugins where key = $1";
     on!(store, pool => sqlx::query(SQL)
         .bind(blob(key.0.as_bytes()))
         .fetch_optional(pool)

@@ -14,7 +14,8 @@ pub(crate) fn from_postcard<T: serde::de::DeserializeOwned>(bytes: &[u8], what: 
 /// The postcard of a value.
 pub(crate) fn to_postcard<T: serde::Serialize + ?Sized>(value: &T) -> Result<Vec<u8>, StoreError> {
     // Only a value that cannot say its own length fails here, and the house has none.
-    postcard::to_extend(value, Vec::new()).map_err(|error| StoreError::Setup(format!("a value has no postcard: {error}")))
+    postcard::to_extend(value, Vec::new())
+        .map_err(|error| StoreError::Setup(format!("a value has no postcard: {error}")))
 }
 
 /// Keys as one parameter: how both databases take many of them in one statement.

@@ -72,8 +72,7 @@ pub async fn list(
     before: Option<RecordPlace>,
     limit: u16,
 ) -> Result<RecordList, StoreError> {
-    const SQL: &str =
-        "select sequence, page from record_pages where sequence <= $1 order by sequence desc limit $2";
+    const SQL: &str = "select sequence, page from record_pages where sequence <= $1 order by sequence desc limit $2";
     let mut before = before.unwrap_or(RecordPlace { page: i64::MAX, place: u32::MAX });
     let mut records = Vec::new();
     let mut opened = 0;
@@ -129,8 +128,8 @@ pub async fn newest(store: &Store) -> Result<Option<RecordId>, StoreError> {
 }
 
 fn decode(id: RecordId, bytes: &[u8]) -> Result<Record, StoreError> {
-    let record =
-        Record::decode(bytes).map_err(|error| StoreError::damaged(format!("the record {id} cannot be read: {error}")))?;
+    let record = Record::decode(bytes)
+        .map_err(|error| StoreError::damaged(format!("the record {id} cannot be read: {error}")))?;
     if record.id != id {
         return Err(StoreError::damaged(format!("the record {id} says that it is {}", record.id)));
     }

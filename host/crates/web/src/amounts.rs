@@ -28,7 +28,9 @@ impl<'de> Deserialize<'de> for Minor {
             type Value = Minor;
 
             fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                f.write_str("whole minor units without quotes, point or exponent, such as 1280 for 1,280 yen or 12.80 dollars")
+                f.write_str(
+                    "whole minor units without quotes, point or exponent, such as 1280 for 1,280 yen or 12.80 dollars",
+                )
             }
 
             fn visit_i64<E: serde::de::Error>(self, minor: i64) -> Result<Minor, E> {

@@ -6,38 +6,38 @@ use koban_domain::outcomes::Refusal;
 
 /// A text in the two languages of the house.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Words {
+pub(crate) struct Words {
     /// Japanese.
-    pub ja: &'static str,
+    pub(crate) ja: &'static str,
     /// English.
-    pub en: &'static str,
+    pub(crate) en: &'static str,
 }
 
 impl Words {
     /// The text in this language; Japanese unless English is asked for.
-    pub fn in_language(&self, locale: &str) -> &'static str {
+    pub(crate) fn in_language(&self, locale: &str) -> &'static str {
         if locale == "en" { self.en } else { self.ja }
     }
 }
 
 /// What a problem says of itself, whoever meets it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Code {
+pub(crate) struct Code {
     /// Stable; the last part of the problem's `type`.
-    pub code: &'static str,
+    pub(crate) code: &'static str,
     /// The HTTP status.
-    pub status: u16,
+    pub(crate) status: u16,
     /// Whether the very same request, with the same key, may have another outcome later.
-    pub retryable: bool,
+    pub(crate) retryable: bool,
     /// What happened.
-    pub title: Words,
+    pub(crate) title: Words,
     /// What to do next.
-    pub next: Words,
+    pub(crate) next: Words,
 }
 
 /// What can go wrong around a use case. Refusals of the books are [`Refusal`]s.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Trouble {
+pub(crate) enum Trouble {
     /// A field, parameter or header cannot be used.
     InvalidRequest,
     /// The body is not JSON.
@@ -92,7 +92,7 @@ pub enum Trouble {
 
 impl Trouble {
     /// Every trouble, by status.
-    pub const ALL: [Trouble; 25] = [
+    pub(crate) const ALL: [Trouble; 25] = [
         Trouble::InvalidRequest,
         Trouble::MalformedJson,
         Trouble::IdempotencyKeyRequired,
@@ -121,7 +121,7 @@ impl Trouble {
     ];
 
     /// Its row of the registry.
-    pub const fn code(self) -> Code {
+    pub(crate) fn code(self) -> Code {
         let row = |code, status, retryable, title, next| Code { code, status, retryable, title, next };
         match self {
             Trouble::InvalidRequest => row(
@@ -358,19 +358,19 @@ impl Trouble {
 }
 
 /// The registry's row of a refusal: status from the domain, words from here.
-pub fn of_refusal(refusal: Refusal) -> Code {
+pub(crate) fn of_refusal(refusal: Refusal) -> Code {
     let (title, next) = refusals::words_of(refusal);
     // A decided refusal sticks to its key for ever, so the same request never has another outcome.
     Code { code: refusal.code(), status: refusal.status(), retryable: false, title, next }
 }
 
 /// Every code: troubles by status, then refusals in their order of precedence.
-pub fn all() -> impl Iterator<Item = Code> {
+pub(crate) fn all() -> impl Iterator<Item = Code> {
     Trouble::ALL.into_iter().map(Trouble::code).chain(Refusal::ALL.into_iter().map(of_refusal))
 }
 
 /// The row of this code.
-pub fn find(code: &str) -> Option<Code> {
+pub(crate) fn find(code: &str) -> Option<Code> {
     all().find(|row| row.code == code)
 }
 

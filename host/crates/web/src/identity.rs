@@ -5,7 +5,7 @@ use std::marker::PhantomData;
 
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
-use koban_domain::ids::{MerchantId, OperatorId, UserId};
+use koban_domain::ids::{MerchantId, UserId};
 use koban_service::ctx::{Actor, Ctx};
 use koban_service::keys::{self, Scope};
 use koban_service::users::{self, Signed};
@@ -34,19 +34,14 @@ impl Asker {
 
     /// The context of a request that moves none.
     pub(crate) fn reading(&self) -> Ctx {
-        Ctx {
-            actor: self.actor,
-            key: String::new(),
-            device: self.device.clone(),
-            locale: self.locale.to_owned(),
-        }
+        Ctx { actor: self.actor, key: String::new(), device: self.device.clone(), locale: self.locale.to_owned() }
     }
 }
 
 /// A known identity of any kind.
 enum Identity {
     User(UserId),
-    Operator(OperatorId),
+    Operator,
     Merchant(keys::MerchantKey),
 }
 
@@ -60,7 +55,7 @@ async fn identify(parts: &Parts, web: &Web) -> Result<(Identity, Asker), Problem
     } else {
         match users::by_token(&web.app, token).await? {
             Signed::User(user) => (Identity::User(user), Actor::User(user)),
-            Signed::Operator(operator) => (Identity::Operator(operator), Actor::Operator(operator)),
+            Signed::Operator(operator) => (Identity::Operator, Actor::Operator(operator)),
         }
     };
     web.limits.identified(&actor)?;
@@ -116,7 +111,7 @@ impl FromRequestParts<Web> for Operator {
 
     async fn from_request_parts(parts: &mut Parts, web: &Web) -> Result<Self, Problem> {
         match identify(parts, web).await? {
-            (Identity::Operator(_), asker) => Ok(Operator { asker }),
+            (Identity::Operator, asker) => Ok(Operator { asker }),
             _ => Err(forbidden("this is for operators; send an operator's session token")),
         }
     }
@@ -180,7 +175,8 @@ fn check_scope(key: &keys::MerchantKey, scope: Scope) -> Result<(), Problem> {
     if key.scopes.contains(&scope) {
         return Ok(());
     }
-    Err(Problem::from(Trouble::InsufficientScope).because(format!("this needs a key with the scope `{}`", scope.word())))
+    Err(Problem::from(Trouble::InsufficientScope)
+        .because(format!("this needs a key with the scope `{}`", scope.word())))
 }
 
 impl<S: Needs> FromRequestParts<Web> for MerchantKey<S> {
@@ -217,7 +213,7 @@ impl FromRequestParts<Web> for Party {
         match identify(parts, web).await? {
             (Identity::User(_), asker) => Ok(Party { asker }),
             (Identity::Merchant(key), asker) => check_scope(&key, Scope::PaymentsRead).map(|()| Party { asker }),
-            (Identity::Operator(_), _) => {
+            (Identity::Operator, _) => {
                 Err(forbidden("this is for users and merchants; send a user's session token or an API key"))
             }
         }
@@ -233,7 +229,9 @@ impl FromRequestParts<Web> for Session {
 
     async fn from_request_parts(parts: &mut Parts, web: &Web) -> Result<Self, Problem> {
         match identify(parts, web).await? {
-            (Identity::User(_) | Identity::Operator(_), _) => headers::bearer(&parts.headers).map(|token| Session(token.to_owned())),
+            (Identity::User(_) | Identity::Operator, _) => {
+                headers::bearer(&parts.headers).map(|token| Session(token.to_owned()))
+            }
             (Identity::Merchant(_), _) => Err(forbidden("an API key has no session; revoke the key instead")),
         }
     }

@@ -67,11 +67,13 @@ pub(crate) async fn read(body: Body, bytes_max: usize, timeout: Duration) -> Res
                 kept.extend_from_slice(data);
             }
         }
-        Ok(())
+        Ok::<(), Problem>(())
     };
     tokio::time::timeout(timeout, reading).await.unwrap_or_else(|_| Err(Trouble::RequestTimeout.into()))?;
     if seen > bytes_max {
-        return Err(Problem::from(Trouble::BodyTooLarge).because(format!("the body may have at most {bytes_max} bytes")));
+        return Err(
+            Problem::from(Trouble::BodyTooLarge).because(format!("the body may have at most {bytes_max} bytes"))
+        );
     }
     Ok(kept.into())
 }
@@ -257,5 +259,145 @@ impl<T: Serialize> IntoResponse for Done<T> {
 fn mark(response: &mut Response, replayed: bool) {
     if replayed {
         response.headers_mut().insert(REPLAYED, HeaderValue::from_static("true"));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::amounts::{Line, Minor, NamedRequest};
+    use koban_domain::ids::MerchantId;
+    use koban_domain::money::Currency;
+    use serde::Deserialize;
+
+    #[derive(Debug, Deserialize)]
+    #[serde(deny_unknown_fields)]
+    #[expect(dead_code, reason = "only whether it can be read is looked at")]
+    struct Order {
+        merchant: MerchantId,
+        amount: Minor,
+        currency: Currency,
+        reference: Option<Line>,
+        #[serde(default)]
+        values: Vec<NamedRequest>,
+    }
+
+    const MERCHANT: &str = r#""merchant":"mer_00000000000000000000000000000007""#;
+
+    /// The code and field of the problem that a body of these fields beside the merchant meets; nothing if it is read.
+    fn problem_of(fields: &str) -> Option<(String, String, String)> {
+        problem_of_body(format!("{{{MERCHANT},{fields}}}").as_bytes())
+    }
+
+    fn problem_of_body(body: &[u8]) -> Option<(String, String, String)> {
+        let problem = parse::<Order>(body).err()?;
+        let body = serde_json::to_value(problem.body("en", "req_1")).unwrap();
+        let text = |name: &str| body[name].as_str().unwrap_or_default().to_owned();
+        Some((text("code"), text("field"), text("detail")))
+    }
+
+    #[test]
+    fn a_good_body_is_read() {
+        assert_eq!(problem_of(r#""amount":1280,"currency":"JPY","reference":"注文 7""#), None);
+        let amount = r#"{"name":"amount","value":{"amount":1,"currency":"JPY"}}"#;
+        let values = format!(
+            r#"{{"name":"code","value":"0012"}},{{"name":"n","value":-3}},{{"name":"f","value":true}},{amount}"#
+        );
+        assert_eq!(problem_of(&format!(r#""amount":1280,"currency":"JPY","values":[{values}]"#)), None);
+    }
+
+    #[test]
+    fn an_amount_that_is_no_positive_whole_number_is_named() {
+        let amounts = [
+            "0",
+            "-1",
+            "-0",
+            "1.0",
+            "12.80",
+            "1e3",
+            "1E400",
+            "1e400",
+            "\"1280\"",
+            "null",
+            "true",
+            "[]",
+            "{}",
+            "[[[[1]]]]",
+            "9223372036854775808",
+            "-9223372036854775809",
+            "170141183460469231731687303715884105728",
+        ];
+        for amount in amounts {
+            let (code, field, detail) = problem_of(&format!(r#""amount":{amount},"currency":"JPY""#)).expect(amount);
+            assert_eq!((code.as_str(), field.as_str()), ("invalid_request", "amount"), "{amount}: {detail}");
+            assert!(!detail.is_empty() && !detail.contains("line 1"), "{amount}: {detail}");
+        }
+        for amount in ["NaN", "Infinity", "+1", "01", "1x10", "1_000", ""] {
+            let (code, ..) = problem_of(&format!(r#""amount":{amount},"currency":"JPY""#)).expect(amount);
+            assert_eq!(code, "malformed_json", "{amount}");
+        }
+    }
+
+    #[test]
+    fn a_currency_or_an_id_of_another_kind_is_named() {
+        for currency in ["\"jpy\"", "\"ZZZ\"", "\"\"", "\"ＪＰＹ\"", "392", "null"] {
+            let (code, field, _) = problem_of(&format!(r#""amount":1,"currency":{currency}"#)).expect(currency);
+            assert_eq!((code.as_str(), field.as_str()), ("invalid_request", "currency"), "{currency}");
+        }
+        let body = br#"{"merchant":"usr_00000000000000000000000000000007","amount":1,"currency":"JPY"}"#;
+        let (_, field, detail) = problem_of_body(body).unwrap();
+        assert_eq!(field, "merchant");
+        assert!(detail.contains("`mer_`"), "{detail}");
+    }
+
+    #[test]
+    fn fields_that_are_missing_unknown_or_doubled_are_named() {
+        let (code, field, _) = problem_of(r#""amount":1"#).unwrap();
+        assert_eq!((code.as_str(), field.as_str()), ("invalid_request", "currency"));
+        let (_, field, detail) = problem_of(r#""amount":1,"currency":"JPY","admin":true"#).unwrap();
+        assert_eq!(field, "admin");
+        assert!(detail.contains("`amount`"), "{detail}");
+        let (_, field, detail) = problem_of(r#""amount":1,"currency":"JPY","amount":2"#).unwrap();
+        assert_eq!(field, "amount");
+        assert!(detail.contains("twice"), "{detail}");
+        let doubled =
+            r#""amount":1,"currency":"JPY","values":[{"name":"a","value":1},{"name":"a","name":"b","value":1}]"#;
+        let (_, field, _) = problem_of(doubled).unwrap();
+        assert_eq!(field, "values[1].name");
+    }
+
+    #[test]
+    fn text_that_would_deceive_is_refused() {
+        for text in ["a\\u0000b", "a\\nb", "\\u202egnp", "\\u2066x", "\\ud800"] {
+            let found = problem_of(&format!(r#""amount":1,"currency":"JPY","reference":"{text}""#));
+            assert!(found.is_some(), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_single_json_object_is_malformed() {
+        let deep = format!("{}{}", "[".repeat(10_000), "]".repeat(10_000));
+        let deep_inside =
+            format!(r#"{{{MERCHANT},"amount":1,"currency":"JPY","values":[{{"name":"a","value":{deep}}}]}}"#);
+        for body in [
+            &b""[..],
+            b"{",
+            b"null",
+            b"[]",
+            b"1",
+            b"\"x\"",
+            b"{} {}",
+            b"\xef\xbb\xbf{}",
+            deep.as_bytes(),
+            deep_inside.as_bytes(),
+        ] {
+            let (code, ..) = problem_of_body(body).unwrap();
+            assert!(["malformed_json", "invalid_request"].contains(&code.as_str()), "{code}");
+        }
+        let (code, ..) = problem_of_body(b"{\"merchant\":\"\xff\xfe\"}").unwrap();
+        assert_eq!(code, "malformed_json", "text that is not UTF-8");
+        let (code, ..) =
+            problem_of_body(format!("{{{MERCHANT},\"amount\":1,\"currency\":\"JPY\"}} x").as_bytes()).unwrap();
+        assert_eq!(code, "malformed_json", "something behind the object");
     }
 }

@@ -54,7 +54,8 @@ pub(crate) async fn dress(State(web): State<Web>, mut request: Request, next: Ne
     let id = format!("req_{}", web.app.clock.id().simple());
     let language = locale(request.headers());
     let method = request.method().clone();
-    let route = request.extensions().get::<MatchedPath>().map_or_else(|| "none".into(), |path| path.as_str().to_owned());
+    let route =
+        request.extensions().get::<MatchedPath>().map_or_else(|| "none".into(), |path| path.as_str().to_owned());
     let address = address(&request, &web.config);
     request.extensions_mut().insert(Address(address));
     request.extensions_mut().insert(Bounds::of(&web.config));
@@ -99,10 +100,8 @@ fn secure(headers: &mut HeaderMap, config: &WebConfig) {
         headers.entry(HeaderName::from_static(name)).or_insert(HeaderValue::from_static(value));
     }
     if config.hsts {
-        headers.insert(
-            header::STRICT_TRANSPORT_SECURITY,
-            HeaderValue::from_static("max-age=63072000; includeSubDomains"),
-        );
+        headers
+            .insert(header::STRICT_TRANSPORT_SECURITY, HeaderValue::from_static("max-age=63072000; includeSubDomains"));
     }
 }
 

@@ -45,7 +45,8 @@ impl Default for Metrics {
         let mut registry = Registry::with_prefix("koban_http");
         let requests = Family::default();
         registry.register("requests", "Requests by method, route and status", requests.clone());
-        let seconds = Family::new_with_constructor(|| Histogram::new(exponential_buckets(0.000_25, 2.0, 16)));
+        let seconds: Family<RouteLabels, Histogram> =
+            Family::new_with_constructor(|| Histogram::new(exponential_buckets(0.000_25, 2.0, 16)));
         registry.register("request_seconds", "From headers to answer", seconds.clone());
         Metrics { registry, requests, seconds }
     }
@@ -84,7 +85,10 @@ mod tests {
         metrics.answered(answered, Duration::from_millis(1));
         let text = metrics.text("koban_dealings_total 1\n# EOF\n");
         assert!(text.starts_with("koban_dealings_total 1\n"), "{text}");
-        assert!(text.contains(r#"koban_http_requests_total{method="other",route="/v1/payments",status="405"} 1"#), "{text}");
+        assert!(
+            text.contains(r#"koban_http_requests_total{method="other",route="/v1/payments",status="405"} 1"#),
+            "{text}"
+        );
         assert_eq!(text.matches("# EOF").count(), 1);
         assert!(text.ends_with("# EOF\n"));
     }

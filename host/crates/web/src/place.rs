@@ -4,13 +4,11 @@ use std::str::FromStr;
 
 use axum::extract::{FromRequestParts, Path as AnyPath, Query as AnyQuery};
 use axum::http::request::Parts;
-use koban_domain::ids::{
-    FlowId, KeyId, MerchantId, PaymentId, RecordId, TransferId, UserId,
-};
+use koban_domain::ids::{FlowId, KeyId, MerchantId, PaymentId, RecordId, TransferId, UserId};
 use koban_domain::records::Digest;
 use koban_service::page::{LIMIT_MAX, Page, Paged};
-use serde::de::DeserializeOwned;
 use serde::Serialize;
+use serde::de::DeserializeOwned;
 use utoipa::ToSchema;
 
 use crate::problem::Problem;
@@ -55,7 +53,7 @@ impl FromStr for PluginName {
 #[derive(Debug)]
 pub(crate) struct Id<T>(pub(crate) T);
 
-impl<S: Sync, T: Named> FromRequestParts<S> for Id<T> {
+impl<S: Send + Sync, T: Named> FromRequestParts<S> for Id<T> {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
@@ -69,7 +67,7 @@ impl<S: Sync, T: Named> FromRequestParts<S> for Id<T> {
 #[derive(Debug)]
 pub(crate) struct Ids<T, U>(pub(crate) T, pub(crate) U);
 
-impl<S: Sync, T: Named, U: Named> FromRequestParts<S> for Ids<T, U> {
+impl<S: Send + Sync, T: Named, U: Named> FromRequestParts<S> for Ids<T, U> {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
@@ -102,11 +100,11 @@ impl<S: Sync, T: DeserializeOwned> FromRequestParts<S> for Query<T> {
 }
 
 /// The page that a query asks for. Errors: a limit outside 1 to 100, a cursor that no page gave.
-pub(crate) fn page(after: Option<String>, limit: Option<u32>) -> Result<Page, Problem> {
+pub(crate) fn page(after: Option<String>, limit: Option<u16>) -> Result<Page, Problem> {
     if !(1..=LIMIT_MAX).contains(&limit.unwrap_or(1)) {
         return Err(Problem::invalid("limit", format!("ask for 1 to {LIMIT_MAX} items")));
     }
-    if after.as_ref().is_some_and(|cursor| cursor.is_empty() || cursor.len() > 256) {
+    if after.as_ref().is_some_and(|cursor| cursor.is_empty() || cursor.len() > 1_024) {
         return Err(Problem::invalid("after", "use the `next` value of the page before, unchanged"));
     }
     Ok(Page { after, limit: limit.unwrap_or(0) })
@@ -121,7 +119,7 @@ pub(crate) struct PageQuery {
     after: Option<String>,
     /// How many items, 20 unless told.
     #[param(minimum = 1, maximum = 100)]
-    limit: Option<u32>,
+    limit: Option<u16>,
 }
 
 impl PageQuery {

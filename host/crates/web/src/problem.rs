@@ -70,7 +70,15 @@ impl From<Trouble> for Problem {
             Trouble::PluginFault | Trouble::BooksUnreachable | Trouble::TimedOut | Trouble::NotReady => Some(2),
             _ => None,
         };
-        Problem { code: trouble.code(), detail: None, field: None, plugin_code: None, retry_after_s, replayed: false, left: None }
+        Problem {
+            code: trouble.code(),
+            detail: None,
+            field: None,
+            plugin_code: None,
+            retry_after_s,
+            replayed: false,
+            left: None,
+        }
     }
 }
 

@@ -159,7 +159,10 @@ mod tests {
         let limits = limits(1, 2);
         let tries = (1..=4).map(|host| limits.sign_in(IpAddr::from([192, 0, 2, host]), " Hana@example.com"));
         assert_eq!(tries.filter(Result::is_ok).count(), 2);
-        assert!(limits.sign_in(IpAddr::from([192, 0, 2, 9]), "hana@example.com").is_err(), "letters and blanks do not help");
+        assert!(
+            limits.sign_in(IpAddr::from([192, 0, 2, 9]), "hana@example.com").is_err(),
+            "letters and blanks do not help"
+        );
     }
 
     #[test]

@@ -50,9 +50,17 @@ pub async fn serve_admin(listener: TcpListener, web: Web, shutdown: impl Future<
     run(listener, router, &web, shutdown).await
 }
 
+/// How far the end has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    Serving,
+    Draining,
+    Over,
+}
+
 async fn run(listener: TcpListener, router: Router, web: &Web, stop: impl Future<Output = ()>) -> Drained {
     let connections = Arc::new(Semaphore::new(web.config.connections_max));
-    let (stopping, stopped) = watch::channel(false);
+    let (stopping, stopped) = watch::channel(Phase::Serving);
     let mut stop = std::pin::pin!(stop);
     loop {
         let accepted = tokio::select! {
@@ -72,11 +80,13 @@ async fn run(listener: TcpListener, router: Router, web: &Web, stop: impl Future
     }
     drop(listener);
     drop(stopped);
-    let _ = stopping.send(true);
+    let _ = stopping.send(Phase::Draining);
     let _ = tokio::time::timeout(web.config.drain, stopping.closed()).await;
     let cut_off = stopping.receiver_count();
     if cut_off > 0 {
-        tracing::warn!(cut_off, "connections were cut off after the time to finish");
+        tracing::warn!(cut_off, "connections are cut off after the time to finish");
+        let _ = stopping.send(Phase::Over);
+        let _ = tokio::time::timeout(ACCEPT_PAUSE, stopping.closed()).await;
     }
     Drained { cut_off }
 }
@@ -95,7 +105,7 @@ async fn accept(
     }
 }
 
-async fn connection(stream: TcpStream, router: Router, header_timeout: Duration, mut stopped: watch::Receiver<bool>) {
+async fn connection(stream: TcpStream, router: Router, header_timeout: Duration, mut phase: watch::Receiver<Phase>) {
     let Ok(peer) = stream.peer_addr() else { return };
     let _ = stream.set_nodelay(true);
     let service = hyper::service::service_fn(move |request: hyper::Request<hyper::body::Incoming>| {
@@ -112,11 +122,18 @@ async fn connection(stream: TcpStream, router: Router, header_timeout: Duration,
         .serve_connection(TokioIo::new(stream), service);
     let mut connection = std::pin::pin!(connection);
     let ended = tokio::select! {
-        ended = &mut connection => ended,
-        _ = stopped.wait_for(|stopped| *stopped) => {
+        ended = &mut connection => Some(ended),
+        _ = phase.wait_for(|phase| *phase != Phase::Serving) => None,
+    };
+    let ended = match ended {
+        Some(ended) => ended,
+        None => {
             // The request at hand is finished, and the client is told that it was the last.
             connection.as_mut().graceful_shutdown();
-            connection.await
+            tokio::select! {
+                ended = &mut connection => ended,
+                _ = phase.wait_for(|phase| *phase == Phase::Over) => return,
+            }
         }
     };
     if let Err(error) = ended {

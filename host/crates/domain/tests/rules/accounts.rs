@@ -110,7 +110,9 @@ const EXAMPLES: &[Example] = &[
             world.charge(HANAKO, 20_000, "r2").unwrap();
         },
         |world| {
-            world.settle(&[(Side::Credit, "r1", 10_000), (Side::Credit, "r2", 20_000), (Side::Fee, "r1", 110)]).unwrap();
+            world
+                .settle(&[(Side::Credit, "r1", 10_000), (Side::Credit, "r2", 20_000), (Side::Fee, "r1", 110)])
+                .unwrap();
         },
     ),
     (
@@ -221,7 +223,11 @@ fn prepaid_value_is_never_sent() {
     world.charge(TARO, 10_000, "r1").unwrap();
     assert_eq!(world.send(TARO, HANAKO, 1).unwrap_err(), Refusal::NotVerified);
     world.hold_prepaid(HANAKO, 500);
-    assert_eq!(world.send(HANAKO, KENJI, 500).unwrap_err(), Refusal::InsufficientFunds, "prepaid value of a verified user");
+    assert_eq!(
+        world.send(HANAKO, KENJI, 500).unwrap_err(),
+        Refusal::InsufficientFunds,
+        "prepaid value of a verified user"
+    );
     let prepaid = AccountKey::user(Class::Prepaid, HANAKO, Currency::JPY);
     assert_eq!(world.balance(prepaid), 500);
 }
@@ -233,5 +239,9 @@ fn a_verification_of_an_empty_wallet_leaves_no_entry() {
     assert!(world.shelf.entries.is_empty());
     assert_eq!(world.verify(TARO).unwrap_err(), Refusal::AlreadyVerified);
     world.charge(TARO, 200_000, "r1").unwrap();
-    assert_eq!(world.balance(AccountKey::user(Class::Funds, TARO, Currency::JPY)), 200_000, "limits and home are a verified user's");
+    assert_eq!(
+        world.balance(AccountKey::user(Class::Funds, TARO, Currency::JPY)),
+        200_000,
+        "limits and home are a verified user's"
+    );
 }

@@ -64,7 +64,8 @@ fn a_refusal_sticks_to_its_operation_even_when_it_would_be_accepted_by_now() {
 
 #[test]
 fn two_actors_and_two_keys_are_different_operations() {
-    let claims = [("a", "k"), ("b", "k"), ("a", "l"), ("ak", ""), ("", "ak")].map(|(actor, key)| Claim::new(actor, key, "r", b""));
+    let claims = [("a", "k"), ("b", "k"), ("a", "l"), ("ak", ""), ("", "ak")]
+        .map(|(actor, key)| Claim::new(actor, key, "r", b""));
     for (place, claim) in claims.iter().enumerate() {
         assert!(claims[..place].iter().all(|other| other.key != claim.key));
     }
@@ -212,7 +213,11 @@ fn an_entry_is_never_older_than_the_one_before_it() {
 #[test]
 fn words_from_outside_are_cut_before_they_reach_an_entry() {
     let mut world = World::new();
-    let work = Work { actor: "あ".repeat(70_000), commands: vec![credit(TARO, 1_000, &"\"\n".repeat(50_000))], ..world.work() };
+    let work = Work {
+        actor: "あ".repeat(70_000),
+        commands: vec![credit(TARO, 1_000, &"\"\n".repeat(50_000))],
+        ..world.work()
+    };
     let (decided, commit) = world.commit(work);
     assert!(matches!(decided, Decided::Done(_)));
     let draft = &commit.entries[0].draft;

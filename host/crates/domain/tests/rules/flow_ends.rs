@@ -106,7 +106,9 @@ fn an_operator_can_take_back_what_a_flow_credited() {
     assert_eq!(plan.step.flow.standing, Standing::Failed);
     assert!(matches!(take(&mut world, plan), Decided::Done(_)));
     assert_eq!(world.wallet(TARO), (0, 3_000));
-    world.settle(&[(koban_domain::guest::Side::Credit, "r1", 4_000), (koban_domain::guest::Side::Reversal, "r1", 4_000)]).unwrap();
+    world
+        .settle(&[(koban_domain::guest::Side::Credit, "r1", 4_000), (koban_domain::guest::Side::Reversal, "r1", 4_000)])
+        .unwrap();
     assert_eq!((world.exposure().used, world.clearing(), world.platform(Class::Bank)), (0, 0, 0));
     world.audit();
 }

@@ -106,7 +106,8 @@ pub(crate) struct Attempt {
 
 impl Charge {
     pub(crate) fn opened(at_most: i64) -> Charge {
-        let authorisation = Authorisation { user: TARO, at_most: Money::yen(at_most), expires_at: NOON.plus_ms(300_000) };
+        let authorisation =
+            Authorisation { user: TARO, at_most: Money::yen(at_most), expires_at: NOON.plus_ms(300_000) };
         let component = Digest::of(b"component");
         let opened = Flow::open(flow(1), "charge-atm", component, Beginning::Charge, authorisation, "ja", NOON);
         Charge { flow: opened, now: NOON }
@@ -232,7 +233,8 @@ fn commands_answer_to_proposals_in_order_before_anything_else() {
             step.proposals.push(reversal_of(400, "r1", 1));
         })
         .plan();
-    let [Command::Credit(_), Command::Tombstone(dead), Command::Reverse(back), Command::Expect(_)] = &plan.commands[..] else {
+    let [Command::Credit(_), Command::Tombstone(dead), Command::Reverse(back), Command::Expect(_)] = &plan.commands[..]
+    else {
         panic!("{:?}", plan.commands)
     };
     assert_eq!((dead.flow, dead.reference.as_str()), (Some(flow(1)), "r2"));
@@ -245,7 +247,9 @@ fn money_rests_on_an_authenticated_answer_or_message_and_on_nothing_else() {
     let rests = |what| Charge::begun(10_000).event("calls", what, |step| step.proposals.push(credit_of(1, "r1", 1)));
     rests(message()).taken();
     rests(What::Answer(answer())).taken();
-    for what in [What::Rang, What::Form(vec![]), What::CancelAsked, What::Lost(Lost::Unknown, String::new()), What::Queued] {
+    for what in
+        [What::Rang, What::Form(vec![]), What::CancelAsked, What::Lost(Lost::Unknown, String::new()), What::Queued]
+    {
         says(rests(what), "no authenticated answer or message");
     }
     let form = Charge::begun(10_000).event("scan", What::Form(vec![]), |_| {}).taken();
@@ -259,10 +263,16 @@ fn money_rests_on_an_authenticated_answer_or_message_and_on_nothing_else() {
 #[test]
 fn credits_never_exceed_the_authorisation_even_by_parts_or_after_reversals() {
     let charge = Charge::credited(10_000);
-    assert_eq!(charge.clone().message(|step| step.proposals.push(credit_of(1, "r2", 1))).refused(), Refusal::AuthorisationExceeded);
+    assert_eq!(
+        charge.clone().message(|step| step.proposals.push(credit_of(1, "r2", 1))).refused(),
+        Refusal::AuthorisationExceeded
+    );
     let reversed = charge.message(|step| step.proposals.push(reversal_of(10_000, "r1", 1))).taken();
     assert_eq!(reversed.flow.net(), 0);
-    assert_eq!(reversed.message(|step| step.proposals.push(credit_of(1, "r2", 1))).refused(), Refusal::AuthorisationExceeded);
+    assert_eq!(
+        reversed.message(|step| step.proposals.push(credit_of(1, "r2", 1))).refused(),
+        Refusal::AuthorisationExceeded
+    );
     let parts = Charge::begun(10_000).message(|step| {
         step.proposals.push(credit_of(6_000, "r1", 1));
         step.proposals.push(credit_of(6_000, "r2", 1));
@@ -306,7 +316,8 @@ fn after_its_expiry_an_authorisation_takes_only_money_that_has_arrived() {
 fn a_credits_key_is_used_once_in_its_flow() {
     let charge = Charge::credited(1_000);
     says(charge.message(|step| step.proposals.push(credit_of(1_000, "r1", 1))), "`credit-r1` was proposed before");
-    let twice = Charge::begun(10_000).message(|step| step.proposals.extend([credit_of(1, "r1", 1), credit_of(1, "r1", 1)]));
+    let twice =
+        Charge::begun(10_000).message(|step| step.proposals.extend([credit_of(1, "r1", 1), credit_of(1, "r1", 1)]));
     says(twice, "was proposed before");
 }
 
@@ -323,9 +334,8 @@ fn names_and_references_are_bounded() {
         says(named("k".into(), reference.clone()), "reference");
         says(Charge::begun(1).message(|step| step.proposals.push(Proposal::Tombstone(reference))), "reference");
     }
-    let expecting = |correlation: String| {
-        Charge::begun(1).message(|step| step.effects.push(effect("e", Act::Expect(correlation))))
-    };
+    let expecting =
+        |correlation: String| Charge::begun(1).message(|step| step.effects.push(effect("e", Act::Expect(correlation))));
     expecting("c".repeat(200)).taken();
     says(expecting(String::new()), "correlation");
     says(expecting("c".repeat(201)), "correlation");
@@ -364,7 +374,10 @@ fn a_proposal_that_the_manifest_does_not_ask_for_is_not_granted() {
 
 #[test]
 fn a_final_flow_may_only_reverse_its_own_credits_tombstone_reply_and_show() {
-    says(Charge::done().message(|step| step.proposals.push(credit_of(1, "r2", 1))), "a final flow may not propose Credit");
+    says(
+        Charge::done().message(|step| step.proposals.push(credit_of(1, "r2", 1))),
+        "a final flow may not propose Credit",
+    );
     for standing in [Standing::Failed, Standing::Cancelled, Standing::WaitingForUser, Standing::Checking] {
         says(Charge::done().message(|step| step.standing = standing), "cannot become");
     }
@@ -410,7 +423,9 @@ fn when_a_flow_ends_its_timers_and_forms_are_closed_and_its_expectations_go_on()
     assert_eq!(plan.step.cancelled, ["expiry", "scan", "approve"]);
     assert!(plan.step.queued.is_empty());
     let ended = Charge { flow: plan.step.flow, now: NOON };
-    for (key, state) in [("calls", EffectState::Open), ("number", EffectState::Open), ("expiry", EffectState::Cancelled)] {
+    for (key, state) in
+        [("calls", EffectState::Open), ("number", EffectState::Open), ("expiry", EffectState::Cancelled)]
+    {
         assert_eq!(ended.effect(key), state, "{key}");
     }
     let late = waiting.message(|step| {
@@ -447,7 +462,10 @@ fn the_same_effect_key_with_the_same_content_is_the_same_effect() {
 
 #[test]
 fn a_call_outside_the_manifest_is_a_broken_rule() {
-    says(Charge::begun(1).message(|step| step.effects.push(effect("x", call("steal")))), "`network.steal` is not in the manifest");
+    says(
+        Charge::begun(1).message(|step| step.effects.push(effect("x", call("steal")))),
+        "`network.steal` is not in the manifest",
+    );
 }
 
 #[test]

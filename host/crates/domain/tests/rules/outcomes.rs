@@ -24,7 +24,9 @@ use uuid::Uuid;
 
 use crate::flows::{Charge, credit_of};
 use crate::pages;
-use crate::world::{HANAKO, KENJI, NOBODY, NOON, OPERATOR, SHOP, TARO, World, atm, credit, flow, pay, payment, reverse, settle, usd};
+use crate::world::{
+    HANAKO, KENJI, NOBODY, NOON, OPERATOR, SHOP, TARO, World, atm, credit, flow, pay, payment, reverse, settle, usd,
+};
 
 /// One after the other, what is wrong with a command; each repair uncovers the next refusal of its list.
 struct Ladder {
@@ -341,10 +343,7 @@ fn others() -> Vec<Refusal> {
     }
     found.push(Charge::begun(10_000).message(|step| step.proposals.push(credit_of(10_001, "r1", 1))).refused());
     found.push(
-        Charge::begun(10_000)
-            .later(300_001)
-            .message(|step| step.proposals.push(credit_of(10_000, "r1", 1)))
-            .refused(),
+        Charge::begun(10_000).later(300_001).message(|step| step.proposals.push(credit_of(10_000, "r1", 1))).refused(),
     );
     let authorisation = Authorisation { user: TARO, at_most: Money::yen(10), expires_at: NOON };
     let stuck = Flow::open(flow(1), "charge-atm", Digest::default(), Beginning::Charge, authorisation, "ja", NOON);

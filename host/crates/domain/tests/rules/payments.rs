@@ -1,11 +1,11 @@
 //! Paying, refunding, sending and repaying, told as short stories.
 
 use koban_domain::accounts::Class;
+use koban_domain::ids::{MerchantId, RefundId};
 use koban_domain::ledger::{Answer, Command, Decided, Work};
 use koban_domain::money::Money;
 use koban_domain::outcomes::Refusal;
 use koban_domain::payments::{GiveBack, Pay};
-use koban_domain::ids::{MerchantId, RefundId};
 use uuid::Uuid;
 
 use crate::world::{HANAKO, KENJI, SHOP, TARO, World, arrived, pay, payment};

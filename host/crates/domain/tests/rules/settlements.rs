@@ -48,7 +48,8 @@ fn exposure_falls_row_by_row() {
 
 #[test]
 fn a_reversed_credit_is_released_only_when_both_its_rows_came_in_either_order_and_in_different_files() {
-    for rows in [[(Credit, "r1", 10_000), (Reversal, "v1", 10_000)], [(Reversal, "v1", 10_000), (Credit, "r1", 10_000)]] {
+    for rows in [[(Credit, "r1", 10_000), (Reversal, "v1", 10_000)], [(Reversal, "v1", 10_000), (Credit, "r1", 10_000)]]
+    {
         let mut world = World::new();
         world.charge(TARO, 10_000, "r1").unwrap();
         world.reverse(TARO, 10_000, "r1", "v1").unwrap();
@@ -115,6 +116,16 @@ fn a_tombstoned_booking_that_is_listed_with_its_cancellation_closes_itself_in_ei
 }
 
 #[test]
+fn two_lines_that_cancelled_each_other_out_are_both_open_again_when_the_partner_says_otherwise_of_one() {
+    let mut world = World::new();
+    world.settle(&[(Credit, "r1", 10_000), (Reversal, "r1", 10_000)]).unwrap();
+    assert_eq!(counts(world.settle(&[(Credit, "r1", 9_000)])), (0, 0, 2, 0));
+    assert_eq!(world.open_differences().len(), 2);
+    assert_eq!(counts(world.settle(&[(Reversal, "r1", 9_000)])), (2, 0, 0, 0));
+    assert_eq!((world.open_differences(), books(&world)), (vec![], (0, 0, 0, 0)));
+}
+
+#[test]
 fn a_cancellation_of_another_amount_does_not_close_a_booking() {
     let mut world = World::new();
     world.tombstone("r1").unwrap();
@@ -164,7 +175,13 @@ fn every_kind_of_difference_can_be_closed_and_leaves_the_bank_with_what_the_part
     type Story = (&'static str, fn(&mut World), koban_domain::guest::Side, (i64, i64), (i64, i64, i64, i64));
     let stories: &[Story] = &[
         ("an unknown booking", |_| {}, Credit, (0, 10_000), (10_000, 0, 10_000, 0)),
-        ("a booking of a dead reference", |world| drop(world.tombstone("r1").unwrap()), Credit, (0, 10_000), (10_000, 0, 10_000, 0)),
+        (
+            "a booking of a dead reference",
+            |world| drop(world.tombstone("r1").unwrap()),
+            Credit,
+            (0, 10_000),
+            (10_000, 0, 10_000, 0),
+        ),
         (
             "a booking that was written off as never listed",
             |world| {
@@ -175,7 +192,13 @@ fn every_kind_of_difference_can_be_closed_and_leaves_the_bank_with_what_the_part
             (0, 10_000),
             (10_000, 0, 10_000, 8_000),
         ),
-        ("too little", |world| drop(world.charge(TARO, 11_000, "r1").unwrap()), Credit, (1_000, 0), (10_000, 0, 0, 1_000)),
+        (
+            "too little",
+            |world| drop(world.charge(TARO, 11_000, "r1").unwrap()),
+            Credit,
+            (1_000, 0),
+            (10_000, 0, 0, 1_000),
+        ),
         ("too much", |world| drop(world.charge(TARO, 9_000, "r1").unwrap()), Credit, (0, 1_000), (10_000, 0, 1_000, 0)),
         (
             "too little of a credit that was reversed in part",
@@ -225,7 +248,13 @@ fn every_kind_of_difference_can_be_closed_and_leaves_the_bank_with_what_the_part
             (-10_000, 0, 0, 11_000),
         ),
         ("a capture that nobody asked for", |_| {}, Capture, (10_000, 0), (-10_000, 0, 0, 10_000)),
-        ("a fee that was said to be less", |world| drop(world.settle(&[(Fee, "r1", 9_900)]).unwrap()), Fee, (100, 0), (-10_000, 0, 0, 100)),
+        (
+            "a fee that was said to be less",
+            |world| drop(world.settle(&[(Fee, "r1", 9_900)]).unwrap()),
+            Fee,
+            (100, 0),
+            (-10_000, 0, 0, 100),
+        ),
     ];
     for (story, before, side, lost_and_extra, after) in stories {
         let mut world = World::new();
@@ -297,6 +326,10 @@ fn a_line_that_was_closed_is_not_brought_again_by_a_late_message() {
     world.settle(&[(Credit, "r1", 10_000)]).unwrap();
     world.write_off(Credit, "r1").unwrap();
     assert_eq!(world.charge(TARO, 10_000, "r1"), Err(Refusal::ReferenceUsed), "the money is in suspense already");
+    world.settle(&[(Credit, "r1", 11_000)]).unwrap();
+    assert_eq!(world.charge(TARO, 11_000, "r1"), Err(Refusal::ReferenceUsed), "most of it, though it is open again");
+    world.settle(&[(Credit, "r1", 10_000)]).unwrap();
+    assert_eq!(world.open_differences(), [], "the partner took that back");
     world.charge(TARO, 5_000, "r2").unwrap();
     world.settle(&[(Credit, "r2", 5_000), (Reversal, "v2", 5_000)]).unwrap();
     world.write_off(Reversal, "v2").unwrap();

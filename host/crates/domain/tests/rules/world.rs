@@ -147,7 +147,12 @@ impl World {
     }
 
     /// Takes a file with this id and this content.
-    pub(crate) fn settle_as(&mut self, file: u128, content: u128, lines: &[(Side, &str, i64)]) -> Result<Answer, Refusal> {
+    pub(crate) fn settle_as(
+        &mut self,
+        file: u128,
+        content: u128,
+        lines: &[(Side, &str, i64)],
+    ) -> Result<Answer, Refusal> {
         self.does(settle(file, content, lines))
     }
 

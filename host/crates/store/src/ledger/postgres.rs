@@ -87,11 +87,7 @@ async fn load_counters(
 }
 
 /// Merchants, payments and their references.
-async fn load_dealings(
-    connection: &mut PgConnection,
-    touched: &Touched,
-    books: &mut Books,
-) -> Result<(), StoreError> {
+async fn load_dealings(connection: &mut PgConnection, touched: &Touched, books: &mut Books) -> Result<(), StoreError> {
     if !touched.merchants.is_empty() {
         let ids: Vec<_> = touched.merchants.iter().map(|id| id.bytes()).collect();
         let sql = "select id, currencies from merchants where id = any($1)";
@@ -127,11 +123,7 @@ async fn load_dealings(
 }
 
 /// Everything between us and partners, and flows.
-async fn load_partners(
-    connection: &mut PgConnection,
-    touched: &Touched,
-    books: &mut Books,
-) -> Result<(), StoreError> {
+async fn load_partners(connection: &mut PgConnection, touched: &Touched, books: &mut Books) -> Result<(), StoreError> {
     if !touched.references.is_empty() {
         // A reversal brings the credit that it names.
         let sql = "with found as (
@@ -386,7 +378,8 @@ async fn write_dealings(connection: &mut PgConnection, commit: &Commit) -> Resul
     let books = &commit.books;
     let users: Vec<_> = books.users.changed().collect();
     if !users.is_empty() {
-        let sql = "update users set kind = u.kind from unnest($1::bytea[], $2::int2[]) as u (id, kind) where users.id = u.id";
+        let sql =
+            "update users set kind = u.kind from unnest($1::bytea[], $2::int2[]) as u (id, kind) where users.id = u.id";
         sqlx::query(sql)
             .bind(users.iter().map(|row| row.key.bytes()).collect::<Vec<_>>())
             .bind(users.iter().map(|row| rows::wallet_kind_code(row.value.kind)).collect::<Vec<_>>())
@@ -470,7 +463,8 @@ async fn write_partners(connection: &mut PgConnection, commit: &Commit) -> Resul
     references.sort_unstable_by_key(|row| row.key);
     let (moved, new): (Vec<_>, Vec<_>) = references.into_iter().partition(|row| row.stored);
     if !new.is_empty() {
-        let sql = "insert into partner_references (plugin, side, reference, state, amount, currency, flow, user_id, entry,
+        let sql =
+            "insert into partner_references (plugin, side, reference, state, amount, currency, flow, user_id, entry,
                 reversed, reversed_listed, exposed, listed, released, reverses_reference, at)
             select * from unnest($1::bytea[], $2::int2[], $3::text[], $4::int2[], $5::int8[], $6::text[], $7::bytea[],
                 $8::bytea[], $9::bytea[], $10::int8[], $11::int8[], $12::int8[], $13::int2[], $14::int2[], $15::text[],
@@ -590,7 +584,8 @@ async fn write_partners(connection: &mut PgConnection, commit: &Commit) -> Resul
 async fn write_steps(connection: &mut PgConnection, steps: &Steps) -> Result<(), StoreError> {
     let (moved, new): (Vec<_>, Vec<_>) = steps.flows.iter().partition(|row| row.expected.is_some());
     if !new.is_empty() {
-        let sql = "insert into flows (id, plugin, user_id, digest, standing, stuck, version, opened_at, changed_at, final_at,
+        let sql =
+            "insert into flows (id, plugin, user_id, digest, standing, stuck, version, opened_at, changed_at, final_at,
                 body)
             select * from unnest($1::bytea[], $2::text[], $3::bytea[], $4::bytea[], $5::int2[], $6::int2[], $7::int8[],
                 $8::int8[], $9::int8[], $10::int8[], $11::bytea[])";
@@ -644,7 +639,8 @@ async fn write_steps(connection: &mut PgConnection, steps: &Steps) -> Result<(),
         steps.check_consumed(done.rows_affected())?;
     }
     if !steps.effects.is_empty() {
-        let sql = "insert into flow_effects (flow, key, act, due_at, repeat, deadline, state, attempts, fence, queued_at)
+        let sql =
+            "insert into flow_effects (flow, key, act, due_at, repeat, deadline, state, attempts, fence, queued_at)
             select u.flow, u.key, u.act, u.due_at, u.repeat, u.deadline, 0, 0, 0, $7
             from unnest($1::bytea[], $2::text[], $3::bytea[], $4::int8[], $5::int2[], $6::int8[])
                 as u (flow, key, act, due_at, repeat, deadline)";

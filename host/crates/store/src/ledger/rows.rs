@@ -119,7 +119,8 @@ pub(crate) fn difference(row: &impl Columns) -> Result<(ReferenceKey, Difference
 
 /// plugin, digest, id, matched, differences, at.
 pub(crate) fn file(row: &impl Columns) -> Result<((PluginKey, Digest), SettlementFile), StoreError> {
-    let count = |count: i32| u32::try_from(count).map_err(|_| StoreError::damaged("a settlement file counts below zero"));
+    let count =
+        |count: i32| u32::try_from(count).map_err(|_| StoreError::damaged("a settlement file counts below zero"));
     let file = SettlementFile {
         id: FileId(row.id(2)?),
         matched: count(row.int(3)?)?,
@@ -147,7 +148,8 @@ pub(crate) fn operation(row: &impl Columns) -> Result<(OperationKey, Operation),
 pub(crate) fn entry(row: &impl Columns) -> Result<Entry, StoreError> {
     let sequence = row.long(0)?;
     let damaged = |what: &str| StoreError::damaged(format!("entry {sequence}: {what}"));
-    let kind = u8::try_from(row.small(2)?).ok().and_then(EntryKind::from_code).ok_or_else(|| damaged("unknown kind"))?;
+    let kind =
+        u8::try_from(row.small(2)?).ok().and_then(EntryKind::from_code).ok_or_else(|| damaged("unknown kind"))?;
     let records = row.bytes(8)?;
     let (records, rest) = records.as_chunks::<32>();
     if !rest.is_empty() {

@@ -51,7 +51,8 @@ pub(super) async fn load(
     }
     load_counters(connection, counters, books).await?;
     if let Some(keys) = keys(touched.signals.iter().map(|subject| subject.0.into_bytes())) {
-        let sql = "select s.subject, s.ring from json_each($1) k cross join signals s on s.subject = unhex(k.value ->> 0)";
+        let sql =
+            "select s.subject, s.ring from json_each($1) k cross join signals s on s.subject = unhex(k.value ->> 0)";
         for row in &sqlx::query(sql).bind(keys).fetch_all(&mut *connection).await? {
             books.signals.load(SubjectKey(row.id(0)?), Ring::decode(&row.bytes(1)?));
         }
@@ -88,7 +89,8 @@ async fn load_dealings(
     books: &mut Books,
 ) -> Result<(), StoreError> {
     if let Some(keys) = keys(touched.merchants.iter().map(|id| id.bytes())) {
-        let sql = "select m.id, m.currencies from json_each($1) k cross join merchants m on m.id = unhex(k.value ->> 0)";
+        let sql =
+            "select m.id, m.currencies from json_each($1) k cross join merchants m on m.id = unhex(k.value ->> 0)";
         for row in &sqlx::query(sql).bind(keys).fetch_all(&mut *connection).await? {
             let merchant = rows::merchant(row)?;
             books.merchants.load(merchant.id, merchant);
@@ -545,10 +547,15 @@ async fn write_references(connection: &mut SqliteConnection, commit: &Commit) ->
     for row in moved {
         let (key, value) = (row.key, row.value);
         json.row().bytes(key.plugin.0.as_bytes()).int(rows::side_code(key.side)).text(&key.reference);
-        json.int(value.state as u8).int(value.reversed).int(value.reversed_listed).int(value.listed).int(value.released);
+        json.int(value.state as u8)
+            .int(value.reversed)
+            .int(value.reversed_listed)
+            .int(value.listed)
+            .int(value.released);
         json.int(value.exposed);
     }
-    let sql = "update partner_references set state = u.state, reversed = u.reversed, reversed_listed = u.reversed_listed,
+    let sql =
+        "update partner_references set state = u.state, reversed = u.reversed, reversed_listed = u.reversed_listed,
             listed = u.listed, released = u.released, exposed = u.exposed
         from (select unhex(value ->> 0) as plugin, value ->> 1 as side, value ->> 2 as reference, value ->> 3 as state,
             value ->> 4 as reversed, value ->> 5 as reversed_listed, value ->> 6 as listed, value ->> 7 as released,

@@ -149,10 +149,9 @@ impl History {
                 operator: OperatorId(Uuid::from_u128(1)),
                 reason: "test".into(),
             }),
-            18 => Command::Unexpected(Unexpected {
-                plugin: plugin(),
-                correlation: format!("c{}", self.dice.below(40)),
-            }),
+            18 => {
+                Command::Unexpected(Unexpected { plugin: plugin(), correlation: format!("c{}", self.dice.below(40)) })
+            }
             _ => Command::Expect(Expect {
                 plugin: plugin(),
                 correlation: format!("c{}", self.dice.below(40)),
@@ -189,9 +188,8 @@ impl History {
         let mut payments: Vec<_> = memory.books.payments.iter().map(|(_, payment)| payment).collect();
         payments.sort_by_key(|payment| payment.id);
         let place = usize::try_from(self.dice.below(payments.len().max(1) as u128)).unwrap();
-        let (payment, merchant, payer) = payments
-            .get(place)
-            .map_or((PaymentId::default(), merchant(0), user(number)), |payment| {
+        let (payment, merchant, payer) =
+            payments.get(place).map_or((PaymentId::default(), merchant(0), user(number)), |payment| {
                 (payment.id, payment.merchant, payment.payer)
             });
         let amount = self.dice.amount(2_000);

@@ -475,3 +475,31 @@ async fn an_address_that_is_none_is_explained() {
         assert!(error.to_string().contains("sqlite:"), "{error}");
     }
 }
+
+#[tokio::test]
+async fn the_yardstick_moves_money_once_and_adds_up() {
+    use koban_store::bench::{BaselineOutcome, BaselineTransfer, baseline_sql};
+    for database in databases().await {
+        let mut baseline = database.store.baseline(4).await.unwrap();
+        baseline.prepare(10).await.unwrap();
+        let transfer = |number: u8, amount: i64| BaselineTransfer {
+            debit: usize::from(number % 10),
+            credit: usize::from(number % 10 + 1) % 10,
+            amount,
+            entry: Uuid::from_u128(u128::from(number)),
+            key: [number; 16],
+            at: START,
+        };
+        for number in 0..20 {
+            let outcome = baseline.transfer(transfer(number, 5)).await.unwrap();
+            assert_eq!(outcome, BaselineOutcome::Posted, "{}", database.name);
+        }
+        assert_eq!(baseline.transfer(transfer(3, 5)).await.unwrap(), BaselineOutcome::Repeated);
+        assert_eq!(baseline.transfer(transfer(30, i64::MAX)).await.unwrap(), BaselineOutcome::InsufficientFunds);
+        assert!(baseline.transfer(BaselineTransfer { debit: 10, ..transfer(31, 5) }).await.is_err());
+        let audit = baseline.audit().await.unwrap();
+        assert_eq!((audit.entries, audit.postings, audit.drift), (20, 0, 0), "{}", database.name);
+        let prepared = baseline_sql(database.store.dialect()).len() - 2;
+        assert!(prepared <= 6, "{prepared} prepared statements");
+    }
+}

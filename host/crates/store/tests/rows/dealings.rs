@@ -37,9 +37,8 @@ async fn payments_are_listed_newest_first_for_payer_and_merchant_without_skip_or
         plugin(store).await;
         let (payer, shop, other) = (user(store, 1).await, merchant(store, 2).await, merchant(store, 3).await);
         commit(store, &[credit(10, payer, 100_000)], NOON).await;
-        let batch: Vec<Work> = (100..125)
-            .map(|number| pay(number, payer, if number % 5 == 0 { other } else { shop }, 100))
-            .collect();
+        let batch: Vec<Work> =
+            (100..125).map(|number| pay(number, payer, if number % 5 == 0 { other } else { shop }, 100)).collect();
         let answers = commit(store, &batch, NOON).await;
 
         let mut seen = Vec::new();

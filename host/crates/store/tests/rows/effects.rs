@@ -118,7 +118,7 @@ async fn hosts_that_lease_at_once_never_get_the_same_effect() {
         let now = NOON.plus_ms(60 * SECOND);
         let hosts: Vec<_> = (0..6)
             .map(|host| {
-                let store = store.clone();
+                let store = store.store.clone();
                 tokio::spawn(async move {
                     let mut mine = Vec::new();
                     for _ in 0..100 {

@@ -5,7 +5,7 @@ use koban_domain::ids::RecordId;
 use koban_domain::ledger::{SealedRecord, Work};
 use koban_domain::records::{Digest, Ending, Fault, FaultClass, Input, Record};
 use koban_store::audit::AuditFilter;
-use koban_store::{Store, audit as audit_log, outbox, records};
+use koban_store::{Store, StoreErrorKind, audit as audit_log, outbox, records};
 
 use crate::harness::*;
 
@@ -55,6 +55,18 @@ async fn a_record_is_found_by_its_id_alone_also_where_pages_overlap() {
         let bytes = records::find_bytes(store, RecordId(uuid(25))).await.unwrap().unwrap();
         assert_eq!(bytes, record(25, "c").encode());
         assert_eq!(records::newest(store).await.unwrap(), Some(RecordId(uuid(40))));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_damaged_record_is_named_and_not_passed_off_as_missing() {
+    on_each(async |store| {
+        keep(store, 1, &[record(10, "a")]).await;
+        store.meddle("update record_pages set page = hash").await;
+        let error = records::find(store, RecordId(uuid(10))).await.unwrap_err();
+        assert_eq!(error.kind(), StoreErrorKind::Damaged);
+        assert!(records::list(store, None, None, 10).await.is_err());
     })
     .await;
 }
@@ -139,15 +151,25 @@ async fn audit_rows_are_one_chain_whoever_writes_them() {
         changed.audit.actor = "operator:else".into();
         assert!(!changed.follows(rows[1].hash));
         assert!(!rows[2].follows(rows[0].hash));
+
+        store.meddle("update audit set detail = '{\"forged\":true}' where sequence = 4").await;
+        let rows = audit_log::after(store, 2, 2).await.unwrap();
+        assert!(rows[0].follows(hash_before(store, 3).await) && !rows[1].follows(rows[0].hash));
     })
     .await;
+}
+
+/// The hash that the row with this sequence was written behind.
+async fn hash_before(store: &Store, sequence: i64) -> Digest {
+    let rows = audit_log::after(store, sequence - 2, 1).await.unwrap();
+    rows[0].hash
 }
 
 #[tokio::test]
 async fn many_acts_at_once_keep_the_chain_whole() {
     on_each(async |store| {
         let acts = (1..=20).map(|number| {
-            let store = store.clone();
+            let store = store.store.clone();
             tokio::spawn(async move { audit_log::append(&store, &audit(number, "act"), NOON).await })
         });
         for act in acts.collect::<Vec<_>>() {
@@ -175,10 +197,7 @@ async fn news_is_read_in_the_order_of_commits_and_trimmed_only_when_old_and_read
         let pages = outbox::after(store, 0, 10).await.unwrap();
         let kinds: Vec<Vec<&str>> =
             pages.iter().map(|page| page.news.iter().map(|news| news.kind.as_str()).collect()).collect();
-        assert_eq!(
-            kinds,
-            [vec!["charge.credited"], vec!["payment.posted", "payment.posted"], vec!["payment.posted"]]
-        );
+        assert_eq!(kinds, [vec!["charge.credited"], vec!["payment.posted", "payment.posted"], vec!["payment.posted"]]);
         assert_eq!(outbox::after(store, pages[1].sequence, 10).await.unwrap(), pages[2..]);
         // Read up to the second, but only the first is old.
         assert_eq!(outbox::trim(store, pages[1].sequence, NOON.plus_ms(1), 10).await.unwrap(), 1);

@@ -65,6 +65,12 @@ async fn events_are_given_one_after_the_other_and_numbered_by_the_flow() {
         let flow = take(store, 2, step).await;
         let event = flows::next_event(store, &flow).await.unwrap().unwrap();
         assert_eq!((event.place, event.event.number, event.event.what), (second, 2, What::Rang));
+
+        // An operator sees both: what was consumed has its number for ever.
+        let events = flows::events(store, flow.id, 0, 10).await.unwrap();
+        let seen: Vec<_> = events.iter().map(|event| (event.place, event.key.as_str(), event.number)).collect();
+        assert_eq!(seen, [(first, "a", Some(1)), (second, "b", None)]);
+        assert_eq!(flows::events(store, flow.id, first, 10).await.unwrap(), events[1..]);
     })
     .await;
 }
@@ -108,8 +114,7 @@ fn call(correlation: &str) -> InboundRow {
 }
 
 fn message(flow: FlowId) -> Arrival {
-    let message =
-        Message { operation: "deposit".into(), path: String::new(), query: vec![], body: b"body".to_vec() };
+    let message = Message { operation: "deposit".into(), path: String::new(), query: vec![], body: b"body".to_vec() };
     Arrival { what: What::Message(message), ..arrival(flow, "deposit") }
 }
 
@@ -150,7 +155,7 @@ async fn the_same_call_at_the_same_time_is_delivered_once() {
         let flow = take(store, 1, opening(&flow_of(10, UserId(uuid(1)), PLUGIN))).await.id;
         let deliveries: Vec<_> = (0..12)
             .map(|_| {
-                let store = store.clone();
+                let store = store.store.clone();
                 tokio::spawn(async move { inbound::deliver(&store, &call("s1"), &message(flow)).await.unwrap() })
             })
             .collect();
@@ -192,8 +197,7 @@ async fn a_correlation_belongs_to_the_first_flow_or_to_nobody_for_ever() {
     on_each(async |store| {
         let plugin = PluginKey::of(PLUGIN);
         let flow = flow_of(10, UserId(uuid(1)), PLUGIN);
-        let expect =
-            Command::Expect(Expect { plugin, correlation: "s1".into(), flow: flow.id, key: "deposit".into() });
+        let expect = Command::Expect(Expect { plugin, correlation: "s1".into(), flow: flow.id, key: "deposit".into() });
         let nobody = Command::Unexpected(Unexpected { plugin, correlation: "s2".into() });
         commit(store, &[work(1, vec![expect]), work(2, vec![nobody])], NOON).await;
         let expectation = inbound::expectation(store, plugin, "s1").await.unwrap().unwrap();

@@ -1,5 +1,6 @@
 //! A fresh database for each test, and short words for what tests need in it.
 
+use std::ops::Deref;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -31,7 +32,7 @@ pub(crate) const PLUGIN: &str = "charge-atm";
 static NEXT: AtomicU32 = AtomicU32::new(1);
 
 /// Runs a test on a fresh SQLite file, and on a fresh PostgreSQL database where a server is named.
-pub(crate) async fn on_each(test: impl AsyncFn(&Store)) {
+pub(crate) async fn on_each(test: impl AsyncFn(&Database)) {
     let name = format!("koban_rows_{}_{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
     let folder = std::env::temp_dir().join(&name);
     std::fs::create_dir_all(&folder).unwrap();
@@ -48,11 +49,38 @@ pub(crate) async fn on_each(test: impl AsyncFn(&Store)) {
     sqlx::query(drop).execute(&mut admin).await.unwrap();
 }
 
-async fn run(url: &str, test: &impl AsyncFn(&Store)) {
+async fn run(url: &str, test: &impl AsyncFn(&Database)) {
     let store = Store::open(&Config::new(url)).await.unwrap();
     store.migrate().await.unwrap();
-    test(&store).await;
-    store.close().await;
+    let database = Database { store, url: url.to_owned() };
+    test(&database).await;
+    database.store.close().await;
+}
+
+/// A store under test. It stands for the store wherever one is asked for.
+pub(crate) struct Database {
+    pub(crate) store: Store,
+    url: String,
+}
+
+impl Deref for Database {
+    type Target = Store;
+    fn deref(&self) -> &Store {
+        &self.store
+    }
+}
+
+impl Database {
+    /// Changes rows behind the store's back, as a failing disk or a forger would.
+    pub(crate) async fn meddle(&self, sql: &'static str) {
+        if self.url.starts_with("sqlite:") {
+            let mut connection = sqlx::SqliteConnection::connect(&self.url).await.unwrap();
+            sqlx::query(sql).execute(&mut connection).await.unwrap();
+        } else {
+            let mut connection = sqlx::PgConnection::connect(&self.url).await.unwrap();
+            sqlx::query(sql).execute(&mut connection).await.unwrap();
+        }
+    }
 }
 
 pub(crate) fn uuid(number: u128) -> Uuid {
@@ -135,15 +163,9 @@ pub(crate) fn plugin_row(component: &[u8]) -> PluginRow {
 pub(crate) async fn plugin(store: &Store) -> PluginKey {
     let component = ComponentRow { bytes: b"component".to_vec(), manifest: manifest(), at: NOON };
     koban_store::plugins::put_component(store, &component).await.unwrap();
-    let allowance = Allowance { currency: Currency::JPY, cap: 1_000_000_000, loss_budget: 1_000_000 };
-    let installed = koban_store::plugins::install(
-        store,
-        &plugin_row(b"component"),
-        &[allowance],
-        &audit(900_000, "plugin.install"),
-        NOON,
-    );
-    installed.await.unwrap();
+    let allowances = [Allowance { currency: Currency::JPY, cap: 1_000_000_000, loss_budget: 1_000_000 }];
+    let (row, audit) = (plugin_row(b"component"), audit(900_000, "plugin.install"));
+    koban_store::plugins::install(store, &row, &allowances, &audit, NOON).await.unwrap();
     PluginKey::of(PLUGIN)
 }
 
@@ -204,15 +226,7 @@ pub(crate) fn paid(answers: &[Answer]) -> Payment {
 
 pub(crate) fn flow_of(number: u128, user: UserId, plugin: &str) -> Flow {
     let authorisation = Authorisation { user, at_most: yen(50_000), expires_at: NOON.plus_ms(3_600_000) };
-    Flow::open(
-        FlowId(uuid(number)),
-        plugin,
-        Digest::of(b"component"),
-        Beginning::Charge,
-        authorisation,
-        "ja",
-        NOON,
-    )
+    Flow::open(FlowId(uuid(number)), plugin, Digest::of(b"component"), Beginning::Charge, authorisation, "ja", NOON)
 }
 
 /// The step that opens a flow.

@@ -9,7 +9,7 @@ use koban_domain::records::{Digest, settings_digest};
 use koban_domain::time::Timestamp;
 use koban_store::endpoints::EndpointRow;
 use koban_store::plugins::{Allowance, ComponentRow, PluginRow, PluginState};
-use koban_store::{audit as audit_log, endpoints, limits, plugins};
+use koban_store::{StoreErrorKind, audit as audit_log, endpoints, limits, plugins};
 
 use crate::harness::*;
 
@@ -94,6 +94,10 @@ async fn components_and_settings_are_kept_by_digest_and_a_changed_byte_is_found(
         assert_eq!(plugins::component(store, digest).await.unwrap(), Some(component));
         assert_eq!(plugins::component(store, Digest::default()).await.unwrap(), None);
         assert_eq!(plugins::component_digests(store, Digest::default(), 10).await.unwrap(), [digest]);
+        store.meddle("update components set bytes = digest").await;
+        let error = plugins::component(store, digest).await.unwrap_err();
+        assert_eq!(error.kind(), StoreErrorKind::Damaged);
+        assert!(error.to_string().contains(&digest.to_string()), "{error}");
 
         let settings = [Named::whole("limit", 5), Named::text("bank", "0034")];
         let digest = plugins::put_settings(store, &settings).await.unwrap();

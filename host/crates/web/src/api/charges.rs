@@ -42,9 +42,20 @@ pub(crate) struct ChargeRequest {
     /// The most that the user agrees to, in whole minor units; without it, the most that is possible.
     #[schema(value_type = Option<i64>, minimum = 1, maximum = 1_000_000_000_000i64, example = 10_000)]
     at_most: Option<Minor>,
-    /// ISO 4217 code.
-    #[schema(value_type = String, example = "JPY")]
-    currency: Currency,
+    /// ISO 4217 code; needed with an amount.
+    #[schema(value_type = Option<String>, example = "JPY")]
+    currency: Option<Currency>,
+}
+
+impl ChargeRequest {
+    fn input(self) -> Result<ChargeInput, Problem> {
+        let money = |minor: Option<Minor>| match (minor, self.currency) {
+            (None, _) => Ok(None),
+            (Some(minor), Some(currency)) => Ok(Some(minor.of(currency))),
+            (Some(_), None) => Err(Problem::invalid("currency", "the field is missing; send it with an amount")),
+        };
+        Ok(ChargeInput { amount: money(self.amount)?, at_most: money(self.at_most)?, channel: self.channel.0 })
+    }
 }
 
 /// A filled-in form.
@@ -90,18 +101,30 @@ pub(crate) struct ChargeBody {
     changed_at: String,
 }
 
-/// Something that the user is shown.
-#[derive(Debug, Serialize, ToSchema)]
+/// Something that the user is shown: exactly one of text, code, QR code, link and form.
+#[derive(Debug, Default, Serialize, ToSchema)]
 #[schema(as = Shown)]
 pub(crate) struct ShownBody {
     /// The channel's name for it; a form is answered under it.
     key: String,
-    /// `text`, `code` (to type or read out), `qr` (the content of a QR code), `link` or `form`.
+    /// `text`, `code`, `qr`, `link` or `form`: the field that is there.
     #[schema(value_type = String, example = "form")]
     kind: &'static str,
-    /// The text in the user's language, the code, the QR code's content or the link; null for a form.
-    value: Option<String>,
-    /// The form's fields, in order; empty for everything else.
+    /// Words in the user's language.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    text: Option<String>,
+    /// A code to type or to read out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    code: Option<String>,
+    /// The content of a QR code.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    qr: Option<String>,
+    /// A link.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    link: Option<String>,
+    /// A form's fields, in order.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schema(required = false)]
     fields: Vec<FieldBody>,
 }
 
@@ -155,17 +178,19 @@ impl From<ChargeView> for ChargeBody {
 impl From<Shown> for ShownBody {
     fn from(shown: Shown) -> ShownBody {
         let Shown { key, show, text, labels } = shown;
-        let (kind, value, fields) = match show {
+        let empty = ShownBody { key, ..ShownBody::default() };
+        match show {
             // A text that the manifest lacks is shown by its key, so that nothing is lost.
-            Show::Text(name) => ("text", Some(text.unwrap_or(name)), Vec::new()),
-            Show::Code(code) => ("code", Some(code), Vec::new()),
-            Show::Qr(content) => ("qr", Some(content), Vec::new()),
-            Show::Link(link) => ("link", Some(link), Vec::new()),
-            Show::Form(fields) => ("form", None, fields),
-        };
-        let mut labels = labels.into_iter();
-        let fields = fields.into_iter().map(|field| field_body(field, labels.next())).collect();
-        ShownBody { key, kind, value, fields }
+            Show::Text(name) => ShownBody { kind: "text", text: Some(text.unwrap_or(name)), ..empty },
+            Show::Code(code) => ShownBody { kind: "code", code: Some(code), ..empty },
+            Show::Qr(content) => ShownBody { kind: "qr", qr: Some(content), ..empty },
+            Show::Link(link) => ShownBody { kind: "link", link: Some(link), ..empty },
+            Show::Form(fields) => {
+                let mut labels = labels.into_iter();
+                let fields = fields.into_iter().map(|field| field_body(field, labels.next())).collect();
+                ShownBody { kind: "form", fields, ..empty }
+            }
+        }
     }
 }
 
@@ -191,12 +216,7 @@ pub(crate) async fn create(
     key: IdempotencyKey,
     Json(body): Json<ChargeRequest>,
 ) -> Result<Created<ChargeBody>, Problem> {
-    let input = ChargeInput {
-        channel: body.channel.0,
-        amount: body.amount.map(|minor| minor.of(body.currency)),
-        at_most: body.at_most.map(|minor| minor.of(body.currency)),
-    };
-    let begun = charges::begin(&app, &user.ctx(key), input).await?;
+    let begun = charges::begin(&app, &user.ctx(key), body.input()?).await?;
     Ok(Created::answered(begun, |charge: &ChargeBody| format!("/v1/charges/{}", charge.id)))
 }
 

@@ -63,9 +63,10 @@ async fn deliver(
     let query = AnyQuery::<Vec<(String, String)>>::try_from_uri(request.uri());
     let AnyQuery(query) = query.map_err(|rejection| Problem::invalid("query", rejection.to_string()))?;
     // A header that is no text cannot be part of a signature.
-    let headers = request.headers().iter().filter_map(|(name, value)| {
-        Some((name.as_str().to_owned(), value.to_str().ok()?.to_owned()))
-    });
+    let headers = request
+        .headers()
+        .iter()
+        .filter_map(|(name, value)| Some((name.as_str().to_owned(), value.to_str().ok()?.to_owned())));
     let headers = headers.collect();
     let body = read(request.into_body(), bounds.inbound_bytes_max, bounds.body_timeout).await?.to_vec();
     let reply = flows::receive(app, InboundRequest { plugin, operation, path, query, headers, body }).await?;

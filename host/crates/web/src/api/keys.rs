@@ -142,7 +142,7 @@ pub(crate) async fn rotate(
 ) -> Result<Created<NewKeyBody>, Problem> {
     let old = keys::list(&app, &key.reading(), key.merchant).await?.into_iter().find(|known| known.id == id);
     key.check_grants(&old.ok_or(Problem::not_found("key"))?.scopes)?;
-    let made = keys::rotate(&app, &key.reading(), id, body.overlap_s).await?;
+    let made = keys::rotate(&app, &key.reading(), key.merchant, id, body.overlap_s).await?;
     Ok(Created::new("/v1/merchant/keys".to_owned(), made.into()))
 }
 
@@ -155,6 +155,6 @@ pub(crate) async fn revoke(
     key: MerchantKey<WriteKeys>,
     Id(id): Id<KeyId>,
 ) -> Result<StatusCode, Problem> {
-    keys::revoke(&app, &key.reading(), id).await?;
+    keys::revoke(&app, &key.reading(), key.merchant, id).await?;
     Ok(StatusCode::NO_CONTENT)
 }

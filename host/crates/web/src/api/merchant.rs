@@ -12,7 +12,7 @@ use utoipa_axum::routes;
 
 use super::statements::StatementLineBody;
 use crate::Web;
-use crate::amounts::{MoneyBody, moment};
+use crate::amounts::moment;
 use crate::identity::{MerchantKey, ReadPayments};
 use crate::json::Json;
 use crate::place::{PageBody, PageQuery, Query};
@@ -59,14 +59,19 @@ impl From<MerchantView> for MerchantBody {
 #[schema(as = OwnMerchant)]
 pub(crate) struct OwnMerchantBody {
     /// Who.
+    #[serde(flatten)]
     merchant: MerchantBody,
-    /// What it is owed now.
-    balance: MoneyBody,
+    /// What it is owed now, in whole minor units.
+    #[schema(example = 1000)]
+    balance: i64,
+    /// ISO 4217 code of the balance.
+    #[schema(value_type = String, example = "JPY")]
+    currency: Currency,
 }
 
 impl From<(MerchantView, Money)> for OwnMerchantBody {
     fn from((merchant, balance): (MerchantView, Money)) -> OwnMerchantBody {
-        OwnMerchantBody { merchant: merchant.into(), balance: balance.into() }
+        OwnMerchantBody { merchant: merchant.into(), balance: balance.minor, currency: balance.currency }
     }
 }
 

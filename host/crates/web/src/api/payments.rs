@@ -4,10 +4,10 @@ use axum::extract::State;
 use koban_domain::ids::{MerchantId, PaymentId, RecordId, UserId};
 use koban_domain::money::Currency;
 use koban_domain::payments::Payment;
-use koban_service::payments::{self, PayInput};
 use koban_service::App;
+use koban_service::payments::{self, PayInput};
 use serde::{Deserialize, Serialize};
-use utoipa::{IntoParams, ToSchema};
+use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
@@ -94,7 +94,7 @@ impl From<Payment> for PaymentBody {
 }
 
 /// Which payments.
-#[derive(Debug, Deserialize, IntoParams)]
+#[derive(Debug, Deserialize, utoipa::IntoParams)]
 #[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct PaymentQuery {
@@ -104,7 +104,7 @@ pub(crate) struct PaymentQuery {
     after: Option<String>,
     /// How many items, 20 unless told.
     #[param(minimum = 1, maximum = 100)]
-    limit: Option<u32>,
+    limit: Option<u16>,
 }
 
 /// Pay a merchant from the signed-in user's wallet.

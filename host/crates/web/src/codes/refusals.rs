@@ -13,12 +13,9 @@ pub(super) fn words_of(refusal: Refusal) -> (Words, Words) {
             "1以上の金額を指定してください。",
             "Give an amount of at least one minor unit.",
         ),
-        Refusal::UserNotFound => (
-            "利用者が見つかりません",
-            "there is no such user",
-            "相手のIDを確かめてください。",
-            "Check the user's id.",
-        ),
+        Refusal::UserNotFound => {
+            ("利用者が見つかりません", "there is no such user", "相手のIDを確かめてください。", "Check the user's id.")
+        }
         Refusal::MerchantNotFound => (
             "加盟店が見つかりません",
             "there is no such merchant",

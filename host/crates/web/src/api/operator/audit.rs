@@ -4,7 +4,7 @@ use axum::extract::State;
 use koban_service::App;
 use koban_service::audit::{self, Filter};
 use serde::{Deserialize, Serialize};
-use utoipa::{IntoParams, ToSchema};
+use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
@@ -21,7 +21,7 @@ pub(super) fn routes() -> OpenApiRouter<Web> {
 }
 
 /// Which rows.
-#[derive(Debug, Deserialize, IntoParams)]
+#[derive(Debug, Deserialize, utoipa::IntoParams)]
 #[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct AuditQuery {
@@ -35,7 +35,7 @@ pub(crate) struct AuditQuery {
     after: Option<String>,
     /// How many items, 20 unless told.
     #[param(minimum = 1, maximum = 100)]
-    limit: Option<u32>,
+    limit: Option<u16>,
 }
 
 /// One row of the audit log.
@@ -70,13 +70,13 @@ pub(crate) async fn list(
     let page = page(query.after, query.limit)?;
     let filter = Filter { actor: query.actor, act: query.act, subject: query.subject };
     let rows = audit::list(&app, &filter, &page).await?.map(|row| AuditBody {
-        id: row.id.to_string(),
+        id: row.audit.id.to_string(),
         sequence: row.sequence,
         at: moment(row.at),
-        actor: row.actor,
-        act: row.act,
-        subject: row.subject,
-        detail: serde_json::from_str(&row.detail).unwrap_or(serde_json::Value::String(row.detail)),
+        actor: row.audit.actor,
+        act: row.audit.act,
+        subject: row.audit.subject,
+        detail: serde_json::from_str(&row.audit.detail).unwrap_or(serde_json::Value::String(row.audit.detail)),
     });
     Ok(Json(PageBody::of(rows)))
 }

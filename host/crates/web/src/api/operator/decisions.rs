@@ -6,7 +6,7 @@ use koban_domain::records::{Digest, Record};
 use koban_service::App;
 use koban_service::decisions::{self, Export};
 use serde::{Deserialize, Serialize};
-use utoipa::{IntoParams, ToSchema};
+use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
@@ -23,7 +23,7 @@ pub(super) fn routes() -> OpenApiRouter<Web> {
 }
 
 /// Which decisions.
-#[derive(Debug, Deserialize, IntoParams)]
+#[derive(Debug, Deserialize, utoipa::IntoParams)]
 #[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct DecisionQuery {
@@ -33,7 +33,7 @@ pub(crate) struct DecisionQuery {
     after: Option<String>,
     /// How many items, 20 unless told.
     #[param(minimum = 1, maximum = 100)]
-    limit: Option<u32>,
+    limit: Option<u16>,
 }
 
 /// The record of one guest call.
@@ -158,11 +158,7 @@ pub(crate) async fn get(
 #[utoipa::path(get, path = "/v1/operator/decisions/{id}/export", tag = "operator", security(("operator" = [])),
     params(("id" = String, Path, description = "The decision's id.")),
     responses((status = 200, body = serde_json::Value, description = "A file of the format `koban-decision-1`.")))]
-pub(crate) async fn export(
-    State(app): State<App>,
-    _: Operator,
-    Id(id): Id<RecordId>,
-) -> Result<Json<Export>, Problem> {
+pub(crate) async fn export(State(app): State<App>, _: Operator, Id(id): Id<RecordId>) -> Result<Json<Export>, Problem> {
     Ok(Json(decisions::export(&app, id).await?))
 }
 

@@ -8,7 +8,7 @@ use koban_domain::settlements::WrittenOff;
 use koban_service::App;
 use koban_service::differences::{self, DifferenceView, WriteOffInput};
 use serde::{Deserialize, Serialize};
-use utoipa::{IntoParams, ToSchema};
+use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
@@ -27,7 +27,7 @@ pub(super) fn routes() -> OpenApiRouter<Web> {
 }
 
 /// Which differences.
-#[derive(Debug, Deserialize, IntoParams)]
+#[derive(Debug, Deserialize, utoipa::IntoParams)]
 #[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct DifferenceQuery {
@@ -37,7 +37,7 @@ pub(crate) struct DifferenceQuery {
     after: Option<String>,
     /// How many items, 20 unless told.
     #[param(minimum = 1, maximum = 100)]
-    limit: Option<u32>,
+    limit: Option<u16>,
 }
 
 /// What an operator closes.
@@ -137,11 +137,7 @@ pub(crate) async fn write_off(
     key: IdempotencyKey,
     Json(body): Json<WriteOffRequest>,
 ) -> Result<Done<WriteOffBody>, Problem> {
-    let input = WriteOffInput {
-        plugin: body.plugin.0,
-        side: body.side,
-        reference: body.reference.0,
-        reason: body.reason.0,
-    };
+    let input =
+        WriteOffInput { plugin: body.plugin.0, side: body.side, reference: body.reference.0, reason: body.reason.0 };
     Ok(Done::answered(differences::write_off(&app, &operator.ctx(key), input).await?))
 }

@@ -8,9 +8,9 @@ use koban_domain::money::Currency;
 use koban_domain::records::Digest;
 use koban_service::App;
 use koban_service::flows::view::{DecisionView, EffectView, WaitingView};
-use koban_service::flows::{self, FlowDetail, FlowFilter, FlowSummary};
+use koban_service::flows::{self, FlowDetail, FlowSummary};
 use serde::{Deserialize, Serialize};
-use utoipa::{IntoParams, ToSchema};
+use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
@@ -21,39 +21,12 @@ use crate::api::KeyHeader;
 use crate::headers::IdempotencyKey;
 use crate::identity::Operator;
 use crate::json::{Done, Json};
-use crate::place::{Id, PageBody, Query, page};
+use crate::place::Id;
 use crate::problem::Problem;
 
 /// Routes of flows.
 pub(super) fn routes() -> OpenApiRouter<Web> {
-    OpenApiRouter::new().routes(routes!(list)).routes(routes!(get)).routes(routes!(retry)).routes(routes!(resolve))
-}
-
-/// Which flows.
-#[derive(Debug, Deserialize, IntoParams)]
-#[into_params(parameter_in = Query)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct FlowQuery {
-    /// `stuck`: those that need an operator; `open`: those that are not final. All without it.
-    only: Option<Only>,
-    /// Those of this plugin.
-    plugin: Option<String>,
-    /// The `next` value of the page before; without it the list begins.
-    after: Option<String>,
-    /// How many items, 20 unless told.
-    #[param(minimum = 1, maximum = 100)]
-    limit: Option<u32>,
-}
-
-/// A part of all flows.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, ToSchema)]
-#[serde(rename_all = "snake_case")]
-#[schema(as = FlowsOnly)]
-pub(crate) enum Only {
-    /// Those that need an operator.
-    Stuck,
-    /// Those that are not final.
-    Open,
+    OpenApiRouter::new().routes(routes!(get)).routes(routes!(retry)).routes(routes!(resolve))
 }
 
 /// How a flow is ended.
@@ -99,7 +72,8 @@ impl ResolveRequest {
         ];
         let needed = self.resolution == Way::ConfirmCredit;
         if let Some((field, _)) = given.into_iter().find(|(_, given)| *given != needed) {
-            let detail = if needed { "the field is missing; send it" } else { "only `confirm_credit` takes this field" };
+            let detail =
+                if needed { "the field is missing; send it" } else { "only `confirm_credit` takes this field" };
             return Err(Problem::invalid(field, detail));
         }
         Ok(match (self.resolution, self.amount, self.currency, &self.reference) {
@@ -181,6 +155,7 @@ impl From<FlowSummary> for FlowBody {
 #[schema(as = FlowDetail)]
 pub(crate) struct FlowDetailBody {
     /// What a list shows.
+    #[serde(flatten)]
     flow: FlowBody,
     /// The most that the user agreed to, in whole minor units.
     at_most: i64,
@@ -190,8 +165,8 @@ pub(crate) struct FlowDetailBody {
     credits: Vec<CreditBody>,
     /// What it asked for, in order.
     effects: Vec<EffectBody>,
-    /// What waits in its inbox, in order.
-    waiting: Vec<WaitingBody>,
+    /// What waits first in its inbox.
+    next: Option<WaitingBody>,
     /// Why it failed, or what its plugin would like operators to know.
     note: Option<FailureBody>,
     /// Faults of its plugin in a row.
@@ -242,8 +217,6 @@ pub(crate) struct WaitingBody {
     key: String,
     /// What happened, in a word.
     what: String,
-    /// When it came.
-    at: String,
 }
 
 /// What a plugin said of a failure.
@@ -278,7 +251,7 @@ impl From<FlowDetail> for FlowDetailBody {
             expires_at: moment(flow.expires_at),
             credits: flow.credits.into_iter().map(credit).collect(),
             effects: flow.effects.into_iter().map(effect).collect(),
-            waiting: flow.waiting.into_iter().map(waiting).collect(),
+            next: flow.next.map(|WaitingView { key, what }| WaitingBody { key, what }),
             note: flow.note.map(|Failure { code, message, .. }| FailureBody { code, message }),
             faults: flow.faults,
             refused: flow.refused,
@@ -297,30 +270,9 @@ fn effect(effect: EffectView) -> EffectBody {
     EffectBody { key, kind, state, attempts, due_at: due_at.map(moment) }
 }
 
-fn waiting(waiting: WaitingView) -> WaitingBody {
-    WaitingBody { key: waiting.key, what: waiting.what, at: moment(waiting.at) }
-}
-
 fn decision(decision: DecisionView) -> FlowDecisionBody {
     let detail = serde_json::from_str(&decision.detail).unwrap_or(serde_json::Value::String(decision.detail));
     FlowDecisionBody { act: decision.act, actor: decision.actor, at: moment(decision.at), detail }
-}
-
-/// Flows, newest first.
-#[utoipa::path(get, path = "/v1/operator/flows", tag = "operator", security(("operator" = [])),
-    responses((status = 200, body = PageBody<FlowBody>)))]
-pub(crate) async fn list(
-    State(app): State<App>,
-    _: Operator,
-    Query(query): Query<FlowQuery>,
-) -> Result<Json<PageBody<FlowBody>>, Problem> {
-    let page = page(query.after, query.limit)?;
-    let filter = FlowFilter {
-        stuck: query.only == Some(Only::Stuck),
-        open: query.only == Some(Only::Open),
-        plugin: query.plugin,
-    };
-    Ok(Json(PageBody::of(flows::list(&app, &filter, &page).await?)))
 }
 
 /// One flow, with its credits, effects, waiting events and decisions.

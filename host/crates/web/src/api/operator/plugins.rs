@@ -6,8 +6,8 @@ use koban_domain::guest::{Named, Value};
 use koban_domain::manifest::{Kind, Words};
 use koban_domain::money::Currency;
 use koban_domain::records::Digest;
-use koban_service::plugins::{self, EndpointInput, ExposureView, PluginView};
 use koban_service::App;
+use koban_service::plugins::{self, EndpointInput, ExposureView, PluginView};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
@@ -247,12 +247,7 @@ pub(crate) async fn set_endpoint(
     Ids(PluginName(id), EndpointName(name)): Ids<PluginName, EndpointName>,
     Json(body): Json<EndpointRequest>,
 ) -> Result<StatusCode, Problem> {
-    let input = EndpointInput {
-        name,
-        base: body.base.0,
-        secrets: body.secrets,
-        allow_private: body.allow_private,
-    };
+    let input = EndpointInput { name, base: body.base.0, secrets: body.secrets, allow_private: body.allow_private };
     plugins::set_endpoint(&app, &operator.reading(), &id, input).await?;
     Ok(StatusCode::NO_CONTENT)
 }
@@ -308,7 +303,8 @@ pub(crate) struct EndpointName(String);
 impl std::str::FromStr for EndpointName {
     type Err = ();
     fn from_str(text: &str) -> Result<Self, ()> {
-        let plain = text.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"-_".contains(&byte));
+        let plain =
+            text.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"-_".contains(&byte));
         if plain && (1..=60).contains(&text.len()) { Ok(EndpointName(text.to_owned())) } else { Err(()) }
     }
 }

@@ -4,7 +4,7 @@ use axum::extract::State;
 use koban_domain::ids::UserId;
 use koban_service::{App, users};
 use serde::{Deserialize, Serialize};
-use utoipa::{IntoParams, ToSchema};
+use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
@@ -23,7 +23,7 @@ pub(super) fn routes() -> OpenApiRouter<Web> {
 }
 
 /// Which users.
-#[derive(Debug, Deserialize, IntoParams)]
+#[derive(Debug, Deserialize, utoipa::IntoParams)]
 #[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct UserQuery {
@@ -33,7 +33,7 @@ pub(crate) struct UserQuery {
     after: Option<String>,
     /// How many items, 20 unless told.
     #[param(minimum = 1, maximum = 100)]
-    limit: Option<u32>,
+    limit: Option<u16>,
 }
 
 /// What a verification did.
@@ -74,11 +74,7 @@ pub(crate) async fn list(
 #[utoipa::path(get, path = "/v1/operator/users/{id}", tag = "operator", security(("operator" = [])),
     params(("id" = String, Path, description = "The user's id.")),
     responses((status = 200, body = UserBody)))]
-pub(crate) async fn get(
-    State(app): State<App>,
-    _: Operator,
-    Id(id): Id<UserId>,
-) -> Result<Json<UserBody>, Problem> {
+pub(crate) async fn get(State(app): State<App>, _: Operator, Id(id): Id<UserId>) -> Result<Json<UserBody>, Problem> {
     Ok(Json(users::get(&app, id).await?.into()))
 }
 

@@ -1,0 +1,396 @@
+//! A second opinion: the ledger told once more with plain maps of people and numbers, and random histories that both must agree on.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use koban_domain::accounts::{AccountKey, Class};
+use koban_domain::guest::Side;
+use koban_domain::ids::UserId;
+use koban_domain::ledger::{Answer, Command};
+use koban_domain::money::Currency;
+use koban_domain::outcomes::Refusal;
+
+use crate::world::{HANAKO, KENJI, LOSS_BUDGET, TARO, World, atm};
+
+/// Small enough to be reached.
+pub(crate) const CAP: i64 = 400_000;
+
+#[derive(Debug, Clone, Default)]
+struct Person {
+    verified: bool,
+    prepaid: i64,
+    funds: i64,
+    owed: i64,
+    sent_today: i64,
+}
+
+#[derive(Debug, Clone)]
+struct Credit {
+    who: UserId,
+    yen: i64,
+    in_suspense: bool,
+    /// The right row was listed.
+    seen: bool,
+    released: bool,
+    written_off: bool,
+}
+
+#[derive(Debug, Clone)]
+struct Reversal {
+    of: String,
+    yen: i64,
+    seen: bool,
+}
+
+#[derive(Debug, Clone)]
+struct Sale {
+    who: UserId,
+    prepaid: i64,
+    funds: i64,
+}
+
+/// What the books should say.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Model {
+    people: BTreeMap<UserId, Person>,
+    shop: i64,
+    suspense: i64,
+    lost: i64,
+    credits: BTreeMap<String, Credit>,
+    reversals: BTreeMap<String, Reversal>,
+    dead: BTreeSet<String>,
+    sales: BTreeMap<u128, Sale>,
+    /// What the partner said last of each row.
+    said: BTreeMap<(Side, String), i64>,
+    /// Rows that were closed, as the books show them: the one thing that the model does not work out by itself.
+    closed: BTreeSet<(Side, String)>,
+}
+
+impl Model {
+    pub(crate) fn new() -> Model {
+        let person = |verified| Person { verified, ..Person::default() };
+        let people = BTreeMap::from([(TARO, person(false)), (HANAKO, person(true)), (KENJI, person(true))]);
+        Model { people, ..Model::default() }
+    }
+
+    pub(crate) fn payments(&self) -> Vec<u128> {
+        self.sales.keys().copied().collect()
+    }
+
+    pub(crate) fn credit_named(&self, name: &str) -> Option<(UserId, i64)> {
+        self.credits.get(name).map(|credit| (credit.who, credit.yen))
+    }
+
+    pub(crate) fn reversal_named(&self, name: &str) -> Option<i64> {
+        self.reversals.get(name).map(|reversal| reversal.yen)
+    }
+
+    /// Who paid, and what is left to give back.
+    pub(crate) fn sale(&self, number: u128) -> Option<(UserId, i64)> {
+        self.sales.get(&number).map(|sale| (sale.who, sale.prepaid + sale.funds))
+    }
+
+    /// What should come of a command of a person or a plugin. Files and write-offs are followed, not foretold: see `follow`.
+    pub(crate) fn tell(&mut self, command: &Command) -> Result<(), Refusal> {
+        match command {
+            Command::Credit(c) => self.credit(c.user, c.amount.minor, &c.reference, c.arrived),
+            Command::Reverse(c) => self.reverse(c.user, c.amount.minor, &c.of, &c.reference),
+            Command::Tombstone(c) => self.kill(&c.reference),
+            Command::Pay(c) => self.pay(c.payer, c.amount.minor, c.payment.0.as_u128() - 0xa000),
+            Command::Refund(c) => self.refund(c.amount.minor, c.payment.0.as_u128() - 0xa000),
+            Command::Transfer(c) => self.send(c.sender, c.receiver, c.amount.minor),
+            Command::Verify(c) => self.verify(c.user),
+            other => panic!("not foretold: {other:?}"),
+        }
+    }
+
+    fn person(&mut self, who: UserId) -> &mut Person {
+        self.people.get_mut(&who).unwrap()
+    }
+
+    fn exposed(&self) -> i64 {
+        self.credits.values().filter(|credit| !credit.in_suspense && !credit.released).map(|credit| credit.yen).sum()
+    }
+
+    fn credit(&mut self, who: UserId, yen: i64, name: &str, arrived: bool) -> Result<(), Refusal> {
+        if yen <= 0 {
+            return Err(Refusal::AmountNotPositive);
+        }
+        if self.dead.contains(name) {
+            return Err(Refusal::ReferenceTombstoned);
+        }
+        if self.credits.contains_key(name) || self.closed.contains(&(Side::Credit, name.into())) {
+            return Err(Refusal::ReferenceUsed);
+        }
+        let (lost, exposed) = (self.lost, self.exposed());
+        let person = self.person(who);
+        let repays = yen.min(person.owed);
+        let (at_once, at_most) = if person.verified { (500_000, 1_000_000) } else { (100_000, 100_000) };
+        let problem = if lost >= LOSS_BUDGET {
+            Some(Refusal::LossBudgetExhausted)
+        } else if exposed + yen > CAP {
+            Some(Refusal::ExposureCapReached)
+        } else if yen > at_once {
+            Some(Refusal::AmountLimit)
+        } else if person.prepaid + person.funds + yen - repays > at_most {
+            Some(Refusal::BalanceLimit)
+        } else {
+            None
+        };
+        match problem {
+            Some(refusal) if !arrived => return Err(refusal),
+            Some(_) => self.suspense += yen,
+            None => {
+                person.owed -= repays;
+                *(if person.verified { &mut person.funds } else { &mut person.prepaid }) += yen - repays;
+            }
+        }
+        let in_suspense = problem.is_some();
+        let credit = Credit { who, yen, in_suspense, seen: false, released: false, written_off: false };
+        self.credits.insert(name.into(), credit);
+        Ok(())
+    }
+
+    fn taken_back(&self, of: &str) -> i64 {
+        self.reversals.values().filter(|reversal| reversal.of == of).map(|reversal| reversal.yen).sum()
+    }
+
+    fn reverse(&mut self, who: UserId, yen: i64, of: &str, name: &str) -> Result<(), Refusal> {
+        if yen <= 0 {
+            return Err(Refusal::AmountNotPositive);
+        }
+        if self.reversals.contains_key(name) || self.closed.contains(&(Side::Reversal, name.into())) {
+            return Err(Refusal::ReferenceUsed);
+        }
+        let credit = self.credits.get(of).filter(|credit| credit.who == who && !credit.written_off);
+        let credit = credit.ok_or(Refusal::CreditNotFound)?.clone();
+        if yen > credit.yen - self.taken_back(of) {
+            return Err(Refusal::ReversalExceedsCredit);
+        }
+        if credit.in_suspense {
+            self.suspense -= yen;
+        } else {
+            let person = self.person(who);
+            let prepaid = yen.min(person.prepaid);
+            let funds = (yen - prepaid).min(person.funds);
+            person.prepaid -= prepaid;
+            person.funds -= funds;
+            person.owed += yen - prepaid - funds;
+        }
+        self.reversals.insert(name.into(), Reversal { of: of.into(), yen, seen: false });
+        Ok(())
+    }
+
+    fn kill(&mut self, name: &str) -> Result<(), Refusal> {
+        if self.credits.contains_key(name) {
+            return Err(Refusal::ReferenceCredited);
+        }
+        self.dead.insert(name.into());
+        Ok(())
+    }
+
+    fn pay(&mut self, who: UserId, yen: i64, number: u128) -> Result<(), Refusal> {
+        let person = self.person(who);
+        if yen <= 0 {
+            return Err(Refusal::AmountNotPositive);
+        }
+        if person.owed > 0 {
+            return Err(Refusal::RepaymentDue);
+        }
+        if yen > if person.verified { 1_000_000 } else { 100_000 } {
+            return Err(Refusal::AmountLimit);
+        }
+        if yen > person.prepaid + person.funds {
+            return Err(Refusal::InsufficientFunds);
+        }
+        let prepaid = yen.min(person.prepaid);
+        person.prepaid -= prepaid;
+        person.funds -= yen - prepaid;
+        self.shop += yen;
+        self.sales.insert(number, Sale { who, prepaid, funds: yen - prepaid });
+        Ok(())
+    }
+
+    fn refund(&mut self, yen: i64, number: u128) -> Result<(), Refusal> {
+        if yen <= 0 {
+            return Err(Refusal::AmountNotPositive);
+        }
+        let Some(sale) = self.sales.get(&number).cloned() else { return Err(Refusal::PaymentNotFound) };
+        if yen > sale.prepaid + sale.funds {
+            return Err(Refusal::RefundExceedsPayment);
+        }
+        let shop = self.shop;
+        let person = self.person(sale.who);
+        let repays = yen.min(person.owed);
+        if person.prepaid + person.funds + yen - repays > if person.verified { 1_000_000 } else { 100_000 } {
+            return Err(Refusal::BalanceLimit);
+        }
+        if yen > shop {
+            return Err(Refusal::MerchantBalanceTooLow);
+        }
+        let funds = yen.min(sale.funds);
+        person.owed -= repays;
+        // Nobody here has funds and is unverified, so all of it goes to the one kind that the person has.
+        *(if person.verified { &mut person.funds } else { &mut person.prepaid }) += yen - repays;
+        self.shop -= yen;
+        let sale = self.sales.get_mut(&number).unwrap();
+        sale.funds -= funds;
+        sale.prepaid -= yen - funds;
+        Ok(())
+    }
+
+    fn send(&mut self, from: UserId, to: UserId, yen: i64) -> Result<(), Refusal> {
+        if yen <= 0 {
+            return Err(Refusal::AmountNotPositive);
+        }
+        if from == to {
+            return Err(Refusal::SameParty);
+        }
+        let (sender, receiver) = (self.people[&from].clone(), self.people[&to].clone());
+        if !sender.verified {
+            return Err(Refusal::NotVerified);
+        }
+        if !receiver.verified {
+            return Err(Refusal::ReceiverNotVerified);
+        }
+        if sender.owed > 0 {
+            return Err(Refusal::RepaymentDue);
+        }
+        if sender.sent_today + yen > 100_000 {
+            return Err(Refusal::DayLimit);
+        }
+        let repays = yen.min(receiver.owed);
+        if receiver.funds + yen - repays > 1_000_000 {
+            return Err(Refusal::BalanceLimit);
+        }
+        if yen > sender.funds {
+            return Err(Refusal::InsufficientFunds);
+        }
+        let sender = self.person(from);
+        sender.funds -= yen;
+        sender.sent_today += yen;
+        let receiver = self.person(to);
+        receiver.owed -= repays;
+        receiver.funds += yen - repays;
+        Ok(())
+    }
+
+    fn verify(&mut self, who: UserId) -> Result<(), Refusal> {
+        let person = self.person(who);
+        if person.verified {
+            return Err(Refusal::AlreadyVerified);
+        }
+        person.verified = true;
+        person.funds += std::mem::take(&mut person.prepaid);
+        Ok(())
+    }
+
+    /// Takes in what came of a file or a write-off.
+    pub(crate) fn follow(&mut self, command: &Command, answer: &Answer, world: &World) {
+        match (command, answer) {
+            (Command::Settle(file), _) => {
+                for line in &file.lines {
+                    let key = (line.side, line.reference.clone());
+                    if !self.closed.contains(&key) {
+                        self.see(&key, line.amount.minor);
+                    }
+                    self.said.insert(key, line.amount.minor);
+                }
+            }
+            (Command::WriteOff(off), Answer::WrittenOff(written_off)) => {
+                self.lost += written_off.lost.minor;
+                self.suspense += written_off.to_suspense.minor;
+                match off.side {
+                    Side::Credit => {
+                        if let Some(credit) = self.credits.get_mut(&off.reference).filter(|credit| !credit.released) {
+                            (credit.written_off, credit.released) = (true, true);
+                        }
+                    }
+                    Side::Reversal => {
+                        if let Some(yen) = self.reversal_named(&off.reference) {
+                            self.see(&(Side::Reversal, off.reference.clone()), yen);
+                        }
+                    }
+                    Side::Capture | Side::Fee => {}
+                }
+            }
+            other => panic!("not followed: {other:?}"),
+        }
+        for name in self.credits.keys().cloned().collect::<Vec<_>>() {
+            let all_seen = self.reversals.values().filter(|reversal| reversal.of == name).all(|reversal| reversal.seen);
+            let credit = self.credits.get_mut(&name).unwrap();
+            credit.released |= credit.seen && all_seen;
+        }
+        let rows = world.shelf.books.differences.iter();
+        let taken = rows.filter(|(key, difference)| {
+            let ours = self.credits.contains_key(&key.reference) && key.side == Side::Credit
+                || self.reversals.contains_key(&key.reference) && key.side == Side::Reversal;
+            !difference.open || difference.ours > 0 && !ours
+        });
+        self.closed = taken.map(|(key, _)| (key.side, key.reference.clone())).collect();
+    }
+
+    fn see(&mut self, (side, name): &(Side, String), yen: i64) {
+        match side {
+            Side::Credit => {
+                if let Some(credit) = self.credits.get_mut(name) {
+                    credit.seen |= credit.yen == yen;
+                }
+            }
+            Side::Reversal => {
+                if let Some(reversal) = self.reversals.get_mut(name) {
+                    reversal.seen |= reversal.yen == yen && !self.credits[&reversal.of].written_off;
+                }
+            }
+            Side::Capture | Side::Fee => {}
+        }
+    }
+
+    /// What partners owe: nothing for a settled credit, but less than nothing where they have yet to keep a reversal.
+    fn clearing(&self) -> i64 {
+        let standing = self.credits.iter().filter(|(_, credit)| !credit.written_off);
+        let owed = standing.map(|(name, credit)| {
+            let of_it = || self.reversals.values().filter(|reversal| reversal.of == *name);
+            match credit.released {
+                true => -of_it().filter(|reversal| !reversal.seen).map(|reversal| reversal.yen).sum::<i64>(),
+                false => credit.yen - of_it().map(|reversal| reversal.yen).sum::<i64>(),
+            }
+        });
+        owed.sum()
+    }
+
+    pub(crate) fn compare(&self, world: &World) {
+        for (who, person) in &self.people {
+            let of = |class| world.balance(AccountKey::user(class, *who, Currency::JPY));
+            let found = (of(Class::Prepaid), of(Class::Funds), of(Class::Receivable));
+            assert_eq!(found, (person.prepaid, person.funds, person.owed), "{who}");
+        }
+        assert_eq!(world.payable(), self.shop);
+        assert_eq!(world.platform(Class::Suspense), self.suspense);
+        assert_eq!(world.platform(Class::WriteOff), self.lost);
+        assert_eq!(world.clearing(), self.clearing());
+        let exposure = world.exposure();
+        assert_eq!((exposure.used, exposure.lost), (self.exposed(), self.lost));
+        assert!(exposure.used <= CAP && exposure.lost <= LOSS_BUDGET);
+    }
+
+    /// Operators close everything: then the bank holds exactly what the partner said, and nobody owes the platform but users.
+    pub(crate) fn close_everything(&mut self, world: &mut World) {
+        world.budget(CAP, i64::MAX);
+        for key in world.open_differences() {
+            world.write_off(key.side, &key.reference).unwrap();
+        }
+        let mut keys: Vec<_> = world.shelf.books.references.iter().map(|(key, _)| key.clone()).collect();
+        keys.sort();
+        for key in keys {
+            let _ = world.write_off(key.side, &key.reference);
+        }
+        assert_eq!(world.open_differences(), []);
+        assert_eq!((world.clearing(), world.exposure().used), (0, 0));
+        let signed = self.said.iter().map(|((side, _), yen)| if *side == Side::Credit { *yen } else { -*yen });
+        assert_eq!(world.platform(Class::Bank), signed.sum::<i64>(), "the bank holds what the partner said");
+        assert_eq!(world.exposure().lost, world.platform(Class::WriteOff));
+        assert_eq!(world.exposure().cap, CAP);
+        assert!(world.shelf.books.exposures.iter().all(|(key, _)| key.0 == atm()));
+        world.audit();
+    }
+}

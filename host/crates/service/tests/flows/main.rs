@@ -1,0 +1,9 @@
+//! Flows over the real host: the books on SQLite, real guests, and a partner on the other end of a real connection.
+
+mod attacks;
+mod calls;
+mod effects;
+mod house;
+mod operators;
+mod partner;
+mod settlement;
