@@ -34,23 +34,30 @@ enum Command {
     /// Run the host
     Serve(serve::Arguments),
     /// Bring the database's tables up to date
+    #[command(after_help = "Example:\n  koban --database postgres://koban@db/koban migrate")]
     Migrate,
     /// Say what is there and what is missing: database, durability, plugins, operators
+    #[command(after_help = "Examples:\n  koban doctor\n  koban --json doctor")]
     Doctor,
     /// Accounts of the people who run the platform
     #[command(subcommand)]
+    #[command(after_help = "Example:\n  koban operator create --email ops@example.com --name Ops")]
     Operator(commands::operators::Operators),
     /// The journal: verify it, see its head
     #[command(subcommand)]
+    #[command(after_help = "Examples:\n  koban ledger verify\n  koban --json ledger head")]
     Ledger(commands::ledger::LedgerCommands),
     /// Flows: what plugins are in the middle of
     #[command(subcommand)]
+    #[command(after_help = "Examples:\n  koban flow list --stuck\n  koban flow show flw_0193…")]
     Flow(commands::flows::Flows),
     /// Decisions: what guests were asked and answered
     #[command(subcommand)]
+    #[command(after_help = "Examples:\n  koban decision list --plugin fraud-rules\n  koban decision replay dec_0193…")]
     Decision(commands::decisions::Decisions),
     /// Plugins: build, check, install, switch
     #[command(subcommand)]
+    #[command(after_help = "Examples:\n  koban plugin build plugins/fraud-rules\n  koban plugin install plugins/target/packages/fraud-rules\n  koban plugin list")]
     Plugin(commands::plugins::PluginCommands),
     /// Measure the ledger and the door beside a baseline (release builds only)
     Bench(bench::Arguments),

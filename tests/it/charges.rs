@@ -229,7 +229,7 @@ async fn a_session_without_a_deposit_runs_out_of_time() {
     let (_, charge) = atm.approved(&user).await;
     clock.advance_ms(5 * 60_000 - 1_000);
     tokio::time::sleep(std::time::Duration::from_millis(600)).await;
-    assert_eq!(user.charge(&charge).await["standing"], "waiting-for-partner");
+    assert_eq!(user.charge(&charge).await["standing"], "waiting-for-user");
     clock.advance_ms(1_000);
     let charge = ended(&user, &charge).await;
     assert_eq!(
@@ -278,7 +278,7 @@ async fn a_charge_is_its_users_alone() {
     stranger.post(format!("/v1/charges/{charge}/cancel"), json!({})).await.problem(404, "not_found");
     let body = json!({ "key": "scan", "values": [] });
     stranger.post(format!("/v1/charges/{charge}/answers"), body).await.problem(404, "not_found");
-    assert_eq!(user.charge(&charge).await["standing"], "waiting-for-partner");
+    assert_eq!(user.charge(&charge).await["standing"], "waiting-for-user");
 }
 
 #[tokio::test]
@@ -388,7 +388,7 @@ async fn a_call_that_the_partner_did_not_sign_changes_nothing() {
         let reply = say(&host, "deposit", &signed, body.clone()).await;
         assert_eq!((reply.status, reply.code()), (401, "bad_signature"), "{what}: {}", reply.body);
     }
-    assert_eq!(user.charge(&charge).await["standing"], "waiting-for-partner");
+    assert_eq!(user.charge(&charge).await["standing"], "waiting-for-user");
     assert_eq!((user.balance().await, app.entries().await), (0, before));
 }
 

@@ -22,6 +22,11 @@ pub(super) enum Outcome {
 
 /// One client.
 pub(super) trait Client: Send + 'static {
+    /// Waits until it is this client's turn, where only so many may ask at a time. Waiting is part of the latency.
+    fn turn(&mut self) -> impl Future<Output = anyhow::Result<()>> + Send {
+        std::future::ready(Ok(()))
+    }
+
     /// Makes the next request and waits for its answer. Errors end the measurement: what cannot be answered is not measured.
     fn request(&mut self) -> impl Future<Output = anyhow::Result<Outcome>> + Send;
 }
@@ -50,31 +55,13 @@ pub(super) struct Measured {
     pub(super) busy: u64,
 }
 
-/// Runs the clients for the span and lets each finish what it has begun.
+/// Runs the clients for the span and lets each finish what it has begun; those that still wait for their turn go home.
 pub(super) async fn run<C: Client>(span: Span, clients: Vec<C>) -> anyhow::Result<Measured> {
-    run_until(span, clients, AtTheEnd::Finish).await
-}
-
-/// Runs the clients for the span and drops what is unfinished then: transactions that nobody waits for are rolled back. What was
-/// done is then known only for the window.
-pub(super) async fn run_and_drop<C: Client>(span: Span, clients: Vec<C>) -> anyhow::Result<Measured> {
-    run_until(span, clients, AtTheEnd::Drop).await
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum AtTheEnd {
-    Finish,
-    Drop,
-}
-
-async fn run_until<C: Client>(span: Span, clients: Vec<C>, at_the_end: AtTheEnd) -> anyhow::Result<Measured> {
     let stop = Arc::new(AtomicBool::new(false));
     let from = now() + span.warm_up;
     let until = from + span.window;
-    let tasks: Vec<_> = clients
-        .into_iter()
-        .map(|client| tokio::spawn(loop_until(client, Arc::clone(&stop), from, until, at_the_end)))
-        .collect();
+    let tasks: Vec<_> =
+        clients.into_iter().map(|client| tokio::spawn(loop_until(client, Arc::clone(&stop), from, until))).collect();
     tokio::time::sleep_until(until.into()).await;
     stop.store(true, Ordering::Relaxed);
     let mut all = Measured::default();
@@ -105,18 +92,15 @@ async fn loop_until<C: Client>(
     stop: Arc<AtomicBool>,
     from: Instant,
     until: Instant,
-    at_the_end: AtTheEnd,
 ) -> anyhow::Result<One> {
     let mut one = One::default();
     let mut asked = now();
     while !stop.load(Ordering::Relaxed) {
-        let outcome = match at_the_end {
-            AtTheEnd::Finish => client.request().await?,
-            AtTheEnd::Drop => match tokio::time::timeout_at(until.into(), client.request()).await {
-                Ok(outcome) => outcome?,
-                Err(_) => break,
-            },
-        };
+        match tokio::time::timeout_at(until.into(), client.turn()).await {
+            Ok(turn) => turn?,
+            Err(_) => break,
+        }
+        let outcome = client.request().await?;
         let answered = now();
         match outcome {
             Outcome::Done => one.done += 1,

@@ -40,12 +40,14 @@ impl Fresh {
     /// A new database on this server, whose user may create databases.
     pub(super) async fn postgres(url: &str) -> anyhow::Result<Fresh> {
         let admin = PgConnectOptions::from_str(url).context("--postgres is no address of a PostgreSQL")?;
+        // Making and dropping a database takes a while, and nobody is waiting for it.
+        let admin = admin.disable_statement_logging();
         let name = format!("koban_bench_{}", unique());
         let mut connection = admin.connect().await.context("the PostgreSQL given with --postgres does not answer")?;
         // The name is ours and made of letters, digits and underscores.
         sqlx::query(AssertSqlSafe(format!("create database {name}"))).execute(&mut connection).await?;
         connection.close().await?;
-        let url = admin.clone().database(&name).to_url_lossy().to_string();
+        let url = with_database(url, &name);
         Ok(Fresh { url, home: Home::Server { admin, name } })
     }
 
@@ -184,6 +186,14 @@ fn list(texts: impl Iterator<Item = String>) -> String {
     json
 }
 
+/// The address with another database. Driver and pgbench both have to understand it, so nothing else is changed.
+fn with_database(url: &str, name: &str) -> String {
+    let (address, query) = url.split_once('?').map_or((url, None), |(address, query)| (address, Some(query)));
+    let authority = address.find("://").map_or(0, |at| at + 3);
+    let server = address[authority..].find('/').map_or(address, |at| &address[..authority + at]);
+    query.map_or_else(|| format!("{server}/{name}"), |query| format!("{server}/{name}?{query}"))
+}
+
 fn unique() -> String {
     let mut bytes = [0; 6];
     clock::fill(&mut bytes);
@@ -192,6 +202,17 @@ fn unique() -> String {
 
 #[cfg(test)]
 mod tests {
+    #[test]
+    fn only_the_database_of_an_address_is_changed() {
+        for (given, expected) in [
+            ("postgres://koban@127.0.0.1:5432/koban", "postgres://koban@127.0.0.1:5432/b"),
+            ("postgres:///koban?host=/run/postgresql", "postgres:///b?host=/run/postgresql"),
+            ("postgres://localhost", "postgres://localhost/b"),
+        ] {
+            assert_eq!(super::with_database(given, "b"), expected);
+        }
+    }
+
     #[test]
     fn texts_become_a_json_list() {
         let json = super::list(["a".to_owned(), "b".to_owned()].into_iter());

@@ -8,7 +8,7 @@ use koban_store::Dialect;
 use koban_store::bench::Baseline;
 
 use super::audit::Auditor;
-use super::clients::{self, Runs, run_and_drop};
+use super::clients::{self, Runs};
 use super::database::Fresh;
 use super::figures;
 use super::report::{self, Row};
@@ -173,10 +173,10 @@ impl Bench<'_> {
             }
             let (ours, beside) = self.alternate(Kind::FullPayments, Pattern::Zipf, FEW).await?;
             let mut row = self.judged("W5", FEW, 1, &ours, &beside, "W3's baseline").await?;
-            let (stages, measured) = stages::measure(&self.world, FEW, self.plan.span).await?;
+            let (stages, done) = stages::measure(&self.world, FEW, self.plan.span).await?;
             row.stages = stages;
             self.out.row(row);
-            self.audited(measured.done).await?;
+            self.audited(done).await?;
         }
         if self.plan.has("W7") {
             self.plugins().await?;
@@ -192,8 +192,8 @@ impl Bench<'_> {
             ours.add(self.once(kind, clients).await?);
             for (place, runs) in theirs.iter_mut().enumerate() {
                 self.runs += 1;
-                let plain = Plain::clients(&self.world, &self.baselines[place].1, clients, self.runs, pattern);
-                runs.add(run_and_drop(self.plan.span, plain).await?);
+                let plain = Plain::clients(&self.world, &self.baselines[place], clients, self.runs, pattern);
+                runs.add(clients::run(self.plan.span, plain).await?);
             }
         }
         let rates =

@@ -9,8 +9,9 @@ use koban_domain::ids::{MerchantId, PaymentId, UserId};
 use koban_domain::limits::WalletKind;
 use koban_domain::operations::Claim;
 use koban_domain::signals::{SubjectKey, Subjects};
-use koban_service::ctx::Actor;
+use koban_service::ctx::{Actor, Ctx};
 use koban_service::fraud::{self, Case};
+use koban_service::payments::{self, PayInput};
 use koban_service::reads::Asked;
 use koban_service::users;
 
@@ -18,7 +19,7 @@ use super::clients::{self, Client, Measured, Outcome, Span};
 use super::figures;
 use super::processor::Spent;
 use super::random::Random;
-use super::workloads::{FullPayments, amount, key};
+use super::workloads::{FullPayments, amount, device, key};
 use super::world::World;
 
 /// One line of the table, in microseconds of processor time for each payment.
@@ -32,27 +33,37 @@ pub(super) struct Stage {
     pub(super) database_us: f64,
 }
 
-/// The stages in the order in which a payment meets them, and last the whole path. Also what the whole path did, for the audit.
-pub(super) async fn measure(world: &Arc<World>, clients: usize, span: Span) -> anyhow::Result<(Vec<Stage>, Measured)> {
-    let mut stages = Vec::new();
+/// The stages in the order in which a payment meets them, and last the whole path. Also how many payments were made, for the
+/// audit.
+pub(super) async fn measure(world: &Arc<World>, clients: usize, span: Span) -> anyhow::Result<(Vec<Stage>, u64)> {
+    let (mut stages, mut done) = (Vec::new(), 0);
     for (part, name) in [
         (Part::Identity, "token hash, session"),
         (Part::Reads, "reads: key, payer, merchant, signals"),
         (Part::Fraud, "fraud call with its record"),
+        (Part::Pay, "commit: decide, rows, record, outbox"),
     ] {
         let alone = |stream| Alone { world: Arc::clone(world), random: Random::new(STREAMS, stream), part };
         let (measured, spent) = timed(world, span, (0_u64..).take(clients).map(alone).collect()).await?;
-        stages.push(line(name, &measured, spent));
+        let stage = line(name, &measured, spent);
+        // Paying contains reads and fraud; the commit is what it has beside them.
+        stages.push(if part == Part::Pay { rest(name, stage, &stages[1..]) } else { stage });
+        done += if part == Part::Pay { measured.done } else { 0 };
     }
     let (measured, spent) = timed(world, span, FullPayments::clients(world, clients, STREAMS)).await?;
     let whole = line("the whole path", &measured, spent);
-    stages.push(Stage {
-        name: "commit: decide, rows, record, outbox (the rest)",
-        host_us: figures::less(whole.host_us, stages.iter().map(|stage| stage.host_us)),
-        database_us: figures::less(whole.database_us, stages.iter().map(|stage| stage.database_us)),
-    });
+    stages.push(rest("HTTP: layers, rate limit, JSON", whole, &stages));
     stages.push(whole);
-    Ok((stages, measured))
+    Ok((stages, done + measured.done))
+}
+
+/// What a stage has beside these.
+fn rest(name: &'static str, whole: Stage, parts: &[Stage]) -> Stage {
+    Stage {
+        name,
+        host_us: figures::less(whole.host_us, parts.iter().map(|stage| stage.host_us)),
+        database_us: figures::less(whole.database_us, parts.iter().map(|stage| stage.database_us)),
+    }
 }
 
 /// The seed of these runs.
@@ -72,11 +83,12 @@ fn line(name: &'static str, measured: &Measured, spent: Spent) -> Stage {
     }
 }
 
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Part {
     Identity,
     Reads,
     Fraud,
+    Pay,
 }
 
 struct Alone {
@@ -100,6 +112,12 @@ impl Client for Alone {
                 world.app.reads.payment(Asked::payment(&claim, payer, merchant, &subjects(payer, merchant))).await?;
             }
             Part::Fraud => judge(world, random, payer, merchant).await?,
+            Part::Pay => {
+                let mut ctx = Ctx::new(Actor::User(payer), key(random));
+                ctx.device = Some(device(payer));
+                let input = PayInput { merchant, amount: amount(random), reference: None };
+                payments::pay(&world.app, &ctx, input).await?;
+            }
         }
         Ok(Outcome::Done)
     }
@@ -107,7 +125,7 @@ impl Client for Alone {
 
 async fn judge(world: &World, random: &mut Random, payer: UserId, merchant: MerchantId) -> anyhow::Result<()> {
     let app = &world.app;
-    let device = payer.to_string();
+    let device = device(payer);
     let case = Case {
         payment: AssessPayment {
             id: PaymentId(app.clock.id()).to_string(),
@@ -134,6 +152,6 @@ fn subjects(payer: UserId, merchant: MerchantId) -> Subjects {
     Subjects {
         user: SubjectKey::user(payer),
         merchant: Some(SubjectKey::merchant(merchant)),
-        device: Some(SubjectKey::device(&payer.to_string())),
+        device: Some(SubjectKey::device(&device(payer))),
     }
 }

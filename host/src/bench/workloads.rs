@@ -4,8 +4,11 @@
 use std::sync::Arc;
 
 use anyhow::bail;
+use http_body_util::{BodyExt as _, Full};
+use hyper::Request;
+use hyper::body::Bytes;
 use koban_domain::guest::{AssessPayment, Named, Signal};
-use koban_domain::ids::{PaymentId, TransferId};
+use koban_domain::ids::{PaymentId, TransferId, UserId};
 use koban_domain::ledger::{Command, Decided, Work};
 use koban_domain::money::{Currency, Money};
 use koban_domain::operations::Claim;
@@ -14,11 +17,11 @@ use koban_domain::policy::Reliance;
 use koban_domain::records::Input;
 use koban_domain::transfers::Send;
 use koban_service::Error;
-use koban_service::ctx::{Actor, Ctx};
+use koban_service::ctx::Actor;
 use koban_service::guests::{self, For};
-use koban_service::payments::{self, PayInput};
-use koban_service::users::{self, Signed};
 use koban_store::bench::{Baseline, BaselineOutcome, BaselineTransfer};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tower::ServiceExt as _;
 
 use super::clients::{Client, Outcome};
 use super::random::Random;
@@ -112,7 +115,7 @@ impl Client for HotMerchant {
     }
 }
 
-/// W5: the whole use case of paying, from the token to the answer.
+/// W5: `POST /v1/payments` through every layer of the host, from the request's bytes to the answer's, without a socket.
 pub(super) struct FullPayments {
     world: Arc<World>,
     random: Random,
@@ -129,25 +132,31 @@ impl FullPayments {
 
 impl Client for FullPayments {
     async fn request(&mut self) -> anyhow::Result<Outcome> {
-        let world = &self.world;
-        let token = &world.tokens[self.random.place(world.tokens.len())];
-        let Signed::User(user) = users::by_token(&world.app, token).await? else {
-            bail!("a user's token is somebody else's");
-        };
-        let mut ctx = Ctx::new(Actor::User(user), key(&mut self.random));
-        ctx.device = Some(format!("bench-{}", user.0.simple()));
-        let input = PayInput {
-            merchant: world.merchants[self.random.place(world.merchants.len())],
-            amount: amount(&mut self.random),
-            reference: None,
-        };
-        match payments::pay(&world.app, &ctx, input).await {
-            Ok(_) => Ok(Outcome::Done),
-            Err(Error::Busy) => Ok(Outcome::Busy),
-            Err(Error::Refused { .. }) => Ok(Outcome::Refused),
-            Err(error) => Err(error.into()),
+        let (world, random) = (&self.world, &mut self.random);
+        let at = random.place(world.tokens.len());
+        let merchant = world.merchants[random.place(world.merchants.len())];
+        let body = format!(r#"{{"merchant":"{merchant}","amount":{},"currency":"JPY"}}"#, amount(random).minor);
+        let request = Request::post("/v1/payments")
+            .header("authorization", format!("Bearer {}", world.tokens[at]))
+            .header("content-type", "application/json")
+            .header("idempotency-key", key(random))
+            .header("koban-device", device(world.users[at]))
+            .body(Full::new(Bytes::from(body)))?;
+        let Ok(answer) = world.routes.clone().oneshot(request).await;
+        let status = answer.status();
+        let body = answer.into_body().collect().await?.to_bytes();
+        match status.as_u16() {
+            201 => Ok(Outcome::Done),
+            429 | 503 => Ok(Outcome::Busy),
+            403 | 409 | 422 => Ok(Outcome::Refused),
+            _ => bail!("a payment was answered with {status}: {}", String::from_utf8_lossy(&body)),
         }
     }
+}
+
+/// The device that a user pays with.
+pub(super) fn device(user: UserId) -> String {
+    format!("bench-{}", user.0.simple())
 }
 
 /// Who pays whom in the baseline.
@@ -163,6 +172,9 @@ pub(super) enum Pattern {
 pub(super) struct Plain {
     world: Arc<World>,
     baseline: Arc<Baseline>,
+    connections: Arc<Semaphore>,
+    /// This client's turn at a connection.
+    turn: Option<OwnedSemaphorePermit>,
     random: Random,
     pattern: Pattern,
 }
@@ -171,14 +183,18 @@ impl Plain {
     /// The clients of a run.
     pub(super) fn clients(
         world: &Arc<World>,
-        baseline: &Arc<Baseline>,
+        (connections, baseline): &(u32, Arc<Baseline>),
         clients: usize,
         run: u64,
         pattern: Pattern,
     ) -> Vec<Plain> {
+        // They queue for as many connections as the baseline has.
+        let turns = Arc::new(Semaphore::new(usize::try_from(*connections).unwrap_or(1)));
         let client = |stream| Plain {
             world: Arc::clone(world),
             baseline: Arc::clone(baseline),
+            connections: Arc::clone(&turns),
+            turn: None,
             random: Random::new(run, stream),
             pattern,
         };
@@ -187,6 +203,11 @@ impl Plain {
 }
 
 impl Client for Plain {
+    async fn turn(&mut self) -> anyhow::Result<()> {
+        self.turn = Some(Arc::clone(&self.connections).acquire_owned().await?);
+        Ok(())
+    }
+
     async fn request(&mut self) -> anyhow::Result<Outcome> {
         let (debit, credit) = match self.pattern {
             Pattern::Zipf => self.world.zipf.pair(&mut self.random),
@@ -198,7 +219,9 @@ impl Client for Plain {
         key[8..].copy_from_slice(&self.random.next().to_be_bytes());
         let amount = amount(&mut self.random).minor;
         let transfer = BaselineTransfer { debit, credit, amount, entry: clock.id(), key, at: clock.now() };
-        match self.baseline.transfer(transfer).await? {
+        let outcome = self.baseline.transfer(transfer).await?;
+        self.turn = None;
+        match outcome {
             BaselineOutcome::Posted => Ok(Outcome::Done),
             BaselineOutcome::InsufficientFunds | BaselineOutcome::DayLimit | BaselineOutcome::Repeated => {
                 Ok(Outcome::Refused)

@@ -7,6 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context as _, bail};
+use axum::Router;
 use koban_domain::accounts::PluginKey;
 use koban_domain::charges::ChargeCredit;
 use koban_domain::ids::{FlowId, MerchantId, UserId};
@@ -21,6 +22,7 @@ use koban_service::operators::command_line;
 use koban_service::plugins::{self, Install};
 use koban_service::{App, identity, limits};
 use koban_store::{Config, Store};
+use koban_web::{Rates, WebConfig};
 
 use super::database::{Bulk, Fresh};
 use super::processor::Processor;
@@ -54,6 +56,8 @@ pub(super) struct World {
     pub(super) merchants: Vec<MerchantId>,
     /// Session tokens of the first users.
     pub(super) tokens: Vec<String>,
+    /// Every route of the host, called without a socket. Requests are counted against rates that nobody reaches.
+    pub(super) routes: Router,
     /// The fraud rules as they are in force.
     pub(super) rules: Plugin,
     /// Whose processor time the runs take.
@@ -91,7 +95,9 @@ impl World {
         bulk.analyze().await?;
         let processor = bulk.processor().await?;
         let zipf = Zipf::over(users.len());
-        Ok(Arc::new(World { app, users, zipf, merchants, tokens, rules, processor }))
+        let config = WebConfig { rates: Rates::UNREACHED, ..WebConfig::default() };
+        let routes = koban_web::router(app.clone(), config);
+        Ok(Arc::new(World { routes, app, users, zipf, merchants, tokens, rules, processor }))
     }
 }
 

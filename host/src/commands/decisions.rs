@@ -18,6 +18,7 @@ use crate::config::Global;
 #[derive(Debug, Subcommand)]
 pub(crate) enum Decisions {
     /// The newest decisions
+    #[command(after_help = "Example:\n  koban decision list --plugin fraud-rules --limit 5")]
     List {
         /// Of one plugin only
         #[arg(long)]
@@ -27,6 +28,7 @@ pub(crate) enum Decisions {
         limit: u16,
     },
     /// One decision: what the guest was told, what it answered
+    #[command(after_help = "Example:\n  koban decision show dec_0193…")]
     Show {
         /// The decision, `dec_…`
         id: RecordId,

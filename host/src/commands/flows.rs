@@ -17,6 +17,7 @@ use crate::config::Global;
 #[derive(Debug, Subcommand)]
 pub(crate) enum Flows {
     /// The newest flows, or those that need an operator
+    #[command(after_help = "Examples:\n  koban flow list --stuck\n  koban flow list --plugin charge-atm")]
     List {
         /// Only flows that need an operator
         #[arg(long)]
@@ -29,6 +30,7 @@ pub(crate) enum Flows {
         limit: u16,
     },
     /// One flow: where it stands, what it waits for, which money is in it
+    #[command(after_help = "Example:\n  koban flow show flw_0193…")]
     Show {
         /// The flow, `flw_…`
         id: FlowId,

@@ -12,9 +12,10 @@ use crate::config::Global;
 #[derive(Debug, Subcommand)]
 pub(crate) enum LedgerCommands {
     /// Check every entry, hash, balance, record and component, and name the first difference
-    #[command(after_help = "Exit code 1 and one line that names the place if anything differs.")]
+    #[command(after_help = "Example:\n  koban ledger verify\n\nExit code 1 and one line that names the place if anything differs.")]
     Verify,
     /// The last entry's number, hash and time
+    #[command(after_help = "Example:\n  koban --json ledger head")]
     Head,
 }
 

@@ -40,13 +40,16 @@ pub(crate) enum PluginCommands {
     )]
     Install(InstallArguments),
     /// What is installed
+    #[command(after_help = "Example:\n  koban plugin list")]
     List,
     /// Switch a plugin on
+    #[command(after_help = "Example:\n  koban plugin enable fraud-rules")]
     Enable {
         /// The plugin's id
         id: String,
     },
     /// Switch a plugin off. Flows in progress go on
+    #[command(after_help = "Example:\n  koban plugin disable charge-atm")]
     Disable {
         /// The plugin's id
         id: String,
@@ -64,7 +67,7 @@ pub(crate) enum PluginCommands {
         loss_budget: i64,
     },
     /// Set a plugin's settings, whole; what is not given falls back to its default
-    #[command(after_help = "Example:\n  koban plugin settings fraud-rules --set decline_over=50000")]
+    #[command(after_help = "Example:\n  koban plugin settings fraud-rules --set amount_limit=200000")]
     Settings {
         /// The plugin's id
         id: String,
@@ -92,6 +95,7 @@ pub(crate) enum PluginCommands {
         allow_private: bool,
     },
     /// Say that nothing may rest on a component any more
+    #[command(after_help = "Example:\n  koban plugin revoke 62e94704399c… --reason 'it credits what nobody paid'")]
     Revoke {
         /// The component's digest
         digest: koban_domain::records::Digest,

@@ -68,7 +68,13 @@ impl Profile {
     }
 }
 
-/// The cargo that runs this program, so that both use the same toolchain.
+/// The cargo that runs this program, so that both use the same toolchain. What cargo told this program of its own package is kept from it:
+/// build scripts that look at it would otherwise run again, and half of the dependencies with them.
 fn cargo() -> Command {
-    Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
+    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    let ours = |name: &str| name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_");
+    for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_str().is_some_and(ours)) {
+        cargo.env_remove(name);
+    }
+    cargo
 }

@@ -146,6 +146,13 @@ impl Session {
         self.deposit_with(json!({ "amount": yen, "anyway": true })).await
     }
 
+    /// Notes go in if the machine still takes them. Answers whether it did.
+    pub(crate) async fn try_deposit(&self, yen: i64) -> bool {
+        let path = format!("/control/sessions/{}/deposit", self.id);
+        let reply = self.controls.post(&path, json!({ "amount": yen })).await.expect("the controls answer");
+        (200..300).contains(&reply.status)
+    }
+
     /// Notes are counted and nothing is sent yet; answers the reference.
     pub(crate) async fn count(&self, yen: i64) -> String {
         let counted = self.deposit_with(json!({ "amount": yen, "later": true })).await;

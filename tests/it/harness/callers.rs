@@ -25,11 +25,6 @@ pub(crate) trait Caller {
         Request::new(self.client(), Method::GET, path.into(), None)
     }
 
-    /// A request that replaces something.
-    fn put(&self, path: impl Into<String>, body: Value) -> Request<'_> {
-        Request::new(self.client(), Method::PUT, path.into(), Some(body))
-    }
-
     /// A request that ends something.
     fn delete(&self, path: impl Into<String>) -> Request<'_> {
         Request::new(self.client(), Method::DELETE, path.into(), None)
@@ -164,16 +159,6 @@ impl Operator {
         let body = json!({ "email": email, "password": PASSWORD });
         let session = Caller::post(anonymous, "/v1/operators/sessions", body).await.created();
         Operator { client: anonymous.with_token(session.text("token")) }
-    }
-
-    /// What a plugin has unsettled, in yen.
-    pub(crate) async fn exposure(&self, plugin: &str) -> i64 {
-        minor(&self.get(format!("/v1/operator/plugins/{plugin}")).await.ok()["exposure"], "used")
-    }
-
-    /// What was written off to a plugin, in yen.
-    pub(crate) async fn lost(&self, plugin: &str) -> i64 {
-        minor(&self.get(format!("/v1/operator/plugins/{plugin}")).await.ok()["exposure"], "lost")
     }
 }
 

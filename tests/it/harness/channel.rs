@@ -93,10 +93,3 @@ pub(crate) fn sign(secret: &str, body: &[u8], ahead_s: i64) -> [(&'static str, S
     let keyring = Keyring::parse([secret]).expect("a secret");
     signature::sign(&id, body, &keyring, Clock::machine().now().plus_ms(ahead_s * 1_000))
 }
-
-impl Channel {
-    /// What the partner signs with.
-    pub(crate) const fn secret(&self) -> &'static str {
-        SECRET
-    }
-}

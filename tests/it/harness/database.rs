@@ -201,6 +201,16 @@ impl Hand {
         .unwrap_or_else(|error| panic!("{sql}: {error}"))
     }
 
+    /// The first column of every row, numbers.
+    pub(crate) async fn numbers(&mut self, sql: &str) -> Vec<i64> {
+        let query = AssertSqlSafe(sql.to_owned());
+        by_hand!(self, connection => {
+            let rows = sqlx::query(query).fetch_all(connection).await;
+            rows.and_then(|rows| rows.iter().map(|row| row.try_get(0)).collect())
+        })
+        .unwrap_or_else(|error| panic!("{sql}: {error}"))
+    }
+
     /// The first column of every row, text.
     pub(crate) async fn texts(&mut self, sql: &str) -> Vec<String> {
         let query = AssertSqlSafe(sql.to_owned());

@@ -40,12 +40,12 @@ use tokio::task::JoinHandle;
 use crate::client::Client;
 
 pub(crate) use atm::{Atm, SECRET as ATM_SECRET, Session, answer, say, shows};
-pub(crate) use callers::{Caller, Made, Operator, Outcome, Request, Shop, User, minor};
+pub(crate) use callers::{Caller, Made, Operator, Shop, User, minor};
 pub(crate) use channel::{Channel, Expecting, sign};
-pub(crate) use database::{Database, Hand, Kind, postgres_server};
+pub(crate) use database::{Database, Folder, Hand, Kind, postgres_server};
 pub(crate) use packages::{compiled, door, package, packages};
-pub(crate) use process::{Exit, HostProcess, koban};
-pub(crate) use wait::{Elapsed, Stopwatch, eventually, eventually_for};
+pub(crate) use process::{HostProcess, koban};
+pub(crate) use wait::{Stopwatch, eventually, eventually_for};
 
 /// The password of everybody in tests.
 pub(crate) const PASSWORD: &str = "correct horse battery staple";

@@ -18,28 +18,19 @@ pub(crate) struct HostProcess {
     pub(crate) ready_after: Duration,
 }
 
-/// How a process ended.
-#[derive(Debug)]
-pub(crate) struct Exit {
-    pub(crate) status: ExitStatus,
-    pub(crate) took: Duration,
-}
-
 /// How long a start may take: a plugin may have to be compiled.
 const START_MAX: Duration = Duration::from_secs(60);
 
 impl HostProcess {
     /// Starts a host on a free port and waits until it is ready.
     pub(crate) async fn start(database: &Database) -> HostProcess {
-        HostProcess::start_with(database, "host", &[]).await
+        HostProcess::start_at(database, "host", "127.0.0.1:0").await
     }
 
-    /// The same with a data folder of this name and more options.
-    pub(crate) async fn start_with(database: &Database, data: &str, options: &[&str]) -> HostProcess {
+    /// Starts a host whose data folder has this name at this address, and waits until it is ready.
+    pub(crate) async fn start_at(database: &Database, data: &str, address: &str) -> HostProcess {
         let stopwatch = Stopwatch::start();
-        let mut command = program(database, data);
-        command.args(["serve", "--listen", "127.0.0.1:0"]).args(options);
-        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("koban starts");
+        let mut child = serve(database, data, address);
         let log = Arc::new(Mutex::new(String::new()));
         collect(child.stderr.take().expect("a piped child has stderr"), Arc::clone(&log));
         let mut lines = BufReader::new(child.stdout.take().expect("a piped child has stdout"));
@@ -70,6 +61,14 @@ impl HostProcess {
         host
     }
 
+    /// Starts a host and kills it after this time, ready or not.
+    pub(crate) async fn start_and_kill(database: &Database, data: &str, address: &str, after: Duration) {
+        let mut child = serve(database, data, address);
+        tokio::time::sleep(after).await;
+        child.kill().expect("the host is killed");
+        child.wait().expect("the host is gone");
+    }
+
     async fn is_ready(&self, stopwatch: &Stopwatch) {
         loop {
             if let Ok(reply) = self.client().get("/readyz").await
@@ -82,15 +81,6 @@ impl HostProcess {
         }
     }
 
-    /// `host:port`.
-    pub(crate) fn address(&self) -> &str {
-        &self.address
-    }
-
-    /// The same as a base address.
-    pub(crate) fn base(&self) -> String {
-        format!("http://{}", self.address)
-    }
 
     /// A caller without identity.
     pub(crate) fn client(&self) -> Client {
@@ -117,11 +107,11 @@ impl HostProcess {
     }
 
     /// Waits until it has ended by itself.
-    pub(crate) async fn ended(mut self) -> Exit {
+    pub(crate) async fn ended(mut self) -> ExitStatus {
         let stopwatch = Stopwatch::start();
         loop {
             if let Some(status) = self.child.try_wait().expect("the host can be waited for") {
-                return Exit { status, took: stopwatch.elapsed() };
+                return status;
             }
             assert!(stopwatch.elapsed() < Duration::from_secs(40), "the host does not end: {}", self.said());
             tokio::time::sleep(Duration::from_millis(10)).await;
@@ -129,7 +119,7 @@ impl HostProcess {
     }
 
     /// Asks it to end, and waits until it has.
-    pub(crate) async fn stop(self) -> Exit {
+    pub(crate) async fn stop(self) -> ExitStatus {
         self.signal("TERM");
         self.ended().await
     }
@@ -141,6 +131,12 @@ impl Drop for HostProcess {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+fn serve(database: &Database, data: &str, address: &str) -> Child {
+    let mut command = program(database, data);
+    command.args(["serve", "--listen", address]);
+    command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("koban starts")
 }
 
 /// The program with its database, and a data folder in which compiled code is already there.

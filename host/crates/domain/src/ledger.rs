@@ -171,6 +171,8 @@ pub struct Work {
     pub step: Option<Box<StepCommit>>,
     /// What signals count if nothing is refused.
     pub counted: Option<Counted>,
+    /// A payee, by id alone, that this user has not paid before: remembered if nothing is refused.
+    pub payee: Option<(UserId, Uuid)>,
     /// Audit rows that are written if nothing is refused.
     pub audit: Vec<Audit>,
 }
@@ -188,6 +190,7 @@ impl Work {
             records: Vec::new(),
             step: None,
             counted: None,
+            payee: None,
             audit: Vec::new(),
         }
     }
@@ -223,6 +226,8 @@ pub struct Commit {
     pub records: Vec<SealedRecord>,
     /// News, in order.
     pub news: Vec<News>,
+    /// Payees that their payers had not paid before, in order.
+    pub payees: Vec<(UserId, Uuid)>,
     /// Audit rows, in order.
     pub audit: Vec<(Audit, Timestamp)>,
     /// Flow steps, in order.
@@ -242,6 +247,7 @@ impl Commit {
             entries: Vec::new(),
             records: Vec::new(),
             news: Vec::new(),
+            payees: Vec::new(),
             audit: Vec::new(),
             steps: Vec::new(),
             arrivals: Vec::new(),
@@ -409,6 +415,7 @@ impl Commit {
             self.entries.push(entry);
         }
         self.arrivals.extend(applied.arrivals);
+        self.payees.extend(work.payee);
         self.audit.extend(work.audit.iter().map(|audit| (audit.clone(), self.now)));
         if let Some(counted) = &work.counted {
             for subject in counted.subjects.iter() {

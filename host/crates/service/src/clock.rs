@@ -55,6 +55,28 @@ impl Clock {
     }
 }
 
+/// Measures how long something took, for metrics only: nothing is ever decided by it.
+#[derive(Debug, Clone, Copy)]
+pub struct Stopwatch(std::time::Instant);
+
+impl Stopwatch {
+    /// Starts now.
+    #[expect(clippy::disallowed_methods, reason = "a duration for metrics, no time of anything")]
+    pub fn start() -> Stopwatch {
+        Stopwatch(std::time::Instant::now())
+    }
+
+    /// How long it has run, in seconds.
+    pub fn seconds(&self) -> f64 {
+        self.0.elapsed().as_secs_f64()
+    }
+
+    /// How long it has run, in whole microseconds.
+    pub fn micros(&self) -> u64 {
+        u64::try_from(self.0.elapsed().as_micros()).unwrap_or(u64::MAX)
+    }
+}
+
 /// Unpredictable bytes from the operating system. A machine that has none cannot keep secrets: the process ends.
 #[expect(clippy::disallowed_methods, reason = "the one place where randomness comes from")]
 pub fn fill(bytes: &mut [u8]) {

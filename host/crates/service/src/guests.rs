@@ -6,6 +6,7 @@ use koban_domain::records::{Fault, Input, Output};
 use koban_runtime::{CallContext, Plugin};
 
 use crate::app::App;
+use crate::clock::Stopwatch;
 
 /// Who a call is made for.
 #[derive(Debug, Clone, Copy)]
@@ -34,10 +35,10 @@ pub async fn call(app: &App, plugin: &Plugin, whom: For<'_>, input: Input) -> (R
         locale: whom.locale.to_owned(),
     };
     let function = input.function();
-    let started = tokio::time::Instant::now();
+    let stopwatch = Stopwatch::start();
     let called = app.door.call(plugin, context, input).await;
     let fault = called.result.as_ref().err();
-    app.metrics.called(plugin.id(), function, started.elapsed().as_secs_f64(), fault.map(|fault| fault.class));
+    app.metrics.called(plugin.id(), function, stopwatch.seconds(), fault.map(|fault| fault.class));
     if let Some(fault) = fault {
         tracing::warn!(plugin = plugin.id(), function, decision = %id, %fault, "a guest call ended in a fault");
     }

@@ -11,7 +11,7 @@ use koban_domain::touched::Touched;
 use koban_store::{LedgerWriter, Store, StoreError, StoreErrorKind};
 use tokio::sync::{mpsc, oneshot, watch};
 
-use crate::clock::Clock;
+use crate::clock::{Clock, Stopwatch};
 use crate::error::Error;
 
 /// Most units of work in one commit.
@@ -57,7 +57,8 @@ impl Ledger {
         let mut writer = store.ledger().await?;
         let mut tx = writer.begin().await?;
         let policy = Arc::new(tx.policy().await?);
-        drop(tx);
+        // Ended at once: a dropped transaction keeps the head locked until its connection is used again.
+        tx.commit().await?;
         let (queue, works) = mpsc::channel(QUEUE_MAX);
         let (sender, policy) = watch::channel(policy);
         let counts = Arc::new(Counts::default());
@@ -173,7 +174,7 @@ impl Lane {
             Some(writer) => self.writer.insert(writer),
             None => self.writer.insert(self.store.ledger().await?),
         };
-        let started = tokio::time::Instant::now();
+        let started = Stopwatch::start();
         let mut tx = writer.begin().await?;
         let head = tx.head();
         let mut policy = Arc::clone(&self.policy.borrow());
@@ -183,20 +184,20 @@ impl Lane {
         }
         let now = self.clock.now().max(head.at);
         let books = tx.load(&Touched::by(works, now), policy).await?;
-        let deciding = tokio::time::Instant::now();
+        let deciding = Stopwatch::start();
         let mut commit = Commit::new(head, books, now);
         let decided: Vec<Decided> = works.iter().map(|work| commit.decide(work)).collect();
-        let decide_us = deciding.elapsed().as_micros();
+        let decide_us = deciding.micros();
         if !commit.is_empty() {
             tx.write(&commit).await?;
-            tx.commit().await?;
         }
+        // Also when nothing was decided: a dropped transaction keeps the head locked until its connection is used again.
+        tx.commit().await?;
         let counts = &self.counts;
         counts.commits.fetch_add(1, Ordering::Relaxed);
         counts.works.fetch_add(works.len() as u64, Ordering::Relaxed);
-        counts.decide_us.fetch_add(u64::try_from(decide_us).unwrap_or(0), Ordering::Relaxed);
-        let commit_us = u64::try_from(started.elapsed().as_micros()).unwrap_or(0);
-        counts.commit_us.fetch_add(commit_us, Ordering::Relaxed);
+        counts.decide_us.fetch_add(decide_us, Ordering::Relaxed);
+        counts.commit_us.fetch_add(started.micros(), Ordering::Relaxed);
         Ok(decided)
     }
 }

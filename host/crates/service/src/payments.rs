@@ -81,6 +81,7 @@ pub async fn pay(app: &App, ctx: &Ctx, input: PayInput) -> Result<Answered<Payme
             decision: judged.decision,
         })];
         work.counted = Some(Counted { subjects: subjects.clone(), amount: input.amount.minor });
+        work.payee = (!known.payee_known).then_some((payer, input.merchant.0));
         work.records = judged.records;
         work.relies_on = judged.relies_on;
         let answer = operation.commit(app, work).await;

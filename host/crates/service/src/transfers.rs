@@ -82,6 +82,7 @@ pub async fn send(app: &App, ctx: &Ctx, input: SendInput) -> Result<Answered<Tra
             decision: judged.decision,
         })];
         work.counted = Some(Counted { subjects: subjects.clone(), amount: input.amount.minor });
+        work.payee = (!known.payee_known).then_some((sender, input.receiver.0));
         work.records = judged.records;
         work.relies_on = judged.relies_on;
         let answer = operation.commit(app, work).await;

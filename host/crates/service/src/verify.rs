@@ -147,8 +147,16 @@ impl Walk {
     }
 
     async fn entries(&mut self, reader: &mut JournalReader) -> Step {
+        let mut limit = PAGE;
         loop {
-            let page = reader.entries_after(self.seen.head.sequence, PAGE).await?;
+            let page = match reader.entries_after(self.seen.head.sequence, limit).await {
+                // One of the page cannot be decoded: one at a time it is found, and named.
+                Err(StoreError::Damaged(_)) if limit > 1 => {
+                    limit = 1;
+                    continue;
+                }
+                page => page?,
+            };
             if page.is_empty() {
                 return Ok(());
             }

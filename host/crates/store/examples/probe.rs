@@ -89,6 +89,12 @@ async fn main() {
         }
     }
     let mut writer = store.ledger().await.unwrap();
+    let backend: Option<i32> = if url.starts_with("sqlite") { None } else {
+        let pool = sqlx::PgPool::connect(&url).await.unwrap();
+        Some(sqlx::query_scalar("select pid from pg_stat_activity where application_name='koban-ledger'").fetch_one(&pool).await.unwrap())
+    };
+    let cpu = |pid: String| -> f64 { let t = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap(); let f: Vec<&str> = t[t.rfind(')').unwrap()..].split(' ').collect(); (f[12].parse::<f64>().unwrap() + f[13].parse::<f64>().unwrap()) * 10_000.0 };
+    let both = || (cpu("self".into()), backend.map_or(0.0, |p| cpu(p.to_string())));
     // zipf 1.0 by table
     let mut cdf = Vec::with_capacity(users as usize);
     let mut sum = 0.0;
@@ -105,6 +111,7 @@ async fn main() {
     let (mut commits, mut done, mut next) = (0u32, 0usize, 0u128);
     let mut policy = None;
     let boot = u128::from(std::process::id()) << 40;
+    let before = both();
     while start.elapsed().as_secs() < seconds {
         let a = Instant::now();
         let at = Timestamp(1_900_000_000_000 + start.elapsed().as_millis() as i64);
@@ -150,7 +157,7 @@ async fn main() {
         let c = Instant::now();
         let touched = Touched::by(&batch, now);
         let books = tx.load(&touched, policy.clone().unwrap()).await.unwrap();
-        let d = Instant::now();
+        let d = Instant::now(); if commits % 40 == 39 { println!("load {:?} ops {} accounts {}", d - c, touched.operations.len(), touched.accounts.len()); }
         let mut commit = Commit::new(tx.head(), books, now);
         for w in &batch {
             let dd = commit.decide(w);
@@ -183,6 +190,8 @@ async fn main() {
         per(t[4]),
         per(t[5])
     );
+    let after = both();
+    println!("   CPU us per transfer: client {:.1} server {:.1}", (after.0 - before.0) / done as f64, (after.1 - before.1) / done as f64);
     println!(
         "   us per transfer: make {:.1} load {:.1} decide {:.1} write {:.1}",
         per(t[0]) / batch_size as f64,

@@ -3,6 +3,7 @@
 //! A commit begins by locking the lane's head row. That one lock orders all writers of all hosts, so nothing else is locked and
 //! what is loaded cannot change until the commit ends.
 
+mod cache;
 pub(crate) mod json;
 pub(crate) mod pages;
 mod postgres;
@@ -26,12 +27,15 @@ use sqlx::{ConnectOptions as _, Connection as _, PgConnection};
 
 use crate::database::{Backend, Columns, Store, Tx, on_tx};
 use crate::error::StoreError;
+use crate::ledger::cache::Cache;
 
 /// The lane's row: its three chains and the generation of its policy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LaneHead {
     /// The end of the journal.
     pub head: Head,
+    /// Grows with every commit, also one that writes no entry.
+    pub commits: i64,
     /// Grows with every change of policy.
     pub generation: i64,
     /// Record pages so far.
@@ -42,9 +46,9 @@ pub struct LaneHead {
     pub outbox_sequence: i64,
 }
 
-const HEAD: &str = "select sequence, hash, at, generation, record_sequence, record_hash, outbox_sequence
+const HEAD: &str = "select sequence, hash, at, generation, record_sequence, record_hash, outbox_sequence, commits
     from lane_heads where lane = 0";
-const HEAD_FOR_UPDATE: &str = "select sequence, hash, at, generation, record_sequence, record_hash, outbox_sequence
+const HEAD_FOR_UPDATE: &str = "select sequence, hash, at, generation, record_sequence, record_hash, outbox_sequence, commits
     from lane_heads where lane = 0 for update";
 
 fn lane_head(row: &impl Columns) -> Result<LaneHead, StoreError> {
@@ -54,6 +58,7 @@ fn lane_head(row: &impl Columns) -> Result<LaneHead, StoreError> {
         record_sequence: row.long(4)?,
         record_hash: row.digest(5)?,
         outbox_sequence: row.long(6)?,
+        commits: row.long(7)?,
     })
 }
 
@@ -75,12 +80,13 @@ pub struct LedgerWriter {
     connection: Option<PgConnection>,
     /// Set while a transaction is open, and left set by one that did not end well: the connection is tried before it is used.
     suspect: bool,
+    cache: Cache,
 }
 
 impl Store {
     /// A writer of commits. One per process is enough: commits are one after the other anyway.
     pub async fn ledger(&self) -> Result<LedgerWriter, StoreError> {
-        let mut writer = LedgerWriter { store: self.clone(), connection: None, suspect: false };
+        let mut writer = LedgerWriter { store: self.clone(), connection: None, suspect: false, cache: Cache::default() };
         writer.connect().await?;
         Ok(writer)
     }
@@ -98,7 +104,7 @@ impl LedgerWriter {
     /// the next call connects again.
     pub async fn begin(&mut self) -> Result<LedgerTx<'_>, StoreError> {
         self.connect().await?;
-        let LedgerWriter { store, connection, suspect } = self;
+        let LedgerWriter { store, connection, suspect, cache } = self;
         *suspect = true;
         let mut tx = match (&*store.backend, connection) {
             (Backend::Sqlite(backend), _) => Tx::Sqlite(backend.writer.begin_with("begin immediate").await?),
@@ -106,7 +112,8 @@ impl LedgerWriter {
             (Backend::Postgres(backend), None) => Tx::Postgres(backend.pool.begin().await?),
         };
         let head = lock_head(&mut tx).await?;
-        Ok(LedgerTx { tx, head, store, suspect })
+        cache.settle(&head);
+        Ok(LedgerTx { tx, head, store, suspect, cache })
     }
 
     async fn connect(&mut self) -> Result<(), StoreError> {
@@ -132,6 +139,7 @@ pub struct LedgerTx<'a> {
     head: LaneHead,
     store: &'a Store,
     suspect: &'a mut bool,
+    cache: &'a mut Cache,
 }
 
 impl LedgerTx<'_> {
@@ -154,43 +162,55 @@ impl LedgerTx<'_> {
     pub async fn load(&mut self, touched: &Touched, policy: Arc<Policy>) -> Result<Books, StoreError> {
         let counters = counters_in_use(touched, &policy);
         let mut books = Books { policy, ..Books::default() };
+        let missing = self.cache.serve(touched, &counters, &mut books);
         match &mut self.tx {
-            Tx::Sqlite(transaction) => sqlite::load(transaction, touched, &counters, &mut books).await?,
-            Tx::Postgres(transaction) => postgres::load(transaction, touched, &counters, &mut books).await?,
+            Tx::Sqlite(transaction) => sqlite::load(transaction, touched, &missing, &mut books).await?,
+            Tx::Postgres(transaction) => postgres::load(transaction, touched, &missing, &mut books).await?,
         }
+        self.cache.learn(&missing, &books);
         Ok(books)
     }
 
     /// Writes everything that a commit decided, in a few bulk statements; a commit that decided nothing writes nothing. Errors:
     /// [`StoreError::FlowMoved`] if a flow no longer stands at the version that its step was made for.
     pub async fn write(&mut self, commit: &Commit) -> Result<(), StoreError> {
-        let mut next = LaneHead { head: commit.head, ..self.head };
+        if is_empty(commit) {
+            return Ok(());
+        }
+        self.cache.write(commit);
+        let mut next = LaneHead { head: commit.head, commits: self.head.commits + 1, ..self.head };
         let pages = Pages::seal(commit, &mut next)?;
         let steps = Steps::of(commit)?;
         match &mut self.tx {
-            Tx::Sqlite(transaction) => sqlite::write(transaction, commit, &steps, &pages).await?,
-            Tx::Postgres(transaction) => {
-                postgres::write(transaction, commit, &steps, &pages, &next).await?;
-            }
+            Tx::Sqlite(transaction) => sqlite::write(transaction, commit, &steps, &pages, &next).await?,
+            Tx::Postgres(transaction) => postgres::write(transaction, commit, &steps, &pages, &next).await?,
         }
-        if next != self.head {
-            if let Tx::Sqlite(transaction) = &mut self.tx {
-                sqlite::write_head(transaction, &next).await?;
-            }
-            self.head = next;
-        }
-        pages::append_audit(&mut self.tx, &commit.audit).await
+        pages::append_audit(&mut self.tx, &commit.audit).await?;
+        self.head = next;
+        Ok(())
     }
 
     /// Commits. Errors: [`StoreError::Unknown`] if nobody can say whether it happened: read the operations again.
     pub async fn commit(self) -> Result<(), StoreError> {
         self.tx.commit().await?;
         *self.suspect = false;
+        self.cache.committed(&self.head);
         if let Backend::Sqlite(backend) = &*self.store.backend {
             backend.commits.fetch_add(1, Ordering::Relaxed);
         }
         Ok(())
     }
+}
+
+/// Whether a commit decided nothing that is to be kept.
+fn is_empty(commit: &Commit) -> bool {
+    let books = &commit.books;
+    commit.is_empty()
+        && commit.news.is_empty()
+        && commit.arrivals.is_empty()
+        && books.signals.changed().next().is_none()
+        && books.counters.changed().next().is_none()
+        && books.exposures.changed().next().is_none()
 }
 
 /// Counters that some limit asks for; the others are neither read nor written by any decision.

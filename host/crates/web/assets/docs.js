@@ -24,7 +24,14 @@ function prose(text) {
 
 function resolve(api, schema) {
   const name = schema && schema.$ref && schema.$ref.split("/").pop();
-  return name ? api.components.schemas[name] || {} : schema || {};
+  const found = name ? api.components.schemas[name] || {} : schema || {};
+  if (!found.allOf) return found;
+  const parts = found.allOf.map((part) => resolve(api, part));
+  return {
+    ...found,
+    properties: Object.assign({}, ...parts.map((part) => part.properties)),
+    required: parts.flatMap((part) => part.required || []),
+  };
 }
 
 function word(api, schema) {

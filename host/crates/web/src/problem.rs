@@ -16,7 +16,10 @@ pub(crate) const REPLAYED: &str = "idempotent-replayed";
 
 /// What went wrong, before it is known in which language and under which request id it is told.
 #[derive(Debug, Clone)]
-pub(crate) struct Problem {
+pub(crate) struct Problem(Box<Facts>);
+
+#[derive(Debug, Clone)]
+struct Facts {
     code: Code,
     detail: Option<String>,
     field: Option<String>,
@@ -63,22 +66,29 @@ pub(crate) struct ProblemBody {
     request_id: String,
 }
 
+impl From<Code> for Problem {
+    fn from(code: Code) -> Problem {
+        Problem(Box::new(Facts {
+            code,
+            detail: None,
+            field: None,
+            plugin_code: None,
+            retry_after_s: None,
+            replayed: false,
+            left: None,
+        }))
+    }
+}
+
 impl From<Trouble> for Problem {
     fn from(trouble: Trouble) -> Problem {
-        let retry_after_s = match trouble {
+        let mut problem = Problem::from(trouble.code());
+        problem.0.retry_after_s = match trouble {
             Trouble::IdempotencyKeyRunning | Trouble::Busy => Some(1),
             Trouble::PluginFault | Trouble::BooksUnreachable | Trouble::TimedOut | Trouble::NotReady => Some(2),
             _ => None,
         };
-        Problem {
-            code: trouble.code(),
-            detail: None,
-            field: None,
-            plugin_code: None,
-            retry_after_s,
-            replayed: false,
-            left: None,
-        }
+        problem
     }
 }
 
@@ -93,40 +103,41 @@ impl Problem {
         Error::NotFound(what).into()
     }
 
+    /// Asked too often: this bucket is empty.
+    pub(crate) fn too_many(retry_after_s: u64, left: Option<Left>) -> Problem {
+        let mut problem = Problem::from(Trouble::TooManyRequests);
+        problem.0.retry_after_s = Some(retry_after_s.max(1));
+        problem.0.left = left;
+        problem
+    }
+
     /// The same problem with words about this time.
-    pub(crate) fn because(self, detail: impl Into<String>) -> Problem {
-        Problem { detail: Some(detail.into()), ..self }
+    pub(crate) fn because(mut self, detail: impl Into<String>) -> Problem {
+        self.0.detail = Some(detail.into());
+        self
     }
 
     /// The same problem about this field, parameter or header.
-    pub(crate) fn at(self, field: impl Into<String>) -> Problem {
-        Problem { field: Some(field.into()), ..self }
-    }
-
-    /// Asked too often.
-    pub(crate) fn too_many(retry_after_s: u64) -> Problem {
-        Problem { retry_after_s: Some(retry_after_s.max(1)), ..Trouble::TooManyRequests.into() }
-    }
-
-    /// The same problem with the bucket that is empty.
-    pub(crate) fn with_left(self, left: Left) -> Problem {
-        Problem { left: Some(left), ..self }
+    pub(crate) fn at(mut self, field: impl Into<String>) -> Problem {
+        self.0.field = Some(field.into());
+        self
     }
 
     /// The body in this language.
     pub(crate) fn body(&self, locale: &str, request_id: &str) -> ProblemBody {
-        let title = self.code.title.in_language(locale);
+        let Facts { code, detail, field, plugin_code, .. } = &*self.0;
+        let title = code.title.in_language(locale);
         ProblemBody {
-            kind: format!("/problems/{}", self.code.code),
+            kind: format!("/problems/{}", code.code),
             title,
-            status: self.code.status,
-            detail: self.detail.clone().unwrap_or_else(|| title.to_owned()),
+            status: code.status,
+            detail: detail.clone().unwrap_or_else(|| title.to_owned()),
             instance: format!("/requests/{request_id}"),
-            code: self.code.code,
-            field: self.field.clone(),
-            plugin_code: self.plugin_code.clone(),
-            retryable: self.code.retryable,
-            hint: self.code.next.in_language(locale),
+            code: code.code,
+            field: field.clone(),
+            plugin_code: plugin_code.clone(),
+            retryable: code.retryable,
+            hint: code.next.in_language(locale),
             request_id: request_id.to_owned(),
         }
     }
@@ -139,9 +150,11 @@ impl From<Error> for Problem {
             Error::Invalid { field, problem } => Problem::invalid(field, problem),
             Error::Refused { refusal, replayed } => {
                 let code = codes::of_refusal(refusal);
+                let mut problem = Problem::from(code);
                 // The books refuse with 503 only what an operator or a partner has to bring back.
-                let retry_after_s = (code.status == 503).then_some(60);
-                Problem { code, detail: None, field: None, plugin_code: None, retry_after_s, replayed, left: None }
+                problem.0.retry_after_s = (code.status == 503).then_some(60);
+                problem.0.replayed = replayed;
+                problem
             }
             Error::KeyReused => Problem::from(Trouble::IdempotencyKeyReused).at("Idempotency-Key"),
             Error::KeyRunning => Trouble::IdempotencyKeyRunning.into(),
@@ -151,7 +164,7 @@ impl From<Error> for Problem {
             Error::Forbidden(why) => Problem::from(Trouble::Forbidden).because(why),
             Error::Exists(what) => Problem::from(Trouble::Exists).because(what),
             Error::Conflict(what) => Problem::from(Trouble::Conflict).because(what),
-            Error::TooMany { retry_after_s } => Problem::too_many(retry_after_s),
+            Error::TooMany { retry_after_s } => Problem::too_many(retry_after_s, None),
             Error::Busy => Trouble::Busy.into(),
             Error::PluginFault { ref plugin, ref fault } => {
                 tracing::warn!(%plugin, %fault, "a request met a plugin's fault");
@@ -160,7 +173,9 @@ impl From<Error> for Problem {
             Error::PluginRefused { plugin, code, message } => {
                 tracing::info!(%plugin, %code, %message, "a plugin refused a request");
                 let detail = format!("the channel `{plugin}` refused with its code `{code}`");
-                Problem { plugin_code: Some(code), ..Problem::from(Trouble::PluginRefused).because(detail) }
+                let mut problem = Problem::from(Trouble::PluginRefused).because(detail);
+                problem.0.plugin_code = Some(code);
+                problem
             }
             Error::BadSignature(why) => Problem::from(Trouble::BadSignature).because(why),
             Error::Store(ref cause) => {
@@ -178,20 +193,20 @@ impl From<Error> for Problem {
 impl IntoResponse for Problem {
     /// Status and headers; [`crate::layers::dress`] writes the body, as it knows language and request.
     fn into_response(self) -> Response {
-        let status = StatusCode::from_u16(self.code.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let status = StatusCode::from_u16(self.0.code.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let mut response = Response::new(Body::empty());
         *response.status_mut() = status;
         let headers = response.headers_mut();
-        if let Some(seconds) = self.retry_after_s {
+        if let Some(seconds) = self.0.retry_after_s {
             headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }
         if status == StatusCode::UNAUTHORIZED {
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"koban\""));
         }
-        if self.replayed {
+        if self.0.replayed {
             headers.insert(REPLAYED, HeaderValue::from_static("true"));
         }
-        if let Some(left) = self.left {
+        if let Some(left) = self.0.left {
             left.tell(headers);
         }
         response.extensions_mut().insert(self);

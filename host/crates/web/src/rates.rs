@@ -67,7 +67,7 @@ impl<K: Hash + Eq + Clone> Buckets<K> {
                 let wait = until.wait_time_from(self.clock.now());
                 let seconds = wait.as_secs().saturating_add(u64::from(wait.subsec_nanos() > 0)).max(1);
                 let left = Left { name: self.name, rate: self.rate, requests: 0 };
-                Err(Problem::too_many(seconds).with_left(left))
+                Err(Problem::too_many(seconds, Some(left)))
             }
         }
     }

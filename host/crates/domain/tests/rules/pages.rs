@@ -38,7 +38,7 @@ pub(crate) fn check_section(name: &str, heading: &str, expected: &str) {
     let page = contents(name);
     let (before, rest) =
         page.split_once(&format!("{heading}\n\n")).unwrap_or_else(|| panic!("{name} has no `{heading}`"));
-    let end = rest.find("\n## ").unwrap_or(rest.len());
+    let end = if rest.starts_with("## ") { 0 } else { rest.find("\n## ").unwrap_or(rest.len()) };
     let (found, after) = rest.split_at(end);
     // Words may stand above the first table or example.
     let start = ["| ", "### ", "```"].iter().filter_map(|mark| found.find(mark)).min().unwrap_or(found.len());

@@ -187,6 +187,7 @@ async fn a_form_is_checked_before_the_plugin_sees_it_and_answered_once() {
 async fn two_hosts_over_the_same_rows_take_every_step_once() {
     let house = House::with_atm().await;
     let other = house.another_host().await;
+    let jobs = koban_service::jobs::start(&other);
     let mut charges = Vec::new();
     for number in 0..6 {
         charges.push(house.begun(30_000, &format!("s-{number}")).await);
@@ -201,12 +202,11 @@ async fn two_hosts_over_the_same_rows_take_every_step_once() {
     assert_eq!(house.partner.heard().len(), 6, "every approval was asked for once");
     for number in 0..6 {
         let deposit = cash(&format!("s-{number}"), number, 1_000);
-        let (here, there) =
-            tokio::join!(house.calls("deposit", &deposit), house.calls_at(&other.0, "deposit", &deposit));
+        let (here, there) = tokio::join!(house.calls("deposit", &deposit), house.calls_at(&other, "deposit", &deposit));
         let (here, there) = (here.unwrap(), there.unwrap());
         assert_eq!(said(&house, &here), r#"200 {"result":"ok"}"#);
         assert_eq!(here.body, there.body);
     }
     assert_eq!((house.balance().await, house.exposure().await), (6_000, 6_000));
-    other.1.stop().await;
+    jobs.stop().await;
 }

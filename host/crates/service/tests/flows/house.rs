@@ -106,11 +106,9 @@ impl House {
         self.jobs = Some(jobs::start(&self.app));
     }
 
-    /// A second host over the same rows.
-    pub(crate) async fn another_host(&self) -> (App, Jobs) {
-        let app = host(self.place.path(), &self.clock).await;
-        let jobs = jobs::start(&app);
-        (app, jobs)
+    /// A second host over the same rows, its jobs not started.
+    pub(crate) async fn another_host(&self) -> App {
+        host(self.place.path(), &self.clock).await
     }
 
     pub(crate) async fn stop_jobs(&mut self) {

@@ -4,7 +4,8 @@
 -- ---- the ledger -------------------------------------------------------------------------------------------------------
 
 -- One row per lane, locked first by every commit: it orders all writers of all hosts. The ends of the three chains that a
--- commit may move on (entries, record pages, outbox pages) and the generation of the policy that commits are decided under.
+-- commit may move on (entries, record pages, outbox pages), the generation of the policy that commits are decided under, and
+-- the count of commits: a writer that finds it as it left it knows that nobody wrote in between.
 create table lane_heads (
     lane smallint not null,
     sequence bigint not null,
@@ -14,11 +15,12 @@ create table lane_heads (
     record_sequence bigint not null,
     record_hash bytea not null,
     outbox_sequence bigint not null,
+    commits bigint not null,
     constraint lane_heads_pk primary key (lane)
 ) with (fillfactor = 20);
 
-insert into lane_heads (lane, sequence, hash, at, generation, record_sequence, record_hash, outbox_sequence)
-values (0, 0, decode(repeat('00', 32), 'hex'), 0, 0, 0, decode(repeat('00', 32), 'hex'), 0);
+insert into lane_heads (lane, sequence, hash, at, generation, record_sequence, record_hash, outbox_sequence, commits)
+values (0, 0, decode(repeat('00', 32), 'hex'), 0, 0, 0, decode(repeat('00', 32), 'hex'), 0, 0);
 
 -- Four sums per account, each growing only. `owner` is the user, the merchant or the plugin; zeros for the platform. Half of
 -- each page stays free, so that new versions of a row find room beside the old one.

@@ -13,13 +13,14 @@ use sqlx::PgConnection;
 
 use crate::database::Columns as _;
 use crate::error::StoreError;
+use crate::ledger::cache::Missing;
 use crate::ledger::{LaneHead, Pages, Steps, rows};
 
 /// Reads every row that is touched: one statement for each kind, none for a kind that is not touched.
 pub(super) async fn load(
     connection: &mut PgConnection,
     touched: &Touched,
-    counters: &[CounterKey],
+    missing: &Missing,
     books: &mut Books,
 ) -> Result<(), StoreError> {
     if !touched.operations.is_empty() {
@@ -30,8 +31,8 @@ pub(super) async fn load(
             books.operations.load(key, operation);
         }
     }
-    if !touched.accounts.is_empty() {
-        let ids: Vec<_> = touched.accounts.iter().map(|id| id.0).collect();
+    if !missing.accounts.is_empty() {
+        let ids: Vec<_> = missing.accounts.iter().map(|id| id.0).collect();
         let sql = "select a.id, a.class, a.owner, a.currency, a.debits_posted, a.credits_posted, a.debits_pending,
             a.credits_pending from accounts a where a.id = any($1)";
         for row in &sqlx::query(sql).bind(ids).fetch_all(&mut *connection).await? {
@@ -39,16 +40,16 @@ pub(super) async fn load(
             books.accounts.load(id, account);
         }
     }
-    if !touched.users.is_empty() {
-        let ids: Vec<_> = touched.users.iter().map(|id| id.bytes()).collect();
+    if !missing.users.is_empty() {
+        let ids: Vec<_> = missing.users.iter().map(|id| id.bytes()).collect();
         let sql = "select id, kind, created_at from users where id = any($1)";
         for row in &sqlx::query(sql).bind(ids).fetch_all(&mut *connection).await? {
             let user = rows::user(row)?;
             books.users.load(user.id, user);
         }
     }
-    if !counters.is_empty() {
-        load_counters(connection, counters, books).await?;
+    if !missing.counters.is_empty() {
+        load_counters(connection, &missing.counters, books).await?;
     }
     if !touched.signals.is_empty() {
         let subjects: Vec<_> = touched.signals.iter().map(|subject| subject.0.into_bytes()).collect();
@@ -225,10 +226,7 @@ pub(super) async fn write(
     pages: &Pages,
     next: &LaneHead,
 ) -> Result<(), StoreError> {
-    let pages_made = pages.records.is_some() || pages.news.is_some();
-    if !commit.entries.is_empty() || pages_made || commit.operations().next().is_some() {
-        write_core(connection, commit, pages, next).await?;
-    }
+    write_core(connection, commit, pages, next).await?;
     write_dealings(connection, commit).await?;
     write_partners(connection, commit).await?;
     write_steps(connection, steps).await
@@ -274,7 +272,7 @@ const CORE: &str = "with
         select $55::int8, $56::int4, $57::bytea, $58::int8 where $55::int8 is not null),
     moved_head as (
         update lane_heads set sequence = $59, hash = $60, at = $61, record_sequence = $62, record_hash = $63,
-            outbox_sequence = $64 where lane = 0)
+            outbox_sequence = $64, commits = $65 where lane = 0)
     select count(*) from moved_accounts";
 
 async fn write_core(
@@ -364,7 +362,8 @@ async fn write_core(
         .bind(next.head.at.0)
         .bind(next.record_sequence)
         .bind(next.record_hash.0)
-        .bind(next.outbox_sequence);
+        .bind(next.outbox_sequence)
+        .bind(next.commits);
     let found = query.fetch_one(connection).await?.long(0)?;
     // Pair of the load: what was read under the head's lock must still be there.
     match usize::try_from(found) == Ok(moved.len()) {

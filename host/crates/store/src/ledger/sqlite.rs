@@ -15,6 +15,7 @@ use sqlx::SqliteConnection;
 
 use crate::database::Columns as _;
 use crate::error::StoreError;
+use crate::ledger::cache::Missing;
 use crate::ledger::json::JsonRows;
 use crate::ledger::{LaneHead, Pages, Steps, rows};
 
@@ -22,7 +23,7 @@ use crate::ledger::{LaneHead, Pages, Steps, rows};
 pub(super) async fn load(
     connection: &mut SqliteConnection,
     touched: &Touched,
-    counters: &[CounterKey],
+    missing: &Missing,
     books: &mut Books,
 ) -> Result<(), StoreError> {
     if let Some(keys) = keys(touched.operations.iter().map(|key| key.0)) {
@@ -33,7 +34,7 @@ pub(super) async fn load(
             books.operations.load(key, operation);
         }
     }
-    if let Some(keys) = keys(touched.accounts.iter().map(|id| id.0)) {
+    if let Some(keys) = keys(missing.accounts.iter().map(|id| id.0)) {
         let sql = "select a.id, a.class, a.owner, a.currency, a.debits_posted, a.credits_posted, a.debits_pending,
             a.credits_pending from json_each($1) k cross join accounts a on a.id = unhex(k.value ->> 0)";
         for row in &sqlx::query(sql).bind(keys).fetch_all(&mut *connection).await? {
@@ -41,7 +42,7 @@ pub(super) async fn load(
             books.accounts.load(id, account);
         }
     }
-    if let Some(keys) = keys(touched.users.iter().map(|id| id.bytes())) {
+    if let Some(keys) = keys(missing.users.iter().map(|id| id.bytes())) {
         let sql = "select u.id, u.kind, u.created_at
             from json_each($1) k cross join users u on u.id = unhex(k.value ->> 0)";
         for row in &sqlx::query(sql).bind(keys).fetch_all(&mut *connection).await? {
@@ -49,7 +50,7 @@ pub(super) async fn load(
             books.users.load(user.id, user);
         }
     }
-    load_counters(connection, counters, books).await?;
+    load_counters(connection, &missing.counters, books).await?;
     if let Some(keys) = keys(touched.signals.iter().map(|subject| subject.0.into_bytes())) {
         let sql =
             "select s.subject, s.ring from json_each($1) k cross join signals s on s.subject = unhex(k.value ->> 0)";
@@ -229,6 +230,7 @@ pub(super) async fn write(
     commit: &Commit,
     steps: &Steps,
     pages: &Pages,
+    next: &LaneHead,
 ) -> Result<(), StoreError> {
     write_entries(connection, commit).await?;
     write_accounts(connection, commit).await?;
@@ -236,7 +238,8 @@ pub(super) async fn write(
     write_pages(connection, pages).await?;
     write_dealings(connection, commit).await?;
     write_partners(connection, commit).await?;
-    write_steps(connection, steps).await
+    write_steps(connection, steps).await?;
+    write_head(connection, next).await
 }
 
 async fn write_entries(connection: &mut SqliteConnection, commit: &Commit) -> Result<(), StoreError> {
@@ -357,9 +360,9 @@ async fn write_pages(connection: &mut SqliteConnection, pages: &Pages) -> Result
 }
 
 /// Moves the ends of the lane's chains on.
-pub(super) async fn write_head(connection: &mut SqliteConnection, next: &LaneHead) -> Result<(), StoreError> {
+async fn write_head(connection: &mut SqliteConnection, next: &LaneHead) -> Result<(), StoreError> {
     let sql = "update lane_heads set sequence = $1, hash = $2, at = $3, record_sequence = $4, record_hash = $5,
-        outbox_sequence = $6 where lane = 0";
+        outbox_sequence = $6, commits = $7 where lane = 0";
     sqlx::query(sql)
         .bind(next.head.sequence)
         .bind(next.head.hash.0.to_vec())
@@ -367,6 +370,7 @@ pub(super) async fn write_head(connection: &mut SqliteConnection, next: &LaneHea
         .bind(next.record_sequence)
         .bind(next.record_hash.0.to_vec())
         .bind(next.outbox_sequence)
+        .bind(next.commits)
         .execute(connection)
         .await?;
     Ok(())

@@ -1,0 +1,116 @@
+//! The command line: help that shows how, answers that programs can read, and the whole play.
+
+use std::process::Command;
+
+use serde_json::Value;
+
+use crate::harness::{Database, Folder, TestApp, koban, packages, root};
+
+fn help(path: &[&str]) -> String {
+    let output = Command::new(env!("CARGO_BIN_EXE_koban")).args(path).arg("--help").output().expect("koban runs");
+    assert!(output.status.success(), "{path:?}");
+    String::from_utf8(output.stdout).expect("text")
+}
+
+/// The names in the list of commands of a help text.
+fn commands(help: &str) -> Vec<String> {
+    let listed =
+        help.lines().skip_while(|line| *line != "Commands:").skip(1).take_while(|line| !line.trim().is_empty());
+    // A long description goes on in the next line, further to the right.
+    let names = listed.filter(|line| line.starts_with("  ") && !line.starts_with("   "));
+    names.filter_map(|line| line.split_whitespace().next()).filter(|name| *name != "help").map(str::to_owned).collect()
+}
+
+#[test]
+fn the_help_of_every_command_shows_an_example() {
+    let mut without = Vec::new();
+    let mut waiting: Vec<Vec<String>> = vec![Vec::new()];
+    let mut seen = 0;
+    while let Some(path) = waiting.pop() {
+        let words: Vec<&str> = path.iter().map(String::as_str).collect();
+        let help = help(&words);
+        seen += 1;
+        let below = commands(&help);
+        if !help.contains("koban ") || !(help.contains("Example") || help.contains("First steps")) {
+            without.push(path.join(" "));
+        }
+        waiting.extend(below.into_iter().map(|name| path.iter().cloned().chain([name]).collect()));
+    }
+    assert!(seen >= 20, "only {seen} commands were found");
+    without.sort();
+    assert!(without.is_empty(), "no example in the help of: {}", without.join(", "));
+}
+
+#[test]
+fn a_wrong_use_is_said_with_exit_code_2() {
+    for wrong in [&["no-such-command"][..], &["serve", "--listen", "nowhere"], &["flow", "show", "not-an-id"]] {
+        let output = Command::new(env!("CARGO_BIN_EXE_koban")).args(wrong).output().expect("koban runs");
+        assert_eq!(output.status.code(), Some(2), "{wrong:?}");
+        assert!(!output.stderr.is_empty(), "{wrong:?}");
+    }
+}
+
+#[tokio::test]
+async fn an_empty_ledger_is_clean_and_what_is_missing_has_its_own_exit_code() {
+    let database = Database::fresh().await;
+    let (status, _, said) = koban(&database, &["migrate"]);
+    assert!(status.success(), "{said}");
+    let (status, verdict, said) = koban(&database, &["--json", "ledger", "verify"]);
+    assert!(status.success(), "{said}");
+    let verdict: Value = serde_json::from_str(&verdict).expect("JSON");
+    assert_eq!((&verdict["clean"], &verdict["entries"]), (&true.into(), &0.into()));
+    let (status, _, said) = koban(&database, &["decision", "show", "dec_00000000000070008000000000000000"]);
+    assert_eq!(status.code(), Some(3), "{said}");
+    assert!(said.contains("hint:"), "{said}");
+}
+
+#[tokio::test]
+async fn a_plugin_is_installed_and_listed_from_its_package() {
+    let database = Database::fresh().await;
+    let package = packages().join("charge-atm");
+    let package = package.to_str().expect("a path");
+    let (status, _, said) = koban(&database, &["plugin", "install", package, "--set", "company_number=8391"]);
+    assert!(!status.success() && said.contains("exposure"), "a plugin that brings money needs both numbers: {said}");
+    let caps = ["--exposure-cap", "5000", "--loss-budget", "100", "--set", "company_number=8391"];
+    let install: Vec<&str> = ["plugin", "install", package].into_iter().chain(caps).collect();
+    let (status, _, said) = koban(&database, &install);
+    assert!(status.success(), "{said}");
+    let (status, listed, said) = koban(&database, &["--json", "plugin", "list"]);
+    assert!(status.success(), "{said}");
+    let listed: Value = serde_json::from_str(&listed).expect("JSON");
+    assert_eq!(
+        (&listed[0]["id"], &listed[0]["exposure"]["cap"]["minor"]),
+        (&"charge-atm".into(), &5_000.into()),
+        "{listed}"
+    );
+    assert!(!listed.to_string().contains("whsec_"), "no secret is shown");
+}
+
+#[tokio::test]
+async fn verify_from_the_command_line_agrees_with_the_host() {
+    let app = TestApp::start().await;
+    let (user, shop) = (app.user_holding(1_000).await, app.shop().await);
+    user.pay(&shop, 100).await.created();
+    let database = app.stop().await;
+    let (status, verdict, said) = koban(&database, &["--json", "ledger", "verify"]);
+    assert!(status.success(), "{said}");
+    let verdict: Value = serde_json::from_str(&verdict).expect("JSON");
+    let (_, head, _) = koban(&database, &["--json", "ledger", "head"]);
+    let head: Value = serde_json::from_str(&head).expect("JSON");
+    assert_eq!(verdict["head"], head["hash"]);
+}
+
+#[test]
+fn the_play_goes_as_it_should() {
+    let folder = Folder::new();
+    let data = folder.path().join("data");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_koban"));
+    command.current_dir(root()).arg("--data").arg(&data).args(["up", "--once", "--listen", "127.0.0.1:0"]);
+    command.env("KOBAN_PACKAGES", packages()).env_remove("KOBAN_DATABASE");
+    let output = command.output().expect("koban runs");
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{said}\n{}", String::from_utf8_lossy(&output.stderr));
+    for word in ["10000", "1280", "280", "declined_by_fraud", "gave-cash-back", "clean"] {
+        assert!(said.contains(word), "no `{word}` in\n{said}");
+    }
+}
