@@ -63,7 +63,7 @@ impl World {
 
 /// Posts what is refused before anything is decided.
 async fn refused(client: &Client, path: &str, body: Value) -> Reply {
-    Caller::refused(client, path, body).await
+    Caller::post(client, path, body).await.problem(400, "invalid_request")
 }
 
 #[tokio::test]

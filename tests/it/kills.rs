@@ -23,7 +23,7 @@ async fn a_host_that_is_killed_again_and_again_loses_and_doubles_nothing() {
     println!("kills: seed {seed} (KOBAN_TEST_SEED={seed} runs it again), {kills} kills");
     let mut dice = Dice::new(seed);
     let address = free_address();
-    let mut town = Town::found(Arc::new(Database::fresh().await), &address, 6).await;
+    let mut town = Town::found(Arc::new(Database::fresh().await), &address, 12).await;
     let stopwatch = Stopwatch::start();
     let mut ready_ms = Vec::new();
     let mut host = HostProcess::start_at(&town.database, "host", &address).await;

@@ -81,7 +81,6 @@ impl HostProcess {
         }
     }
 
-
     /// A caller without identity.
     pub(crate) fn client(&self) -> Client {
         Client::new(self.address.clone())

@@ -62,6 +62,7 @@ impl Dialect {
 }
 
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "there is one per process, behind an Arc")]
 pub(crate) enum Backend {
     Sqlite(SqliteBackend),
     Postgres(PostgresBackend),

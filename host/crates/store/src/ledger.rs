@@ -48,7 +48,8 @@ pub struct LaneHead {
 
 const HEAD: &str = "select sequence, hash, at, generation, record_sequence, record_hash, outbox_sequence, commits
     from lane_heads where lane = 0";
-const HEAD_FOR_UPDATE: &str = "select sequence, hash, at, generation, record_sequence, record_hash, outbox_sequence, commits
+const HEAD_FOR_UPDATE: &str =
+    "select sequence, hash, at, generation, record_sequence, record_hash, outbox_sequence, commits
     from lane_heads where lane = 0 for update";
 
 fn lane_head(row: &impl Columns) -> Result<LaneHead, StoreError> {
@@ -86,7 +87,8 @@ pub struct LedgerWriter {
 impl Store {
     /// A writer of commits. One per process is enough: commits are one after the other anyway.
     pub async fn ledger(&self) -> Result<LedgerWriter, StoreError> {
-        let mut writer = LedgerWriter { store: self.clone(), connection: None, suspect: false, cache: Cache::default() };
+        let mut writer =
+            LedgerWriter { store: self.clone(), connection: None, suspect: false, cache: Cache::default() };
         writer.connect().await?;
         Ok(writer)
     }
@@ -208,6 +210,7 @@ fn is_empty(commit: &Commit) -> bool {
     commit.is_empty()
         && commit.news.is_empty()
         && commit.arrivals.is_empty()
+        && commit.payees.is_empty()
         && books.signals.changed().next().is_none()
         && books.counters.changed().next().is_none()
         && books.exposures.changed().next().is_none()

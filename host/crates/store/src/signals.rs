@@ -26,16 +26,17 @@ pub async fn read_rings(store: &Store, subjects: &[SubjectKey]) -> Result<HashMa
         .collect())
 }
 
-/// Which of these users have paid which of these merchants before, in one statement.
+/// Which of these users have paid which of these payees before, in one statement. Payees are kept by id alone: a receiver of
+/// transfers is asked for as a merchant of the same id.
 pub async fn known_payees(
     store: &Store,
     pairs: &[(UserId, MerchantId)],
 ) -> Result<HashSet<(UserId, MerchantId)>, StoreError> {
     let sql = store.either(
-        "select p.user_id, p.merchant from json_each($1) asked cross join payees p
-            where p.user_id = unhex(asked.value ->> 0) and p.merchant = unhex(asked.value ->> 1)",
-        "select p.user_id, p.merchant from json_array_elements($1::json) asked join payees p
-            on p.user_id = decode(asked.value ->> 0, 'hex') and p.merchant = decode(asked.value ->> 1, 'hex')",
+        "select p.user_id, p.payee from json_each($1) asked cross join payees p
+            where p.user_id = unhex(asked.value ->> 0) and p.payee = unhex(asked.value ->> 1)",
+        "select p.user_id, p.payee from json_array_elements($1::json) asked join payees p
+            on p.user_id = decode(asked.value ->> 0, 'hex') and p.payee = decode(asked.value ->> 1, 'hex')",
     );
     let mut asked = JsonRows::with_capacity(pairs.len() * 72 + 2);
     for (user, merchant) in pairs {

@@ -4,7 +4,7 @@ use std::str::FromStr;
 
 use axum::extract::{FromRequestParts, Path as AnyPath, Query as AnyQuery};
 use axum::http::request::Parts;
-use koban_domain::ids::{FlowId, KeyId, MerchantId, PaymentId, RecordId, TransferId, UserId};
+use koban_domain::ids::{FlowId, IdError, KeyId, MerchantId, PaymentId, RecordId, TransferId, UserId};
 use koban_domain::records::Digest;
 use koban_service::page::{LIMIT_MAX, Page, Paged};
 use serde::Serialize;
@@ -31,6 +31,7 @@ named! {
     PaymentId: "payment",
     TransferId: "transfer",
     FlowId: "flow",
+    ChargeId: "charge",
     KeyId: "key",
     RecordId: "decision",
     Digest: "component",
@@ -46,6 +47,17 @@ impl FromStr for PluginName {
     fn from_str(text: &str) -> Result<Self, ()> {
         let plain = text.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-');
         if plain && (3..=40).contains(&text.len()) { Ok(PluginName(text.to_owned())) } else { Err(()) }
+    }
+}
+
+/// A charge's id: that of its flow.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct ChargeId(pub(crate) FlowId);
+
+impl FromStr for ChargeId {
+    type Err = IdError;
+    fn from_str(text: &str) -> Result<Self, IdError> {
+        text.parse().map(ChargeId)
     }
 }
 

@@ -281,8 +281,8 @@ create table transfers (
 -- Which user has paid which merchant before.
 create table payees (
     user_id bytea not null,
-    merchant bytea not null,
-    constraint payees_pk primary key (user_id, merchant)
+    payee bytea not null,
+    constraint payees_pk primary key (user_id, payee)
 ) with (fillfactor = 90);
 
 -- ---- flows ------------------------------------------------------------------------------------------------------------

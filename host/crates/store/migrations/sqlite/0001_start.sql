@@ -273,8 +273,8 @@ create table transfers (
 -- Which user has paid which merchant before.
 create table payees (
     user_id blob not null,
-    merchant blob not null,
-    constraint payees_pk primary key (user_id, merchant)
+    payee blob not null,
+    constraint payees_pk primary key (user_id, payee)
 ) strict, without rowid;
 
 -- ---- flows ------------------------------------------------------------------------------------------------------------

@@ -282,11 +282,13 @@ async fn write_core(
     next: &LaneHead,
 ) -> Result<(), StoreError> {
     let entries = &commit.entries;
-    let postings: Vec<_> = commit
+    let mut postings: Vec<_> = commit
         .entries
         .iter()
         .flat_map(|entry| (0_i16..).zip(&entry.draft.postings).map(move |(ordinal, posting)| (entry, ordinal, posting)))
         .collect();
+    // Everything goes in by the order of its key: neighbours share pages of the index.
+    postings.sort_unstable_by_key(|(entry, ordinal, posting)| (posting.id, entry.sequence, *ordinal));
     let mut accounts: Vec<_> = commit.books.accounts.changed().collect();
     accounts.sort_unstable_by_key(|row| row.key);
     let (moved, new): (Vec<_>, Vec<_>) = accounts.into_iter().partition(|row| row.stored);
@@ -385,15 +387,21 @@ async fn write_dealings(connection: &mut PgConnection, commit: &Commit) -> Resul
             .execute(&mut *connection)
             .await?;
     }
+    if !commit.payees.is_empty() {
+        let sql = "insert into payees (user_id, payee) select distinct * from unnest($1::bytea[], $2::bytea[])
+            on conflict on constraint payees_pk do nothing";
+        sqlx::query(sql)
+            .bind(commit.payees.iter().map(|(user, _)| user.bytes()).collect::<Vec<_>>())
+            .bind(commit.payees.iter().map(|(_, payee)| payee.into_bytes()).collect::<Vec<_>>())
+            .execute(&mut *connection)
+            .await?;
+    }
     let mut payments: Vec<_> = books.payments.changed().collect();
     payments.sort_unstable_by_key(|row| row.key);
     let (moved, new): (Vec<_>, Vec<_>) = payments.into_iter().partition(|row| row.stored);
     if !new.is_empty() {
-        // A payee is written once, with the first payment.
-        let sql = "with new_payees as (
-                insert into payees (user_id, merchant) select distinct * from unnest($2::bytea[], $3::bytea[])
-                on conflict on constraint payees_pk do nothing)
-            insert into payments (id, payer, merchant, amount, currency, from_prepaid, from_funds, refunded_prepaid,
+        let sql =
+            "insert into payments (id, payer, merchant, amount, currency, from_prepaid, from_funds, refunded_prepaid,
                 refunded_funds, reference, decision, at)
             select * from unnest($1::bytea[], $2::bytea[], $3::bytea[], $4::int8[], $5::text[], $6::int8[], $7::int8[],
                 $8::int8[], $9::int8[], $10::text[], $11::bytea[], $12::int8[])";

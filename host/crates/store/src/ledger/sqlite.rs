@@ -420,10 +420,8 @@ async fn write_payments(connection: &mut SqliteConnection, commit: &Commit) -> R
     payments.sort_unstable_by_key(|row| row.key);
     let (moved, new): (Vec<_>, Vec<_>) = payments.into_iter().partition(|row| row.stored);
     let mut json = JsonRows::with_capacity(new.len() * 280);
-    let mut payees = Vec::with_capacity(new.len());
     for row in new {
         let payment = row.value;
-        payees.push((payment.payer, payment.merchant));
         json.row().bytes(&payment.id.bytes()).bytes(&payment.payer.bytes()).bytes(&payment.merchant.bytes());
         json.int(payment.amount.minor).text(payment.amount.currency.code());
         json.int(payment.from_prepaid).int(payment.from_funds);
@@ -435,16 +433,16 @@ async fn write_payments(connection: &mut SqliteConnection, commit: &Commit) -> R
         select unhex(value ->> 0), unhex(value ->> 1), unhex(value ->> 2), value ->> 3, value ->> 4, value ->> 5,
             value ->> 6, value ->> 7, value ->> 8, value ->> 9, unhex(value ->> 10), value ->> 11 from json_each($1)";
     run(connection, sql, json).await?;
-    // A payee is written once, with the first payment.
+    let mut payees = commit.payees.clone();
     payees.sort_unstable();
     payees.dedup();
     let mut json = JsonRows::with_capacity(payees.len() * 75);
-    for (user, merchant) in payees {
-        json.row().bytes(&user.bytes()).bytes(&merchant.bytes());
+    for (user, payee) in payees {
+        json.row().bytes(&user.bytes()).bytes(payee.as_bytes());
     }
-    let sql = "insert into payees (user_id, merchant)
+    let sql = "insert into payees (user_id, payee)
         select unhex(value ->> 0), unhex(value ->> 1) from json_each($1) where true
-        on conflict (user_id, merchant) do nothing";
+        on conflict (user_id, payee) do nothing";
     run(connection, sql, json).await?;
     let mut json = JsonRows::with_capacity(moved.len() * 70);
     for row in moved {

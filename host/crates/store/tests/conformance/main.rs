@@ -378,6 +378,47 @@ async fn pay_often(mut writer: LedgerWriter, from: u128) {
     }
 }
 
+/// Goal: what a writer remembers of its last commit never hides what somebody else has written since. Method: one writer learns
+/// balances, kinds and limits; then another host and an operator change each of them.
+#[tokio::test]
+async fn a_writer_sees_what_another_host_wrote_since_its_last_commit() {
+    for database in furnished().await {
+        let other = database.again().await;
+        let (mut first, mut second) = (database.store.ledger().await.unwrap(), other.ledger().await.unwrap());
+        let send = |id: u128, sender: u128, receiver: u128, amount: i64| {
+            let mut work = transfer(id, amount);
+            let Command::Transfer(send) = &mut work.commands[0] else { panic!("a transfer") };
+            (send.sender, send.receiver) = (user(sender), user(receiver));
+            work
+        };
+        let (decided, _) = commit(&mut first, &[charge(10, 5_000), send(100, 0, 4, 1)], START).await.unwrap();
+        assert_eq!(decided[1], Decided::Refused(0, Refusal::ReceiverNotVerified), "{}", database.name);
+
+        // The other host spends the balance and verifies the receiver, who held nothing: no entry says so.
+        let mut verify = Work::new(Uuid::from_u128(300), "operator:test");
+        let operator = koban_domain::ids::OperatorId(Uuid::from_u128(1));
+        verify.commands.push(Command::Verify(koban_domain::verification::Verify { user: user(4), operator }));
+        let (decided, _) = commit(&mut second, &[send(200, 0, 1, 4_900), verify], START).await.unwrap();
+        assert!(decided.iter().all(|decided| matches!(decided, Decided::Done(_))), "{decided:?}");
+
+        let batch = [send(400, 0, 4, 101), send(404, 0, 4, 100)];
+        let (decided, _) = commit(&mut first, &batch, START).await.unwrap();
+        assert_eq!(decided[0], Decided::Refused(0, Refusal::InsufficientFunds), "{}", database.name);
+        assert!(matches!(decided[1], Decided::Done(_)), "{decided:?}");
+
+        let lower = koban_domain::limits::Limit {
+            wallet: koban_domain::limits::WalletKind::Funds,
+            action: koban_domain::limits::Action::Send,
+            window: koban_domain::limits::Window::Day,
+            amount: Money::yen(5),
+            from: START,
+        };
+        koban_store::limits::put(&other, &[lower], &world::audit(900, "limits.put"), START).await.unwrap();
+        let (decided, _) = commit(&mut first, &[send(500, 1, 4, 6)], START).await.unwrap();
+        assert_eq!(decided, [Decided::Refused(0, Refusal::DayLimit)], "{}", database.name);
+    }
+}
+
 /// Goal: a host that is stopped between lock and commit holds the others up for a few seconds at most, and its batch is refused
 /// when it wakes. Method: a transaction that is left alone for longer than the server allows, and another writer meanwhile.
 #[tokio::test]

@@ -193,7 +193,12 @@ async fn counters_of_many_subjects_and_known_payees_of_many_pairs_are_read_toget
             device: Some(SubjectKey::device("phone")),
         };
         let counted = Counted { subjects: subjects.clone(), amount: 700 };
-        commit(store, &[Work { counted: Some(counted), ..pay(100, payer, shop, 700) }], NOON).await;
+        commit(
+            store,
+            &[Work { counted: Some(counted), payee: Some((payer, shop.0)), ..pay(100, payer, shop, 700) }],
+            NOON,
+        )
+        .await;
 
         let unknown = SubjectKey::device("another");
         let mut asked: Vec<SubjectKey> = subjects.iter().collect();

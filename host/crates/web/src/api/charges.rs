@@ -17,7 +17,7 @@ use crate::amounts::{Line, Minor, NamedRequest, moment, named};
 use crate::headers::IdempotencyKey;
 use crate::identity::SignedInUser;
 use crate::json::{Created, Json, NoBody};
-use crate::place::{Id, PageBody, PageQuery, Query};
+use crate::place::{ChargeId, Id, PageBody, PageQuery, Query};
 use crate::problem::Problem;
 
 /// Routes of charges.
@@ -238,7 +238,7 @@ pub(crate) async fn list(
 pub(crate) async fn get(
     State(app): State<App>,
     user: SignedInUser,
-    Id(id): Id<FlowId>,
+    Id(ChargeId(id)): Id<ChargeId>,
 ) -> Result<Json<ChargeBody>, Problem> {
     Ok(Json(charges::get(&app, &user.reading(), id).await?.into()))
 }
@@ -252,7 +252,7 @@ pub(crate) async fn get(
 pub(crate) async fn answer(
     State(app): State<App>,
     user: SignedInUser,
-    Id(id): Id<FlowId>,
+    Id(ChargeId(id)): Id<ChargeId>,
     Json(body): Json<AnswerRequest>,
 ) -> Result<Json<ChargeBody>, Problem> {
     let values = named("values", body.values)?;
@@ -268,7 +268,7 @@ pub(crate) async fn answer(
 pub(crate) async fn cancel(
     State(app): State<App>,
     user: SignedInUser,
-    Id(id): Id<FlowId>,
+    Id(ChargeId(id)): Id<ChargeId>,
     _: NoBody,
 ) -> Result<Json<ChargeBody>, Problem> {
     Ok(Json(charges::cancel(&app, &user.reading(), id).await?.into()))

@@ -44,7 +44,7 @@ pub(super) fn words_of(refusal: Refusal) -> (Words, Words) {
             "お支払いは承認されませんでした",
             "the payment was declined",
             "別の方法でお支払いいただくか、運営にお問い合わせください。",
-            "Pay in another way, or ask the operator with the decision's id.",
+            "Pay in another way, or ask the operator.",
         ),
         Refusal::StepUpRequired => (
             "本人確認をもう一度行う必要があります",
