@@ -57,7 +57,9 @@ enum Command {
     Decision(commands::decisions::Decisions),
     /// Plugins: build, check, install, switch
     #[command(subcommand)]
-    #[command(after_help = "Examples:\n  koban plugin build plugins/fraud-rules\n  koban plugin install plugins/target/packages/fraud-rules\n  koban plugin list")]
+    #[command(
+        after_help = "Examples:\n  koban plugin build plugins/fraud-rules\n  koban plugin install plugins/target/packages/fraud-rules\n  koban plugin list"
+    )]
     Plugin(commands::plugins::PluginCommands),
     /// Measure the ledger and the door beside a baseline (release builds only)
     Bench(bench::Arguments),

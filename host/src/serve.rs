@@ -20,19 +20,22 @@ pub(crate) struct Arguments {
     /// Where the API listens; port 0 takes a free one
     #[arg(long, env = "KOBAN_LISTEN", value_name = "ADDRESS", default_value = "127.0.0.1:8080")]
     listen: SocketAddr,
-    /// Where metrics and detailed health listen; keep it on the loopback address [default: a free port there]
+    /// Where metrics listen; keep it on the loopback address. Port 0 takes a free one
     #[arg(long, env = "KOBAN_ADMIN_LISTEN", value_name = "ADDRESS", default_value = "127.0.0.1:0")]
     admin_listen: SocketAddr,
     /// Tell browsers to use TLS only; for hosts behind a TLS proxy
-    #[arg(long, env = "KOBAN_HSTS")]
+    #[arg(long, env = "KOBAN_HSTS", value_parser = clap::builder::BoolishValueParser::new(), default_missing_value = "true", num_args = 0..=1, default_value = "false", hide_default_value = true, hide_possible_values = true)]
     hsts: bool,
+    /// The address of a proxy in front of the host whose `X-Forwarded-For` is believed; repeat it for several
+    #[arg(long = "trusted-proxy", env = "KOBAN_TRUSTED_PROXIES", value_name = "IP", value_delimiter = ',')]
+    trusted_proxies: Vec<std::net::IpAddr>,
 }
 
 /// Runs the host until SIGTERM or Ctrl-C.
 pub(crate) async fn run(global: &Global, arguments: Arguments) -> anyhow::Result<()> {
     global.start_log()?;
     let app = global.app().await?;
-    let config = WebConfig { hsts: arguments.hsts, ..WebConfig::default() };
+    let config = WebConfig { hsts: arguments.hsts, trusted_proxies: arguments.trusted_proxies, ..WebConfig::default() };
     let host = start(app, arguments.listen, arguments.admin_listen, config).await?;
     println!("listening on http://{}", host.address);
     eprintln!("metrics on http://{}/metrics, documents on http://{}/docs", host.admin_address, host.address);

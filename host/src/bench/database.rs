@@ -159,12 +159,15 @@ impl Bulk {
         }
     }
 
-    /// Has the database look at its tables, as its own housekeeping would have done on a database that is not seconds old.
+    /// Has the database look at the tables that are full now, as its own housekeeping would have done long ago. Not at those that
+    /// are still empty: it would plan for them to stay so.
     pub(super) async fn analyze(&mut self) -> anyhow::Result<()> {
         match self {
             Bulk::Sqlite(_) => {}
             Bulk::Postgres(connection) => {
-                sqlx::query("vacuum analyze").execute(connection).await?;
+                sqlx::query("vacuum analyze users, sessions, merchants, accounts, entries, postings")
+                    .execute(connection)
+                    .await?;
             }
         }
         Ok(())

@@ -12,7 +12,9 @@ use crate::config::Global;
 #[derive(Debug, Subcommand)]
 pub(crate) enum LedgerCommands {
     /// Check every entry, hash, balance, record and component, and name the first difference
-    #[command(after_help = "Example:\n  koban ledger verify\n\nExit code 1 and one line that names the place if anything differs.")]
+    #[command(
+        after_help = "Example:\n  koban ledger verify\n\nExit code 1 and one line that names the place if anything differs."
+    )]
     Verify,
     /// The last entry's number, hash and time
     #[command(after_help = "Example:\n  koban --json ledger head")]
@@ -32,8 +34,8 @@ pub(crate) async fn run(global: &Global, command: LedgerCommands) -> anyhow::Res
                 "difference": verdict.difference.as_ref().map(|difference| json!({ "place": difference.place, "what": difference.what })),
             });
             say(global, &value, || verdict.to_string());
-            if let Some(difference) = verdict.difference {
-                bail!("the books differ at {}: {}", difference.place, difference.what);
+            if verdict.difference.is_some() {
+                bail!("the books are not what they must be; nothing was changed");
             }
         }
         LedgerCommands::Head => {

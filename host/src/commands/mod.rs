@@ -9,7 +9,7 @@ pub(crate) mod plugins;
 use std::process::ExitCode;
 
 use koban_service::Error;
-use koban_store::StoreErrorKind;
+use koban_store::{StoreError, StoreErrorKind};
 use serde_json::{Value, json};
 
 use crate::config::{Global, shown};
@@ -32,6 +32,9 @@ pub(crate) fn failed(error: &anyhow::Error) -> ExitCode {
 }
 
 fn exit_code(error: &anyhow::Error) -> u8 {
+    if store_error(error).is_some_and(|store| store.kind() == StoreErrorKind::Retry) {
+        return 69;
+    }
     match error.downcast_ref::<Error>() {
         Some(Error::NotFound(_)) => 3,
         Some(Error::NotSignedIn | Error::WrongCredentials | Error::Forbidden(_) | Error::BadSignature(_)) => 4,
@@ -48,25 +51,28 @@ fn exit_code(error: &anyhow::Error) -> u8 {
     }
 }
 
+fn store_error(error: &anyhow::Error) -> Option<&StoreError> {
+    error.chain().find_map(|cause| cause.downcast_ref::<StoreError>())
+}
+
 fn hint(error: &anyhow::Error) -> Option<&'static str> {
+    if store_error(error).is_some_and(|store| store.kind() == StoreErrorKind::Retry) {
+        return Some("is the database running, and is --database (or KOBAN_DATABASE) its address?");
+    }
     match error.downcast_ref::<Error>()? {
         Error::NotFound("plugin") => Some("`koban plugin list` names what is installed"),
         Error::NotFound("flow") => Some("`koban flow list` names the flows"),
         Error::NotFound("decision") => Some("`koban decision list` names the newest decisions"),
-        Error::Store(store) if store.kind() == StoreErrorKind::Retry => {
-            Some("is the database running, and is --database (or KOBAN_DATABASE) its address?")
-        }
         _ => None,
     }
 }
 
 /// Writes data: as JSON if asked for, else as the given text.
 pub(crate) fn say(global: &Global, value: &Value, text: impl FnOnce() -> String) {
-    if global.json {
-        println!("{value}");
-    } else {
-        println!("{}", text());
-    }
+    use std::io::Write as _;
+    let text = if global.json { value.to_string() } else { text() };
+    // A reader that has seen enough, such as `head`, is no failure.
+    let _ = writeln!(std::io::stdout(), "{text}");
 }
 
 /// A table with aligned columns.

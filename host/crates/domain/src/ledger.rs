@@ -163,6 +163,9 @@ pub struct Work {
     pub refused: Option<Refusal>,
     /// What is asked, in order, all or none.
     pub commands: Vec<Command>,
+    /// The generation of the policy that it was judged under: under another one it must be judged again. None where nothing
+    /// was judged.
+    pub judged_under: Option<i64>,
     /// Components whose answers it rests on.
     pub relies_on: Vec<Reliance>,
     /// Records of those answers; kept whatever comes of the work.
@@ -186,6 +189,7 @@ impl Work {
             operation: None,
             refused: None,
             commands: Vec::new(),
+            judged_under: None,
             relies_on: Vec::new(),
             records: Vec::new(),
             step: None,
@@ -209,7 +213,7 @@ pub enum Decided {
     KeyReused,
     /// The flow has moved on since the step was made; nothing is kept of it.
     FlowMoved,
-    /// A component that it rests on is no longer in force; decide again.
+    /// The policy that it was judged under, or a component that it rests on, is no longer in force; decide again.
     PluginChanged,
 }
 
@@ -278,6 +282,9 @@ impl Commit {
                 true => Decided::Replayed(known.outcome.clone()),
                 false => Decided::KeyReused,
             };
+        }
+        if work.judged_under.is_some_and(|generation| generation != self.books.policy.generation) {
+            return Decided::PluginChanged;
         }
         if !work.relies_on.iter().all(|reliance| self.books.policy.honours(reliance)) {
             return Decided::PluginChanged;

@@ -46,6 +46,8 @@ pub struct Judged {
     pub verdict: Verdict,
     /// The decision that gave it.
     pub decision: Option<RecordId>,
+    /// The generation of the policy that it was given under.
+    pub under: i64,
     /// The components that it rests on.
     pub relies_on: Vec<Reliance>,
     /// Records of every rule that was asked.
@@ -66,11 +68,13 @@ impl Judged {
 
 /// Asks every rule in force; the strictest verdict wins.
 pub async fn assess(app: &App, case: &Case<'_>) -> Result<Judged, Error> {
-    let policy = app.ledger.policy().fraud;
+    let in_force = app.ledger.policy();
+    let (under, policy) = (in_force.generation, in_force.fraud);
     let rules = plugins::all_in_force(app, Kind::FraudRule).await?;
     let mut judged = Judged {
         verdict: if rules.is_empty() { policy.on_missing } else { Verdict::Allow },
         decision: None,
+        under,
         relies_on: Vec::with_capacity(rules.len()),
         records: Vec::with_capacity(rules.len()),
     };

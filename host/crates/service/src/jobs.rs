@@ -26,6 +26,8 @@ const IN_HAND_MAX: usize = 1_024;
 const FOUND_MAX: u16 = 256;
 /// How often the store is asked for events that nobody rang for.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
+/// How soon a change of policy by another process is seen.
+const POLICY_EVERY: Duration = Duration::from_millis(250);
 /// How often ended sessions are swept and stuck flows are counted.
 const SWEEP_EVERY: Duration = Duration::from_secs(30);
 /// Most sessions that one sweep deletes.
@@ -50,6 +52,7 @@ pub fn start(app: &App) -> Jobs {
         tokio::spawn(drive_flows(app.clone(), told.clone())),
         tokio::spawn(effects::run(app.clone(), told.clone())),
         tokio::spawn(settlement::run(app.clone(), told.clone())),
+        tokio::spawn(watch_policy(app.clone(), told.clone())),
         tokio::spawn(sweep(app.clone(), told)),
     ];
     Jobs { stop, tasks }
@@ -151,6 +154,26 @@ async fn hold(app: &App, places: &Semaphore, flow: FlowId, mut stop: watch::Rece
 }
 
 /// Sweeps ended sessions, stops flows that have outlived their kind, and counts what needs an operator.
+/// Looks whether another host or the command line has changed the policy, so that this host judges under it at once and not only
+/// after its next commit.
+async fn watch_policy(app: App, mut stop: watch::Receiver<bool>) {
+    while !*stop.borrow() {
+        match app.store.lane_head().await {
+            Ok(head) if head.generation != app.ledger.policy().generation => {
+                if let Err(error) = app.ledger.refresh().await {
+                    tracing::warn!(error = %crate::ledger::chain(&error), "a changed policy was not read; it is tried again");
+                }
+            }
+            Ok(_) => {}
+            Err(error) => tracing::warn!(error = %crate::ledger::chain(&error), "the lane's head was not read"),
+        }
+        tokio::select! {
+            _ = stop.changed() => {}
+            () = tokio::time::sleep(POLICY_EVERY) => {}
+        }
+    }
+}
+
 async fn sweep(app: App, mut stop: watch::Receiver<bool>) {
     while !*stop.borrow() {
         if let Err(error) = sweep_once(&app).await {

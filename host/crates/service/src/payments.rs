@@ -83,6 +83,7 @@ pub async fn pay(app: &App, ctx: &Ctx, input: PayInput) -> Result<Answered<Payme
         work.counted = Some(Counted { subjects: subjects.clone(), amount: input.amount.minor });
         work.payee = (!known.payee_known).then_some((payer, input.merchant.0));
         work.records = judged.records;
+        work.judged_under = Some(judged.under);
         work.relies_on = judged.relies_on;
         let answer = operation.commit(app, work).await;
         app.metrics.dealt("payment", operations::result_word(&answer));

@@ -154,6 +154,7 @@ pub async fn install(app: &App, ctx: &Ctx, input: Install) -> Result<PluginView,
         }
     };
     let digest = Digest::of(&input.component);
+    check_not_revoked(app, digest).await?;
     let plugin = load(app, input.component.clone(), manifest.clone(), settings.clone()).await?;
     check_says_who_it_is(app, &plugin, &manifest).await?;
     check_likes_settings(app, &plugin).await?;
@@ -189,6 +190,10 @@ fn yen(cap: i64, loss_budget: i64) -> Allowance {
 /// Switches a plugin on or off. Flows in progress go on.
 pub async fn set_enabled(app: &App, ctx: &Ctx, id: &str, enabled: bool) -> Result<PluginView, Error> {
     ctx.operator()?;
+    if enabled {
+        let row = rows::by_id(&app.store, id).await?.ok_or(Error::NotFound("plugin"))?;
+        check_not_revoked(app, row.digest).await?;
+    }
     let state = if enabled { PluginState::Enabled } else { PluginState::Disabled };
     let act = if enabled { "plugin.enable" } else { "plugin.disable" };
     let audit = audit(app, ctx, act, id.to_owned(), "{}");
@@ -259,7 +264,11 @@ pub async fn set_endpoint(app: &App, ctx: &Ctx, id: &str, input: EndpointInput) 
     if view.manifest.endpoint(&input.name).is_none() {
         return Err(Error::invalid("name", format!("the manifest of `{id}` has no endpoint `{}`", input.name)));
     }
-    koban_outside::Base::parse(&input.base).map_err(|error| Error::invalid("base", error.to_string()))?;
+    let base = koban_outside::Base::parse(&input.base).map_err(|error| Error::invalid("base", error.to_string()))?;
+    if let koban_outside::base::Host::Address(address) = base.host() {
+        koban_outside::address::check(*address, input.allow_private)
+            .map_err(|error| Error::invalid("base", error.to_string()))?;
+    }
     let secrets = input.secrets.iter().map(String::as_str);
     koban_outside::Keyring::parse(secrets).map_err(|error| Error::invalid("secrets", error.to_string()))?;
     let detail = json!({ "endpoint": input.name, "base": input.base, "allow_private": input.allow_private });
@@ -341,6 +350,16 @@ pub(crate) fn check_reason(reason: &str) -> Result<(), Error> {
         return Err(Error::invalid("reason", "say why, in 1 to 500 characters; it goes into the audit log"));
     }
     Ok(())
+}
+
+async fn check_not_revoked(app: &App, digest: Digest) -> Result<(), Error> {
+    match rows::revocation(&app.store, digest).await? {
+        None => Ok(()),
+        Some((reason, at)) => {
+            let problem = format!("this component was revoked at {at} ({reason}); install another build of the plugin");
+            Err(Error::Conflict(problem))
+        }
+    }
 }
 
 async fn check_says_who_it_is(app: &App, plugin: &Plugin, manifest: &Manifest) -> Result<(), Error> {

@@ -1,4 +1,4 @@
-//! Reads that every payment needs, made together for all payments that ask at the same time: a handful of statements for
+//! Reads that every request or payment needs, made together for all that ask at the same time: a handful of statements for
 //! hundreds of payments instead of a handful for each.
 
 use std::sync::Arc;
@@ -6,8 +6,10 @@ use std::sync::Arc;
 use koban_domain::books::User;
 use koban_domain::ids::{MerchantId, UserId};
 use koban_domain::operations::{Claim, Operation, OperationKey};
+use koban_domain::records::Digest;
 use koban_domain::signals::{Ring, SubjectKey, Subjects};
 use koban_store::merchants::MerchantRow;
+use koban_store::sessions::SessionRow;
 use koban_store::{Store, StoreError};
 use tokio::sync::{mpsc, oneshot};
 
@@ -22,7 +24,10 @@ const READERS: usize = 2;
 
 /// The way to the readers. Cloning it is cheap.
 #[derive(Debug, Clone)]
-pub struct Reads(mpsc::Sender<Waiting>);
+pub struct Reads {
+    payments: mpsc::Sender<Waiting<Asked, Known>>,
+    sessions: mpsc::Sender<Waiting<Digest, Option<SessionRow>>>,
+}
 
 /// What a payment needs to know.
 #[derive(Debug, Clone)]
@@ -74,38 +79,64 @@ impl Known {
     }
 }
 
-struct Waiting {
-    asked: Asked,
-    answer: oneshot::Sender<Result<Known, Arc<StoreError>>>,
+#[derive(Debug)]
+struct Waiting<Q, A> {
+    asked: Q,
+    answer: oneshot::Sender<Result<A, Arc<StoreError>>>,
 }
+
+type Queue<Q, A> = Arc<tokio::sync::Mutex<mpsc::Receiver<Waiting<Q, A>>>>;
 
 impl Reads {
     /// Starts the readers. They end when the last clone of the returned way is dropped.
     pub fn start(store: Store) -> Reads {
-        let (sender, receiver) = mpsc::channel(WAITING_MAX);
-        let receiver = Arc::new(tokio::sync::Mutex::new(receiver));
-        for _ in 0..READERS {
-            tokio::spawn(read(store.clone(), Arc::clone(&receiver)));
-        }
-        Reads(sender)
+        Reads { payments: readers(&store, read_batch), sessions: readers(&store, read_sessions) }
     }
 
     /// What a payment needs to know, as the store has it now. Errors: [`Error::Busy`] when too many wait.
     pub async fn payment(&self, asked: Asked) -> Result<Known, Error> {
-        let (answer, known) = oneshot::channel();
-        self.0.try_send(Waiting { asked, answer }).map_err(|_| Error::Busy)?;
-        Ok(known.await.map_err(|_| Error::Busy)??)
+        ask(&self.payments, asked).await
+    }
+
+    /// The session with a token of this hash, as the store has it now. Errors: [`Error::Busy`] when too many wait.
+    pub async fn session(&self, token_hash: Digest) -> Result<Option<SessionRow>, Error> {
+        ask(&self.sessions, token_hash).await
     }
 }
 
-async fn read(store: Store, waiting: Arc<tokio::sync::Mutex<mpsc::Receiver<Waiting>>>) {
+async fn ask<Q, A>(readers: &mpsc::Sender<Waiting<Q, A>>, asked: Q) -> Result<A, Error> {
+    let (answer, known) = oneshot::channel();
+    readers.try_send(Waiting { asked, answer }).map_err(|_| Error::Busy)?;
+    Ok(known.await.map_err(|_| Error::Busy)??)
+}
+
+/// Starts readers that answer what is asked at the same time with one call of `read`, which answers in the order of the
+/// questions.
+fn readers<Q, A, F>(store: &Store, read: fn(Store, Vec<Q>) -> F) -> mpsc::Sender<Waiting<Q, A>>
+where
+    Q: Send + 'static,
+    A: Send + 'static,
+    F: Future<Output = Result<Vec<A>, StoreError>> + Send + 'static,
+{
+    let (sender, receiver) = mpsc::channel(WAITING_MAX);
+    let receiver: Queue<Q, A> = Arc::new(tokio::sync::Mutex::new(receiver));
+    for _ in 0..READERS {
+        tokio::spawn(answer_all(store.clone(), Arc::clone(&receiver), read));
+    }
+    sender
+}
+
+async fn answer_all<Q, A, F>(store: Store, waiting: Queue<Q, A>, read: fn(Store, Vec<Q>) -> F)
+where
+    F: Future<Output = Result<Vec<A>, StoreError>>,
+{
     let mut batch = Vec::with_capacity(BATCH_MAX);
     loop {
         if waiting.lock().await.recv_many(&mut batch, BATCH_MAX).await == 0 {
             return;
         }
-        let (asked, answers): (Vec<Asked>, Vec<_>) = batch.drain(..).map(|one| (one.asked, one.answer)).unzip();
-        match read_batch(&store, &asked).await {
+        let (asked, answers): (Vec<Q>, Vec<_>) = batch.drain(..).map(|one| (one.asked, one.answer)).unzip();
+        match read(store.clone(), asked).await {
             Ok(known) => {
                 for (answer, known) in answers.into_iter().zip(known) {
                     let _ = answer.send(Ok(known));
@@ -121,17 +152,25 @@ async fn read(store: Store, waiting: Arc<tokio::sync::Mutex<mpsc::Receiver<Waiti
     }
 }
 
-async fn read_batch(store: &Store, asked: &[Asked]) -> Result<Vec<Known>, StoreError> {
+async fn read_sessions(store: Store, hashes: Vec<Digest>) -> Result<Vec<Option<SessionRow>>, StoreError> {
+    let mut distinct = hashes.clone();
+    distinct.sort_unstable();
+    distinct.dedup();
+    let found = koban_store::sessions::by_tokens(&store, &distinct).await?;
+    Ok(hashes.iter().map(|hash| found.get(hash).cloned()).collect())
+}
+
+async fn read_batch(store: Store, asked: Vec<Asked>) -> Result<Vec<Known>, StoreError> {
     let operations: Vec<OperationKey> = asked.iter().map(|one| one.operation).collect();
     let payers = sorted(asked.iter().map(|one| one.payer));
     let merchants = sorted(asked.iter().filter_map(|one| one.merchant));
     let pairs = sorted(asked.iter().map(|one| (one.payer, one.payee)));
     let subjects = sorted(asked.iter().flat_map(|one| one.subjects.iter().copied()));
-    let operations = koban_store::operations::by_keys(store, &operations).await?;
-    let users = koban_store::users::facts(store, &payers).await?;
-    let merchants = koban_store::merchants::by_ids(store, &merchants).await?;
-    let payees = koban_store::signals::known_payees(store, &pairs).await?;
-    let rings = koban_store::signals::read_rings(store, &subjects).await?;
+    let operations = koban_store::operations::by_keys(&store, &operations).await?;
+    let users = koban_store::users::facts(&store, &payers).await?;
+    let merchants = koban_store::merchants::by_ids(&store, &merchants).await?;
+    let payees = koban_store::signals::known_payees(&store, &pairs).await?;
+    let rings = koban_store::signals::read_rings(&store, &subjects).await?;
     Ok(asked
         .iter()
         .map(|one| Known {

@@ -84,6 +84,7 @@ pub async fn send(app: &App, ctx: &Ctx, input: SendInput) -> Result<Answered<Tra
         work.counted = Some(Counted { subjects: subjects.clone(), amount: input.amount.minor });
         work.payee = (!known.payee_known).then_some((sender, input.receiver.0));
         work.records = judged.records;
+        work.judged_under = Some(judged.under);
         work.relies_on = judged.relies_on;
         let answer = operation.commit(app, work).await;
         app.metrics.dealt("transfer", operations::result_word(&answer));

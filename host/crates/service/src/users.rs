@@ -139,7 +139,7 @@ pub async fn sign_out(app: &App, token: &str) -> Result<(), Error> {
 /// Whose token this is. Errors: [`Error::NotSignedIn`] when it is unknown, ended or idle for too long.
 pub async fn by_token(app: &App, token: &str) -> Result<Signed, Error> {
     let hash = token_hash(token);
-    let session = sessions::by_token(&app.store, hash).await?.ok_or(Error::NotSignedIn)?;
+    let session = app.reads.session(hash).await?.ok_or(Error::NotSignedIn)?;
     let now = app.clock.now();
     if now >= session.expires_at || now.since_ms(session.last_seen) > SESSION_IDLE_MS {
         sessions::delete(&app.store, hash).await?;

@@ -313,7 +313,8 @@ pub async fn set_allowances(
     Ok(generation)
 }
 
-/// From the next commit on nothing may rest on this component. Returns the new generation.
+/// From the next commit on nothing may rest on this component, and plugins that run it are quarantined. Returns the new
+/// generation.
 pub async fn revoke(
     store: &Store,
     digest: Digest,
@@ -323,9 +324,12 @@ pub async fn revoke(
 ) -> Result<i64, StoreError> {
     const SQL: &str = "insert into revoked_digests (digest, reason, at) values ($1, $2, $3)
         on conflict (digest) do nothing";
+    const QUARANTINE: &str = "update plugins set state = 'quarantined', changed_at = $2
+        where digest = $1 and state = 'enabled'";
     let mut admin = store.administer().await?;
     on_tx!(admin.tx(), connection => {
-        sqlx::query(SQL).bind(blob(digest.0)).bind(reason).bind(now.0).execute(connection).await?;
+        sqlx::query(SQL).bind(blob(digest.0)).bind(reason).bind(now.0).execute(&mut *connection).await?;
+        sqlx::query(QUARANTINE).bind(blob(digest.0)).bind(now.0).execute(&mut *connection).await?;
     });
     let generation = admin.bump_generation().await?;
     admin.audit(audit, now).await?;

@@ -67,10 +67,12 @@ async fn load_counters(
     counters: &[CounterKey],
     books: &mut Books,
 ) -> Result<(), StoreError> {
+    // `limit` keeps the keys in the outer loop: a plan made while few users had counters read all of them for each key.
     let sql = "select k.place, c.total
         from unnest($1::bytea[], $2::int2[], $3::int4[], $4::text[]) with ordinality
             as k (user_id, rule, period, currency, place)
-        join counters c on c.user_id = k.user_id and c.rule = k.rule and c.period = k.period and c.currency = k.currency";
+        cross join lateral (select c.total from counters c
+            where c.user_id = k.user_id and c.rule = k.rule and c.period = k.period and c.currency = k.currency limit 1) c";
     let found = sqlx::query(sql)
         .bind(counters.iter().map(|key| key.user.bytes()).collect::<Vec<_>>())
         .bind(counters.iter().map(CounterKey::rule).collect::<Vec<_>>())

@@ -258,7 +258,7 @@ impl History {
             queued: vec![effect],
             cancelled: if self.dice.one_in(3) { vec![key] } else { vec!["shown".into()] },
             arrivals: vec![arrival],
-            reply: self.dice.one_in(4).then(|| (CallKey([3; 16]), answer)),
+            reply: self.dice.one_in(4).then_some((CallKey([3; 16]), answer)),
             flow,
         }
     }

@@ -330,6 +330,46 @@ async fn a_step_for_a_version_that_is_gone_is_not_written() {
 }
 
 #[tokio::test]
+async fn a_step_consumes_its_event_once() {
+    use koban_domain::flows::{Arrival, Flow, StepCommit};
+    for database in furnished().await {
+        let store = &database.store;
+        let mut history = History::new(4);
+        let memory = Memory::furnished(&policy());
+        let opened = loop {
+            let batch = history.batch(&memory, START);
+            if let Some(step) = batch.into_iter().find_map(|work| work.step) {
+                break StepCommit { arrivals: Vec::new(), ..*step };
+            }
+        };
+        let mut work = Work::new(Uuid::from_u128(5), "plugin:test");
+        work.step = Some(Box::new(opened.clone()));
+        let mut writer = store.ledger().await.unwrap();
+        commit(&mut writer, &[work.clone()], START).await.unwrap();
+        let flow = opened.flow.id;
+        let arrival = Arrival { flow, key: "k".into(), what: koban_domain::guest::What::Rang, call: None, at: START };
+        let place = koban_store::flows::arrive(store, &arrival).await.unwrap();
+
+        let step = |version: i64| StepCommit {
+            flow: Flow { version: version + 1, events: 1, ..opened.flow.clone() },
+            expected: Some(version),
+            consumed: Some(place),
+            queued: Vec::new(),
+            cancelled: Vec::new(),
+            arrivals: Vec::new(),
+            reply: None,
+        };
+        work.step = Some(Box::new(step(1)));
+        commit(&mut writer, &[work.clone()], START).await.unwrap();
+        // The same event under the next version: the flow is right, but nothing waits there any more.
+        work.step = Some(Box::new(step(2)));
+        let error = commit(&mut writer, &[work], START).await.unwrap_err();
+        assert!(matches!(error, StoreError::FlowMoved(moved) if moved == flow), "{}: {error}", database.name);
+        assert_eq!(koban_store::flows::by_id(store, flow).await.unwrap().unwrap().version, 2);
+    }
+}
+
+#[tokio::test]
 async fn what_is_not_committed_is_taken_back_and_the_writer_goes_on() {
     for database in furnished().await {
         let mut writer = database.store.ledger().await.unwrap();

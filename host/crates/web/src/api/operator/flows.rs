@@ -8,7 +8,7 @@ use koban_domain::money::Currency;
 use koban_domain::records::Digest;
 use koban_service::App;
 use koban_service::flows::view::{DecisionView, EffectView, WaitingView};
-use koban_service::flows::{self, FlowDetail, FlowSummary};
+use koban_service::flows::{self, FlowDetail, FlowFilter, FlowSummary, Which};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
@@ -21,12 +21,12 @@ use crate::api::KeyHeader;
 use crate::headers::IdempotencyKey;
 use crate::identity::Operator;
 use crate::json::{Done, Json};
-use crate::place::Id;
+use crate::place::{Id, PageBody, Query, page};
 use crate::problem::Problem;
 
 /// Routes of flows.
 pub(super) fn routes() -> OpenApiRouter<Web> {
-    OpenApiRouter::new().routes(routes!(get)).routes(routes!(retry)).routes(routes!(resolve))
+    OpenApiRouter::new().routes(routes!(list)).routes(routes!(get)).routes(routes!(retry)).routes(routes!(resolve))
 }
 
 /// How a flow is ended.
@@ -273,6 +273,49 @@ fn effect(effect: EffectView) -> EffectBody {
 fn decision(decision: DecisionView) -> FlowDecisionBody {
     let detail = serde_json::from_str(&decision.detail).unwrap_or(serde_json::Value::String(decision.detail));
     FlowDecisionBody { act: decision.act, actor: decision.actor, at: moment(decision.at), detail }
+}
+
+/// Which flows.
+#[derive(Debug, Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct FlowQuery {
+    /// `all` unless told, `open` for those that are not final, `stuck` for those that need an operator.
+    which: Option<WhichQuery>,
+    /// Of one plugin only.
+    plugin: Option<String>,
+    /// The `next` value of the page before; without it the list begins.
+    after: Option<String>,
+    /// How many items, 20 unless told.
+    #[param(minimum = 1, maximum = 100)]
+    limit: Option<u16>,
+}
+
+/// A choice of flows.
+#[derive(Debug, Clone, Copy, Deserialize, ToSchema)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum WhichQuery {
+    All,
+    Open,
+    Stuck,
+}
+
+/// Flows, newest first.
+#[utoipa::path(get, path = "/v1/operator/flows", tag = "operator", security(("operator" = [])),
+    params(FlowQuery), responses((status = 200, body = PageBody<FlowBody>)))]
+pub(crate) async fn list(
+    State(app): State<App>,
+    _: Operator,
+    Query(query): Query<FlowQuery>,
+) -> Result<Json<PageBody<FlowBody>>, Problem> {
+    let page = page(query.after, query.limit)?;
+    let which = match query.which.unwrap_or(WhichQuery::All) {
+        WhichQuery::All => Which::All,
+        WhichQuery::Open => Which::Open,
+        WhichQuery::Stuck => Which::Stuck,
+    };
+    let filter = FlowFilter { which, plugin: query.plugin };
+    Ok(Json(PageBody::of(flows::list(&app, &filter, &page).await?)))
 }
 
 /// One flow, with its credits, effects, waiting events and decisions.
