@@ -72,6 +72,7 @@ const ROUTES: &[(&str, &str, Who, Reads)] = &[
     ("post", "/v1/operator/decisions/{id}/replay", Operator, NoFields),
     ("get", "/v1/operator/differences", Operator, Nothing),
     ("post", "/v1/operator/differences/write-off", Operator, Money),
+    ("get", "/v1/operator/flows", Operator, Nothing),
     ("get", "/v1/operator/flows/{id}", Operator, Nothing),
     ("post", "/v1/operator/flows/{id}/resolve", Operator, Money),
     ("post", "/v1/operator/flows/{id}/retry", Operator, Money),

@@ -4,9 +4,8 @@ use std::path::PathBuf;
 
 use anyhow::{Context, bail};
 use clap::{Args, Subcommand};
-use koban_domain::guest::{Named, Value};
-use koban_domain::manifest::{Manifest, SettingKind};
-use koban_domain::money::Money;
+use koban_domain::guest::Named;
+use koban_domain::manifest::Manifest;
 use koban_service::operators::command_line;
 use koban_service::plugins::{self, EndpointInput, Install, PluginView};
 use serde_json::json;
@@ -272,14 +271,9 @@ fn setting(manifest: &Manifest, pair: &str) -> anyhow::Result<Named> {
         let names: Vec<&str> = manifest.settings.iter().map(|setting| setting.name.as_str()).collect();
         bail!("--set {name}: `{}` has the settings {}", manifest.id, names.join(", "));
     };
-    let number = || text.parse::<i64>().with_context(|| format!("--set {name}: `{text}` is not a whole number"));
-    let value = match setting.kind {
-        SettingKind::Text | SettingKind::Digits => Value::Text(text.to_owned()),
-        SettingKind::Whole => Value::Whole(number()?),
-        SettingKind::Amount => Value::Amount(Money::yen(number()?)),
-        SettingKind::Flag => {
-            Value::Flag(text.parse().with_context(|| format!("--set {name}: write `true` or `false`"))?)
-        }
-    };
+    let value = setting
+        .kind
+        .read(text)
+        .with_context(|| format!("--set {name}: `{text}` is not of the type {:?}", setting.kind))?;
     Ok(Named { name: name.to_owned(), value })
 }

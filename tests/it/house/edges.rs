@@ -84,7 +84,7 @@ fn a_tool_stays_in_its_room() {
     let mut findings = Vec::new();
     for (tool, rooms, reason) in TOOLS {
         for package in metadata::host().members().filter(|package| !rooms.contains(&package.name.as_str())) {
-            if package.dependencies.iter().any(|used| used.name == tool) {
+            if package.dependencies.iter().any(|used| used.name == tool && used.kind.is_none()) {
                 findings.push(format!("{}: error: `{tool}` is banned here, use {}: {reason}", package.name, rooms[0]));
             }
         }

@@ -3,7 +3,13 @@
 use super::{none, sources};
 
 /// Files over the limit, each with the one story it tells.
-const LONG: [(&str, &str); 0] = [];
+const LONG: [(&str, &str); 2] = [
+    (
+        "host/crates/store/src/ledger/postgres.rs",
+        "one commit in one dialect: each statement stands beside the rows it is for",
+    ),
+    ("host/crates/store/src/ledger/sqlite.rs", "the same commit in the other dialect, in the same order"),
+];
 
 const LINES_MAX: usize = 600;
 

@@ -133,6 +133,25 @@ pub enum SettingKind {
     Amount,
     /// `true` or `false`.
     Flag,
+    /// A rate or a percentage: an exact decimal such as `0.015`, written as text.
+    Rate,
+}
+
+impl SettingKind {
+    /// The value that a text means for a setting of this kind; none if it means nothing. At most 18 decimals.
+    pub fn read(self, text: &str) -> Option<Value> {
+        match self {
+            SettingKind::Text | SettingKind::Digits => Some(Value::Text(text.to_owned())),
+            SettingKind::Whole => text.parse().ok().map(Value::Whole),
+            SettingKind::Amount => text.parse().ok().map(Money::yen).map(Value::Amount),
+            SettingKind::Flag => text.parse().ok().map(Value::Flag),
+            SettingKind::Rate => {
+                let exact = rust_decimal::Decimal::from_str_exact(text).ok().filter(|rate| rate.scale() <= 18)?;
+                let (mantissa, scale) = (exact.mantissa().try_into().ok()?, exact.scale().try_into().ok()?);
+                Some(Value::Rate(crate::guest::Decimal { mantissa, scale }))
+            }
+        }
+    }
 }
 
 /// The default of a setting as TOML can write it.
@@ -497,6 +516,18 @@ impl Setting {
             (SettingKind::Whole, Value::Whole(number)) => bounded(*number, "the number"),
             (SettingKind::Amount, Value::Amount(Money { minor, .. })) => bounded(*minor, "the amount"),
             (SettingKind::Flag, Value::Flag(_)) => None,
+            (SettingKind::Rate, Value::Rate(rate)) => {
+                let exact =
+                    rust_decimal::Decimal::try_from_i128_with_scale(i128::from(rate.mantissa), u32::from(rate.scale));
+                match exact {
+                    Ok(exact) => {
+                        let low = self.min.is_some_and(|min| exact < rust_decimal::Decimal::from(min));
+                        let high = self.max.is_some_and(|max| exact > rust_decimal::Decimal::from(max));
+                        (low || high).then(|| wrong(place, format!("{exact} is out of its bounds")))
+                    }
+                    Err(_) => Some(wrong(place, "has too many decimals")),
+                }
+            }
             (kind, _) => Some(wrong(place, format!("must be of type {kind:?}"))),
         }
     }
@@ -509,6 +540,7 @@ impl SettingDefault {
             (SettingKind::Whole, SettingDefault::Whole(number)) => Some(Value::Whole(*number)),
             (SettingKind::Amount, SettingDefault::Whole(number)) => Some(Value::Amount(Money::yen(*number))),
             (SettingKind::Flag, SettingDefault::Flag(flag)) => Some(Value::Flag(*flag)),
+            (SettingKind::Rate, SettingDefault::Text(text)) => SettingKind::Rate.read(text),
             _ => None,
         }
     }
@@ -576,6 +608,19 @@ mod tests {
     #[test]
     fn a_good_manifest_has_nothing_wrong() {
         assert_eq!(manifest().check(), vec![]);
+    }
+
+    #[test]
+    fn a_rate_is_an_exact_decimal_within_its_bounds() {
+        let mut setting = manifest().settings.remove(0);
+        (setting.kind, setting.min, setting.max) = (SettingKind::Rate, Some(0), Some(1));
+        let read = |text| SettingKind::Rate.read(text).unwrap();
+        assert_eq!(read("0.015"), Value::Rate(crate::guest::Decimal { mantissa: 15, scale: 3 }));
+        assert_eq!(setting.check(&read("0.015")), None);
+        assert_eq!(setting.check(&read("1.000")), None);
+        assert!(setting.check(&read("1.001")).is_some());
+        assert!(setting.check(&read("-0.1")).is_some());
+        assert_eq!(SettingKind::Rate.read("1e-3"), None);
     }
 
     #[test]

@@ -2,10 +2,9 @@
 //!
 //! `cargo run --release -p koban-runtime --example door-cost`
 
-#![expect(clippy::disallowed_methods)] // it measures durations
+#![expect(clippy::disallowed_methods, reason = "it measures durations")]
 
 #[path = "../tests/support/mod.rs"]
-#[allow(dead_code)] // the tests use more of it
 mod support;
 
 use std::time::Instant;

@@ -145,6 +145,37 @@ mod tests {
     }
 
     #[test]
+    fn every_list_says_how_to_turn_its_pages() {
+        // Lists that are short by nature and come whole.
+        let whole = [
+            "/v1/payments/{id}/refunds",
+            "/v1/merchant/keys",
+            "/v1/operator/merchants/{id}/keys",
+            "/v1/operator/plugins",
+            "/v1/operator/limits",
+        ];
+        let mut document = document();
+        for (path, item) in &mut document.paths.paths {
+            for (method, operation) in operations(item) {
+                let described = serde_json::to_value(&operation).unwrap();
+                let pages = described["responses"]["200"].to_string().contains("PageBody_");
+                let names = |place: &str| {
+                    let parameters =
+                        operation.parameters.iter().flatten().map(|one| serde_json::to_value(one).unwrap());
+                    let named =
+                        parameters.filter(|one| one["in"] == place).map(|one| one["name"].as_str().unwrap().to_owned());
+                    named.collect::<Vec<_>>()
+                };
+                let turns = names("query").iter().filter(|name| ["limit", "after"].contains(&name.as_str())).count();
+                let expected = if pages && !whole.contains(&path.as_str()) { 2 } else { 0 };
+                assert_eq!(turns, expected, "{method} {path}");
+                let in_path = path.split('/').filter_map(|part| part.strip_prefix('{')?.strip_suffix('}'));
+                assert_eq!(names("path"), in_path.collect::<Vec<_>>(), "{method} {path}");
+            }
+        }
+    }
+
+    #[test]
     fn every_operation_is_summed_up_and_named_once() {
         let mut document = document();
         let mut ids = std::collections::BTreeSet::new();

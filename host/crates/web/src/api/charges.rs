@@ -222,7 +222,7 @@ pub(crate) async fn create(
 
 /// The signed-in user's charges, newest first.
 #[utoipa::path(get, path = "/v1/charges", tag = "charges", security(("session" = [])),
-    responses((status = 200, body = PageBody<ChargeBody>)))]
+    params(PageQuery), responses((status = 200, body = PageBody<ChargeBody>)))]
 pub(crate) async fn list(
     State(app): State<App>,
     user: SignedInUser,

@@ -89,7 +89,7 @@ pub(crate) async fn get(
 
 /// What happened on the merchant's account, newest first.
 #[utoipa::path(get, path = "/v1/merchant/statement", tag = "merchant", security(("api_key" = ["payments:read"])),
-    responses((status = 200, body = PageBody<StatementLineBody>)))]
+    params(PageQuery), responses((status = 200, body = PageBody<StatementLineBody>)))]
 pub(crate) async fn statement(
     State(app): State<App>,
     key: MerchantKey<ReadPayments>,

@@ -130,7 +130,7 @@ pub(crate) async fn create(
 /// Payments made by the signed-in user, or to the merchant whose key is sent, newest first.
 #[utoipa::path(get, path = "/v1/payments", tag = "payments",
     security(("session" = []), ("api_key" = ["payments:read"])),
-    responses((status = 200, body = PageBody<PaymentBody>)))]
+    params(PaymentQuery), responses((status = 200, body = PageBody<PaymentBody>)))]
 pub(crate) async fn list(
     State(app): State<App>,
     party: Party,

@@ -108,7 +108,7 @@ pub(crate) async fn create(
 
 /// The signed-in user's transfers, sent and received, newest first.
 #[utoipa::path(get, path = "/v1/transfers", tag = "transfers", security(("session" = [])),
-    responses((status = 200, body = PageBody<TransferBody>)))]
+    params(PageQuery), responses((status = 200, body = PageBody<TransferBody>)))]
 pub(crate) async fn list(
     State(app): State<App>,
     user: SignedInUser,

@@ -62,7 +62,7 @@ impl From<WalletView> for WalletBody {
 
 /// What the signed-in user has and owes.
 #[utoipa::path(get, path = "/v1/wallet", tag = "wallet", security(("session" = [])),
-    responses((status = 200, body = WalletBody)))]
+    params(PageQuery), responses((status = 200, body = WalletBody)))]
 pub(crate) async fn get(State(app): State<App>, user: SignedInUser) -> Result<Json<WalletBody>, Problem> {
     Ok(Json(wallets::balances(&app, user.id).await?.into()))
 }

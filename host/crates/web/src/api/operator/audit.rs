@@ -61,7 +61,7 @@ pub(crate) struct AuditBody {
 
 /// Rows of the audit log, newest first.
 #[utoipa::path(get, path = "/v1/operator/audit", tag = "operator", security(("operator" = [])),
-    responses((status = 200, body = PageBody<AuditBody>)))]
+    params(AuditQuery), responses((status = 200, body = PageBody<AuditBody>)))]
 pub(crate) async fn list(
     State(app): State<App>,
     _: Operator,

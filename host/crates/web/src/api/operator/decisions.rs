@@ -130,7 +130,7 @@ pub(crate) struct ReplayDifferenceBody {
 
 /// Decisions, newest first.
 #[utoipa::path(get, path = "/v1/operator/decisions", tag = "operator", security(("operator" = [])),
-    responses((status = 200, body = PageBody<DecisionBody>)))]
+    params(DecisionQuery), responses((status = 200, body = PageBody<DecisionBody>)))]
 pub(crate) async fn list(
     State(app): State<App>,
     _: Operator,

@@ -116,7 +116,7 @@ impl From<WrittenOff> for WriteOffBody {
 
 /// Open differences with a plugin's partner, oldest first.
 #[utoipa::path(get, path = "/v1/operator/differences", tag = "operator", security(("operator" = [])),
-    responses((status = 200, body = PageBody<DifferenceBody>)))]
+    params(DifferenceQuery), responses((status = 200, body = PageBody<DifferenceBody>)))]
 pub(crate) async fn list(
     State(app): State<App>,
     _: Operator,

@@ -50,7 +50,7 @@ pub(crate) async fn create(
 
 /// Merchants, newest first.
 #[utoipa::path(get, path = "/v1/operator/merchants", tag = "operator", security(("operator" = [])),
-    responses((status = 200, body = PageBody<MerchantBody>)))]
+    params(PageQuery), responses((status = 200, body = PageBody<MerchantBody>)))]
 pub(crate) async fn list(
     State(app): State<App>,
     _: Operator,

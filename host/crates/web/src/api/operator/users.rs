@@ -53,7 +53,7 @@ impl From<i64> for VerificationBody {
 
 /// Users, newest first, or the one with an email address.
 #[utoipa::path(get, path = "/v1/operator/users", tag = "operator", security(("operator" = [])),
-    responses((status = 200, body = PageBody<UserBody>)))]
+    params(UserQuery), responses((status = 200, body = PageBody<UserBody>)))]
 pub(crate) async fn list(
     State(app): State<App>,
     _: Operator,
