@@ -39,7 +39,7 @@ impl Neighbour {
     }
 
     /// No call of the neighbour failed, and there were some.
-    async fn is_unharmed(self) {
+    async fn ends_unharmed(self) {
         self.stop.store(true, Ordering::Relaxed);
         self.task.await.expect("a neighbour's calls never fail");
         assert!(self.made.load(Ordering::Relaxed) > 0, "the neighbour was at work");
@@ -97,7 +97,7 @@ async fn a_rule_that_attacks_its_host_ends_in_its_typed_fault() {
         assert!(classes.contains(&fault.class), "{attack}: {fault}");
     }
     assert_eq!(user.balance().await, 50_000);
-    neighbour.is_unharmed().await;
+    neighbour.ends_unharmed().await;
     app.ledger_is_clean().await;
 }
 
@@ -146,7 +146,7 @@ async fn a_channel_that_breaks_a_rule_of_flows_is_stopped_and_brings_no_money() 
         assert_eq!(shown["standing"], "checking", "{attack}: the user is told that somebody looks");
     }
     assert_eq!(app.exposure("hostile-channel").await.used.minor, 0);
-    neighbour.is_unharmed().await;
+    neighbour.ends_unharmed().await;
     app.ledger_is_clean().await;
 }
 

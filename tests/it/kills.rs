@@ -27,7 +27,7 @@ async fn a_host_that_is_killed_again_and_again_loses_and_doubles_nothing() {
     let stopwatch = Stopwatch::start();
     let mut ready_ms = Vec::new();
     let mut host = HostProcess::start_at(&town.database, "host", &address).await;
-    town.work(&[address.clone()], &mut dice);
+    town.work(std::slice::from_ref(&address), &mut dice);
     for _ in 0..kills {
         let answers = dice.one_of(&["normal", "normal", "slow", "error", "lost", "twice"]);
         let ours = dice.one_of(&["normal", "normal", "repeat", "reverse"]);
@@ -67,7 +67,7 @@ async fn a_host_that_is_killed_while_it_starts_starts_all_the_same() {
     let address = free_address();
     let mut town = Town::found(Arc::new(Database::fresh().await), &address, 3).await;
     let host = HostProcess::start_at(&town.database, "host", &address).await;
-    town.work(&[address.clone()], &mut dice);
+    town.work(std::slice::from_ref(&address), &mut dice);
     tokio::time::sleep(Duration::from_millis(800)).await;
     host.kill();
     for _ in 0..10 {
@@ -86,7 +86,7 @@ async fn a_host_that_is_asked_to_end_finishes_what_was_begun() {
     let address = free_address();
     let mut town = Town::found(Arc::new(Database::fresh().await), &address, 6).await;
     let host = HostProcess::start_at(&town.database, "host", &address).await;
-    town.work(&[address.clone()], &mut dice);
+    town.work(std::slice::from_ref(&address), &mut dice);
     tokio::time::sleep(Duration::from_millis(1_500)).await;
     host.signal("TERM");
     let told_off = Stopwatch::start();

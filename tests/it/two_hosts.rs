@@ -129,6 +129,8 @@ async fn a_host_that_is_stopped_between_lock_and_commit_does_not_stop_the_other(
     let here = User::signed_in(user, token, &one.client());
     watched.push((here.pay(&shop, 3).await.created().id, 3));
     town.rest().await;
+    let said = one.said();
+    assert!(said.contains("a commit is tried again"), "the woken host's batch was refused, and decided again: {said}");
     town.agrees_with_the_network().await;
     assert_eq!(there.balance().await, 100_000 - 1 - 2 - 5 - 3);
     println!(

@@ -106,6 +106,13 @@ pub struct Exposure {
     pub lost: i64,
 }
 
+impl Exposure {
+    /// Whether nothing more may be lost. A budget of nothing is not used up by losing nothing.
+    pub fn budget_is_used_up(&self) -> bool {
+        self.lost > 0 && self.lost >= self.loss_budget
+    }
+}
+
 /// A partner brings money for a wallet.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ChargeCredit {
@@ -211,8 +218,7 @@ fn credit_fits(
     repaid: i64,
     now: Timestamp,
 ) -> Result<(), Refusal> {
-    // A budget of nothing is not used up by losing nothing.
-    if exposure.lost > 0 && exposure.lost >= exposure.loss_budget {
+    if exposure.budget_is_used_up() {
         return Err(Refusal::LossBudgetExhausted);
     }
     if exposure.used.checked_add(amount.minor).is_none_or(|used| used > exposure.cap) {

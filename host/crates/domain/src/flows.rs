@@ -27,6 +27,8 @@ pub const PROPOSALS_MAX: usize = 16;
 pub const KEY_BYTES_MAX: usize = 100;
 /// Most bytes of a flow's state.
 pub const STATE_BYTES_MAX: usize = 64 * 1024;
+/// Most effects that a flow asks for in its life, shows included.
+pub const EFFECTS_MAX: usize = 1_000;
 /// Most effects open at a time.
 pub const OPEN_EFFECTS_MAX: usize = 16;
 /// How long a flow may go on, and how long a final one still receives messages.

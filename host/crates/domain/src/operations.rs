@@ -45,13 +45,21 @@ pub struct Operation {
 }
 
 impl Operation {
-    /// The outcome's bytes, postcard.
+    /// The outcome's bytes, version 1: the byte 1, then `a` and the postcard of the answer, or `r` and the code of the refusal. A
+    /// refusal is kept by its code, so that a later list of them changes no outcome that was given.
     pub fn encode_outcome(&self) -> Vec<u8> {
-        postcard::to_extend(&self.outcome, Vec::new()).unwrap_or_default()
+        match &self.outcome {
+            Ok(answer) => postcard::to_extend(answer, vec![1, b'a']).unwrap_or_default(),
+            Err(refusal) => [&[1, b'r'], refusal.code().as_bytes()].concat(),
+        }
     }
 
-    /// Reads an outcome back; `None` if the bytes are damaged.
+    /// Reads an outcome back; `None` if the bytes are damaged or of a later version.
     pub fn decode_outcome(bytes: &[u8]) -> Option<Result<Answer, Refusal>> {
-        postcard::from_bytes(bytes).ok()
+        match bytes {
+            [1, b'a', answer @ ..] => postcard::from_bytes(answer).ok().map(Ok),
+            [1, b'r', code @ ..] => Refusal::ALL.into_iter().find(|refusal| refusal.code().as_bytes() == code).map(Err),
+            _ => None,
+        }
     }
 }

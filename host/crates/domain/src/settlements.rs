@@ -127,7 +127,7 @@ impl Matching<'_> {
             (_, Some(Waiting::Reversal(reversal, of, credit))) if reversal.amount == line.amount => {
                 self.reversal(key, reversal, of, credit)
             }
-            (Side::Fee, _) if !self.books.differences.contains(&key) => self.fee(key, line),
+            (Side::Fee, _) if !self.books.differences.contains(&key) && self.bears(&key, line) => self.fee(key, line),
             _ => {
                 self.differ(key, line);
                 Ok(())
@@ -164,6 +164,15 @@ impl Matching<'_> {
         self.books.references.put(of, credit);
         self.books.references.put(key, reversal);
         Ok(())
+    }
+
+    /// Whether the credit of the same reference is large enough to bear this fee. Any other fee waits for an operator: else a
+    /// line of a file could move any amount.
+    fn bears(&self, key: &ReferenceKey, line: &SettlementLine) -> bool {
+        let credit = self.books.references.get(&ReferenceKey::credit(key.plugin, &key.reference));
+        credit.is_some_and(|credit| {
+            credit.amount.currency == line.amount.currency && line.amount.minor <= credit.amount.minor
+        })
     }
 
     /// A fee is the partner's word alone: posted once for each reference, and noted as a difference that is closed already.

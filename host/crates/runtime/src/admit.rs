@@ -268,7 +268,8 @@ impl Gate<'_> {
         at_most("bytes of a failure's message", failure.message.len(), LINE_BYTES_MAX)?;
         Ok(domain::Failure {
             code: self.code("failure", failure.code)?,
-            message: failure.message,
+            // It goes into logs and notes, where a control character could pass for something else.
+            message: failure.message.chars().map(|c| if c.is_control() { ' ' } else { c }).collect(),
             text: failure.text.map(|key| self.text(key)).transpose()?,
             retryable: failure.retryable,
         })

@@ -173,7 +173,7 @@ async fn most(app: &App, user: UserId, plugin: &Plugin, input: &ChargeInput) -> 
     let now = app.clock.now();
     let policy = app.ledger.policy();
     let limit = |action, window| policy.limits.most(owner.kind, action, window, currency, now);
-    if exposure.lost > exposure.loss_budget {
+    if exposure.budget_is_used_up() {
         return Ok(Err(Refusal::LossBudgetExhausted));
     }
     let holds = wallet.prepaid.minor.saturating_add(wallet.funds.minor);

@@ -63,7 +63,14 @@ impl Ledger {
         let (sender, policy) = watch::channel(policy);
         let counts = Arc::new(Counts::default());
         let lane = Lane { store, clock, writer: Some(writer), policy: sender, counts: Arc::clone(&counts) };
-        tokio::spawn(lane.run(works));
+        let lane = tokio::spawn(lane.run(works));
+        tokio::spawn(async move {
+            // A lane that died would leave a host that looks alive and can write nothing. The supervisor starts a new one.
+            if lane.await.is_err_and(|error| error.is_panic()) {
+                tracing::error!("the commit queue died; the host ends");
+                std::process::abort();
+            }
+        });
         Ok(Ledger { queue, policy, counts })
     }
 
@@ -80,7 +87,11 @@ impl Ledger {
 
     /// Has the lane look at the books once, so that a changed policy is known when this returns.
     pub async fn refresh(&self) -> Result<(), Error> {
-        self.commit(Work::new(uuid::Uuid::nil(), "system")).await.map(drop)
+        match self.commit(Work::new(uuid::Uuid::nil(), "system")).await {
+            // What waits in a full queue looks at the books as well.
+            Ok(_) | Err(Error::Busy) => Ok(()),
+            Err(error) => Err(error),
+        }
     }
 
     /// The policy that the last commit was decided under.
@@ -129,7 +140,7 @@ impl Lane {
         while let Some(part) = waiting.pop() {
             match self.commit_part(part).await {
                 Ok(decided) => done.extend(decided.into_iter().map(Ok)),
-                Err(error) if matches!(error.kind(), StoreErrorKind::Conflict) && part.len() > 1 => {
+                Err(error) if is_about_content(&error) && part.len() > 1 => {
                     let (first, second) = part.split_at(part.len() / 2);
                     waiting.push(second);
                     waiting.push(first);
@@ -199,6 +210,14 @@ impl Lane {
         counts.decide_us.fetch_add(decide_us, Ordering::Relaxed);
         counts.commit_us.fetch_add(started.micros(), Ordering::Relaxed);
         Ok(decided)
+    }
+}
+
+/// Whether the store refused the batch for something in it, so that its neighbours may still be committed.
+fn is_about_content(error: &StoreError) -> bool {
+    match error.kind() {
+        StoreErrorKind::Conflict | StoreErrorKind::Damaged | StoreErrorKind::Fatal => true,
+        StoreErrorKind::Retry | StoreErrorKind::Unknown => false,
     }
 }
 

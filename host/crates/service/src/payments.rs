@@ -120,6 +120,7 @@ pub async fn list(app: &App, ctx: &Ctx, reference: Option<&str>, page: &Page) ->
     let before = page.before()?.map(PaymentId);
     let rows = match (ctx.actor, reference) {
         (Actor::Merchant(merchant, _), Some(reference)) => {
+            check_reference(Some(reference))?;
             return Ok(Paged {
                 items: payments::by_reference(&app.store, merchant, reference).await?.into_iter().collect(),
                 next: None,

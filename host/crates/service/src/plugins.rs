@@ -158,6 +158,12 @@ pub async fn install(app: &App, ctx: &Ctx, input: Install) -> Result<PluginView,
     let plugin = load(app, input.component.clone(), manifest.clone(), settings.clone()).await?;
     check_says_who_it_is(app, &plugin, &manifest).await?;
     check_likes_settings(app, &plugin).await?;
+    let known = rows::component(&app.store, digest).await?;
+    if known.is_some_and(|known| known.manifest != manifest) {
+        let problem =
+            "this component is installed with another manifest; give the package a new version and build it again";
+        return Err(Error::Conflict(problem.to_owned()));
+    }
     let now = app.clock.now();
     rows::put_component(&app.store, &ComponentRow { bytes: input.component, manifest: manifest.clone(), at: now })
         .await?;

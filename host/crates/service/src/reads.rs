@@ -1,6 +1,7 @@
 //! Reads that every request or payment needs, made together for all that ask at the same time: a handful of statements for
 //! hundreds of payments instead of a handful for each.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use koban_domain::books::User;
@@ -8,6 +9,7 @@ use koban_domain::ids::{MerchantId, UserId};
 use koban_domain::operations::{Claim, Operation, OperationKey};
 use koban_domain::records::Digest;
 use koban_domain::signals::{Ring, SubjectKey, Subjects};
+use koban_domain::time::Timestamp;
 use koban_store::merchants::MerchantRow;
 use koban_store::sessions::SessionRow;
 use koban_store::{Store, StoreError};
@@ -27,6 +29,15 @@ const READERS: usize = 2;
 pub struct Reads {
     payments: mpsc::Sender<Waiting<Asked, Known>>,
     sessions: mpsc::Sender<Waiting<Digest, Option<SessionRow>>>,
+    touches: mpsc::Sender<Waiting<Touch, ()>>,
+}
+
+/// When a session was last used, and when it ends.
+#[derive(Debug, Clone, Copy)]
+struct Touch {
+    token_hash: Digest,
+    last_seen: Timestamp,
+    expires_at: Timestamp,
 }
 
 /// What a payment needs to know.
@@ -90,7 +101,12 @@ type Queue<Q, A> = Arc<tokio::sync::Mutex<mpsc::Receiver<Waiting<Q, A>>>>;
 impl Reads {
     /// Starts the readers. They end when the last clone of the returned way is dropped.
     pub fn start(store: Store) -> Reads {
-        Reads { payments: readers(&store, read_batch), sessions: readers(&store, read_sessions) }
+        Reads {
+            payments: readers(&store, READERS, read_batch),
+            sessions: readers(&store, READERS, read_sessions),
+            // One: two would take the same rows in different orders.
+            touches: readers(&store, 1, touch_sessions),
+        }
     }
 
     /// What a payment needs to know, as the store has it now. Errors: [`Error::Busy`] when too many wait.
@@ -104,6 +120,13 @@ impl Reads {
     }
 }
 
+impl Reads {
+    /// Notes that a session was used. The only write here: a crowd that comes after a pause would otherwise write one by one.
+    pub async fn touch(&self, token_hash: Digest, last_seen: Timestamp, expires_at: Timestamp) -> Result<(), Error> {
+        ask(&self.touches, Touch { token_hash, last_seen, expires_at }).await
+    }
+}
+
 async fn ask<Q, A>(readers: &mpsc::Sender<Waiting<Q, A>>, asked: Q) -> Result<A, Error> {
     let (answer, known) = oneshot::channel();
     readers.try_send(Waiting { asked, answer }).map_err(|_| Error::Busy)?;
@@ -112,7 +135,7 @@ async fn ask<Q, A>(readers: &mpsc::Sender<Waiting<Q, A>>, asked: Q) -> Result<A,
 
 /// Starts readers that answer what is asked at the same time with one call of `read`, which answers in the order of the
 /// questions.
-fn readers<Q, A, F>(store: &Store, read: fn(Store, Vec<Q>) -> F) -> mpsc::Sender<Waiting<Q, A>>
+fn readers<Q, A, F>(store: &Store, count: usize, read: fn(Store, Vec<Q>) -> F) -> mpsc::Sender<Waiting<Q, A>>
 where
     Q: Send + 'static,
     A: Send + 'static,
@@ -120,7 +143,7 @@ where
 {
     let (sender, receiver) = mpsc::channel(WAITING_MAX);
     let receiver: Queue<Q, A> = Arc::new(tokio::sync::Mutex::new(receiver));
-    for _ in 0..READERS {
+    for _ in 0..count {
         tokio::spawn(answer_all(store.clone(), Arc::clone(&receiver), read));
     }
     sender
@@ -158,6 +181,14 @@ async fn read_sessions(store: Store, hashes: Vec<Digest>) -> Result<Vec<Option<S
     distinct.dedup();
     let found = koban_store::sessions::by_tokens(&store, &distinct).await?;
     Ok(hashes.iter().map(|hash| found.get(hash).cloned()).collect())
+}
+
+async fn touch_sessions(store: Store, touches: Vec<Touch>) -> Result<Vec<()>, StoreError> {
+    let done = vec![(); touches.len()];
+    let latest: BTreeMap<Digest, Touch> = touches.into_iter().map(|touch| (touch.token_hash, touch)).collect();
+    let rows: Vec<_> = latest.values().map(|touch| (touch.token_hash, touch.last_seen, touch.expires_at)).collect();
+    koban_store::sessions::touch_all(&store, &rows).await?;
+    Ok(done)
 }
 
 async fn read_batch(store: Store, asked: Vec<Asked>) -> Result<Vec<Known>, StoreError> {

@@ -146,7 +146,7 @@ pub async fn by_token(app: &App, token: &str) -> Result<Signed, Error> {
         return Err(Error::NotSignedIn);
     }
     if now.since_ms(session.last_seen) > TOUCH_MS {
-        sessions::touch(&app.store, hash, now, session.expires_at).await?;
+        app.reads.touch(hash, now, session.expires_at).await?;
     }
     Ok(match session.owner {
         SessionOwner::User(user) => Signed::User(user),

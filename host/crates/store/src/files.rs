@@ -123,8 +123,9 @@ pub async fn content(store: &Store, id: FileId) -> Result<Option<Vec<u8>>, Store
 }
 
 /// Files that nothing was made of yet, oldest first.
-pub async fn waiting(store: &Store, limit: u16) -> Result<Vec<FileRow>, StoreError> {
-    on!(store, pool => sqlx::query(select_files!("f.status = 0 order by f.at, f.id limit $1"))
+pub async fn waiting(store: &Store, after: Option<FileId>, limit: u16) -> Result<Vec<FileRow>, StoreError> {
+    on!(store, pool => sqlx::query(select_files!("f.status = 0 and f.id > $1 order by f.id limit $2"))
+        .bind(blob(after.map_or([0; 16], |id| id.bytes())))
         .bind(i64::from(limit))
         .fetch_all(pool)
         .await?

@@ -8,6 +8,7 @@ use koban_domain::time::Timestamp;
 
 use crate::database::{Columns, Store, blob, on, on_write};
 use crate::error::StoreError;
+use crate::ledger::json::JsonRows;
 use crate::query::key_list;
 
 /// Whose session it is.
@@ -132,6 +133,28 @@ pub async fn touch(
         .execute(pool)
         .await
         .map(drop))?;
+    Ok(())
+}
+
+/// Notes of many sessions at once when they were last used, as [`touch`] does of one: token hash, last use, end. Each session
+/// stands in the list once.
+pub async fn touch_all(store: &Store, rows: &[(Digest, Timestamp, Timestamp)]) -> Result<(), StoreError> {
+    let sql = store.either(
+        "update sessions set last_seen = u.last_seen, expires_at = u.expires_at
+            from (select unhex(value ->> 0) as token_hash, value ->> 1 as last_seen, value ->> 2 as expires_at
+                from json_each($1)) u
+            where sessions.token_hash = u.token_hash and sessions.last_seen < u.last_seen",
+        "update sessions s set last_seen = u.last_seen, expires_at = u.expires_at
+            from (select decode(value ->> 0, 'hex') as token_hash, (value ->> 1)::bigint as last_seen,
+                (value ->> 2)::bigint as expires_at from json_array_elements($1::json)) u
+            where s.token_hash = u.token_hash and s.last_seen < u.last_seen",
+    );
+    let mut json = JsonRows::with_capacity(rows.len() * 110);
+    for (hash, last_seen, expires_at) in rows {
+        json.row().bytes(&hash.0).int(last_seen.0).int(expires_at.0);
+    }
+    let Some(json) = json.finish() else { return Ok(()) };
+    on_write!(store, pool => sqlx::query(sql).bind(json).execute(pool).await.map(drop))?;
     Ok(())
 }
 

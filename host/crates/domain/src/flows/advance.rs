@@ -1,8 +1,8 @@
 //! One step of a flow: checked against the rules, the manifest, the authorisation and the flow's own past.
 
 use super::{
-    AGE_MAX_MS, Arrival, Consumed, EffectState, Flow, FlowCredit, FlowEffect, KEY_BYTES_MAX, OPEN_EFFECTS_MAX,
-    PROPOSALS_MAX, Plan, QueuedEffect, STATE_BYTES_MAX, STEPS_MAX, StepRefused, Stuck, close,
+    AGE_MAX_MS, Arrival, Consumed, EFFECTS_MAX, EffectState, Flow, FlowCredit, FlowEffect, KEY_BYTES_MAX,
+    OPEN_EFFECTS_MAX, PROPOSALS_MAX, Plan, QueuedEffect, STATE_BYTES_MAX, STEPS_MAX, StepRefused, Stuck, close,
 };
 use crate::charges::{ChargeCredit, ChargeReversal, Tombstone};
 use crate::guest::{Act, Credit, Effect, Event, HttpAnswer, Lost, Proposal, Reversal, Show, Step, StepRefusal, What};
@@ -107,6 +107,7 @@ fn end_effect(flow: &mut Flow, event: &Event) {
         && effect.state == EffectState::Open
     {
         effect.state = EffectState::Ended;
+        effect.show = None;
     }
 }
 
@@ -254,6 +255,7 @@ fn ask(
                 return broken(format!("the call `{key}` cannot be taken back: it may have left"));
             }
             known.state = EffectState::Cancelled;
+            known.show = None;
             cancelled.push(key.clone());
             queued.retain(|effect| effect.key != *key);
         }
@@ -323,6 +325,9 @@ fn ask(
             at: now,
         }),
         Act::Cancel(_) => {}
+    }
+    if flow.effects.len() >= EFFECTS_MAX {
+        return broken(format!("a flow asks for at most {EFFECTS_MAX} effects in its life"));
     }
     flow.effects.push(known);
     Ok(())

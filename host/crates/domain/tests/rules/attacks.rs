@@ -38,17 +38,23 @@ fn no_amount_at_the_edge_of_its_type_moves_money() {
 
 #[test]
 fn a_settlement_line_at_the_edge_opens_a_difference_that_cannot_be_posted() {
-    for side in [Side::Credit, Side::Reversal, Side::Capture] {
+    for side in [Side::Credit, Side::Reversal, Side::Capture, Side::Fee] {
         let mut world = unlimited();
         world.settle(&[(side, "r1", i64::MAX)]).unwrap();
         assert_eq!(world.write_off(side, "r1"), Err(Refusal::Overflow), "{side:?}");
         world.audit();
     }
-    let mut world = unlimited();
-    assert_eq!(world.settle(&[(Side::Fee, "f", i64::MAX)]), Err(Refusal::Overflow));
-    world.settle(&[(Side::Fee, "f", 1)]).unwrap();
-    world.settle(&[(Side::Fee, "f", i64::MAX)]).unwrap();
-    assert_eq!(world.write_off(Side::Fee, "f"), Err(Refusal::Overflow));
+}
+
+#[test]
+fn a_fee_that_its_credit_cannot_bear_moves_nothing_and_waits_for_an_operator() {
+    let mut world = World::new();
+    world.charge(TARO, 1_000, "r1").unwrap();
+    world.settle(&[(Side::Fee, "r1", 1_001), (Side::Fee, "r2", 1)]).unwrap();
+    assert_eq!((world.platform(Class::Fees), world.platform(Class::Bank)), (0, 0));
+    assert_eq!(world.open_differences().len(), 2);
+    world.settle(&[(Side::Fee, "r1", 1_000)]).unwrap();
+    assert_eq!(world.platform(Class::Fees), 0, "what waits for an operator is not posted by a later file");
 }
 
 #[test]
@@ -156,6 +162,7 @@ fn a_credit_and_its_reversal_may_share_a_reference_but_two_credits_may_not() {
 #[test]
 fn a_fee_is_taken_once_whatever_file_lists_it() {
     let mut world = World::new();
+    world.charge(TARO, 1_000, "r1").unwrap();
     for _ in 0..3 {
         world.settle(&[(Side::Fee, "r1", 110)]).unwrap();
     }

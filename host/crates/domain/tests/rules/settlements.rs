@@ -250,10 +250,13 @@ fn every_kind_of_difference_can_be_closed_and_leaves_the_bank_with_what_the_part
         ("a capture that nobody asked for", |_| {}, Capture, (10_000, 0), (-10_000, 0, 0, 10_000)),
         (
             "a fee that was said to be less",
-            |world| drop(world.settle(&[(Fee, "r1", 9_900)]).unwrap()),
+            |world| {
+                world.charge(TARO, 10_000, "r1").unwrap();
+                world.settle(&[(Credit, "r1", 10_000), (Fee, "r1", 9_900)]).unwrap();
+            },
             Fee,
             (100, 0),
-            (-10_000, 0, 0, 100),
+            (0, 0, 0, 100),
         ),
     ];
     for (story, before, side, lost_and_extra, after) in stories {

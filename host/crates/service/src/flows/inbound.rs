@@ -12,6 +12,7 @@ use koban_domain::flows::{Arrival, CallKey};
 use koban_domain::guest::{Delivery, HttpAnswer, InboundCall, Message, Named, Routing, What};
 use koban_domain::ids::FlowId;
 use koban_domain::ledger::{Command, Decided, SealedRecord, Unexpected, Work};
+use koban_domain::manifest::is_plugin_id;
 use koban_domain::outcomes::Refusal;
 use koban_domain::policy::Reliance;
 use koban_domain::records::{Fault, FaultClass, Input, Output};
@@ -72,6 +73,9 @@ pub struct InboundReply {
 /// the call belongs.
 pub async fn receive(app: &App, request: InboundRequest) -> Result<InboundReply, Error> {
     check_bounds(&request)?;
+    if !is_plugin_id(&request.plugin) {
+        return Err(Error::NotFound("plugin"));
+    }
     let row = koban_store::plugins::by_id(&app.store, &request.plugin).await?.ok_or(Error::NotFound("plugin"))?;
     // Installed is enough: a channel that was switched off still hears what its partners have to say about running flows.
     let plugin = plugins::by_digest(app, &request.plugin, row.digest).await?;

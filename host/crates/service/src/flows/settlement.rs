@@ -7,10 +7,9 @@ use koban_domain::guest::{SettlementLine, Side};
 use koban_domain::ids::{AuditId, FileId};
 use koban_domain::ledger::{Answer, Audit, Command, Decided, SealedRecord, Work};
 use koban_domain::money::Currency;
-use koban_domain::operations::Claim;
 use koban_domain::outcomes::Refusal;
 use koban_domain::policy::Reliance;
-use koban_domain::records::{Digest, FaultClass, Input, Output};
+use koban_domain::records::{FaultClass, Input, Output};
 use koban_domain::settlements::{LINES_MAX, Settle, Settled};
 use koban_runtime::Plugin;
 use koban_store::files::{self, FileRow, FileStatus};
@@ -21,6 +20,8 @@ use crate::error::Error;
 use crate::guests::{self, For};
 use crate::plugins;
 
+/// How many lines of text are looked at, on average, for each line of a file.
+const LOOKS_PER_LINE: usize = 50;
 /// How often the store is asked for files that wait.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// Most files that are taken in one go.
@@ -45,9 +46,12 @@ pub(crate) async fn store(app: &App, plugin: &str, content: &[u8]) -> Result<Fil
 
 /// Takes files as they come, until told to stop.
 pub(crate) async fn run(app: App, mut stop: watch::Receiver<bool>) {
+    let mut after = None;
     while !*stop.borrow() {
-        match files::waiting(&app.store, FILES_AT_ONCE).await {
+        match files::waiting(&app.store, after, FILES_AT_ONCE).await {
             Ok(waiting) => {
+                // Round and round: files whose plugin is not in force wait without keeping others from their turn.
+                after = waiting.last().map(|file| file.id);
                 for file in waiting {
                     if *stop.borrow() {
                         return;
@@ -72,8 +76,8 @@ pub(crate) async fn run(app: App, mut stop: watch::Receiver<bool>) {
     }
 }
 
-/// One file: read by its plugin, matched in one commit, marked. A crash anywhere is "the file still waits", and the commit's
-/// operation sees to it that a file that was matched before it was marked is not matched again.
+/// One file: read by its plugin, matched in one commit, marked. A crash anywhere is "the file still waits"; a file that was matched
+/// before it was marked is matched again without effect, line by line.
 async fn take(app: &App, file: FileRow) -> Result<(), Error> {
     let Some(row) = koban_store::plugins::by_key(&app.store, file.plugin).await? else { return Ok(()) };
     let id = row.manifest.id;
@@ -97,9 +101,12 @@ async fn take(app: &App, file: FileRow) -> Result<(), Error> {
             let why = format!("it has {} lines, at most {FILE_LINES_MAX} are taken", lines.len());
             return unreadable(app, &plugin, &file, record, why).await;
         }
+        if let Some(invented) = invented(&content, &lines) {
+            let why = format!("the line about `{}` is not in the file that the partner signed", invented.reference);
+            return unreadable(app, &plugin, &file, record, why).await;
+        }
         let commands = commands(&file, lines);
         let mut work = Work::new(app.clock.id(), "system");
-        work.operation = Some(claim(&id, file.digest));
         work.relies_on = vec![Reliance { plugin: id.clone(), digest: plugin.digest(), in_force: true }];
         work.audit = vec![audit(app, &file, "settlement.take", &record, None)];
         work.records = vec![record];
@@ -113,17 +120,46 @@ async fn take(app: &App, file: FileRow) -> Result<(), Error> {
                 );
                 return mark(app, &file, FileStatus::Taken, None).await;
             }
-            Decided::Replayed(Ok(_)) => return mark(app, &file, FileStatus::Taken, None).await,
-            Decided::Refused(_, refusal) | Decided::Replayed(Err(refusal)) => {
+            Decided::Refused(_, refusal) => {
                 return mark(app, &file, FileStatus::Unreadable, Some(refused(refusal))).await;
             }
             Decided::PluginChanged => {}
-            Decided::FlowMoved | Decided::KeyReused => {
+            Decided::FlowMoved | Decided::KeyReused | Decided::Replayed(_) => {
                 return Err(Error::Internal("a settlement file's commit was decided as something else".to_owned()));
             }
         }
     }
     Ok(())
+}
+
+/// The first line that the partner's bytes do not have: a line of text with its reference and its amount. A plugin that reads a
+/// file cannot add to it; exposure is released by the partner's word, never by the plugin's. Lines are looked for from where
+/// the one before was found, round the file; a plugin that mixes them so much that this gets long is not believed either.
+fn invented<'a>(content: &[u8], lines: &'a [SettlementLine]) -> Option<&'a SettlementLine> {
+    let texts: Vec<&[u8]> = content.split(|byte| *byte == b'\n').collect();
+    let mut looks_left = LOOKS_PER_LINE * (texts.len() + lines.len());
+    let mut place = 0;
+    lines.iter().find(|line| {
+        let amount = line.amount.minor.to_string();
+        for step in 0..texts.len() {
+            looks_left = looks_left.saturating_sub(1);
+            let at = (place + step) % texts.len();
+            let stands = has(texts[at], line.reference.as_bytes())
+                && (line.amount.minor == 0 || has(texts[at], amount.as_bytes()));
+            if stands {
+                place = at;
+                return false;
+            }
+            if looks_left == 0 {
+                return true;
+            }
+        }
+        true
+    })
+}
+
+fn has(text: &[u8], part: &[u8]) -> bool {
+    !part.is_empty() && text.windows(part.len()).any(|window| window == part)
 }
 
 /// The file's lines as commands: in the order given, one currency and at most a thousand lines each. A fee of nothing is no fee.
@@ -159,11 +195,6 @@ fn total(answers: &[Answer]) -> Settled {
         }
     }
     total
-}
-
-/// A file is matched once for ever, whatever becomes of the host that does it.
-fn claim(plugin: &str, digest: Digest) -> Claim {
-    Claim::new("system", &format!("settlement:{plugin}:{digest}"), "settlement", digest.to_string().as_bytes())
 }
 
 fn refused(refusal: Refusal) -> String {

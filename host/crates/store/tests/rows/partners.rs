@@ -29,14 +29,14 @@ async fn a_file_is_kept_once_and_one_that_was_taken_stays_taken() {
 
         assert_eq!(files::content(store, file.id).await.unwrap().as_deref(), Some(b"lines".as_slice()));
         assert_eq!(files::content(store, FileId(uuid(2))).await.unwrap(), None);
-        assert_eq!(files::waiting(store, 10).await.unwrap().len(), 2);
+        assert_eq!(files::waiting(store, None, 10).await.unwrap().len(), 2);
         assert!(files::set_status(store, file.id, FileStatus::Unreadable, Some("line 3")).await.unwrap());
         assert_eq!(files::by_id(store, file.id).await.unwrap().unwrap().note.as_deref(), Some("line 3"));
         assert!(files::set_status(store, file.id, FileStatus::Taken, None).await.unwrap());
         assert!(!files::set_status(store, file.id, FileStatus::Waiting, None).await.unwrap());
         let found = files::by_id(store, file.id).await.unwrap().unwrap();
         assert_eq!((found.status, found.note), (FileStatus::Taken, None));
-        assert_eq!(files::waiting(store, 10).await.unwrap().len(), 1);
+        assert_eq!(files::waiting(store, None, 10).await.unwrap().len(), 1);
         assert_eq!(files::list(store, plugin, None, 10).await.unwrap().len(), 1);
         assert_eq!(files::list(store, plugin, Some(file.id), 10).await.unwrap(), []);
     })

@@ -62,14 +62,14 @@ impl From<WalletView> for WalletBody {
 
 /// What the signed-in user has and owes.
 #[utoipa::path(get, path = "/v1/wallet", tag = "wallet", security(("session" = [])),
-    params(PageQuery), responses((status = 200, body = WalletBody)))]
+    responses((status = 200, body = WalletBody)))]
 pub(crate) async fn get(State(app): State<App>, user: SignedInUser) -> Result<Json<WalletBody>, Problem> {
     Ok(Json(wallets::balances(&app, user.id).await?.into()))
 }
 
 /// What happened in the wallet, newest first.
 #[utoipa::path(get, path = "/v1/wallet/statement", tag = "wallet", security(("session" = [])),
-    responses((status = 200, body = PageBody<StatementLineBody>)))]
+    params(PageQuery), responses((status = 200, body = PageBody<StatementLineBody>)))]
 pub(crate) async fn statement(
     State(app): State<App>,
     user: SignedInUser,
