@@ -26,7 +26,7 @@ pub(super) struct Fresh {
 
 enum Home {
     Directory(PathBuf),
-    Server { admin: PgConnectOptions, name: String },
+    Server { admin: Box<PgConnectOptions>, name: String },
 }
 
 impl Fresh {
@@ -48,7 +48,7 @@ impl Fresh {
         sqlx::query(AssertSqlSafe(format!("create database {name}"))).execute(&mut connection).await?;
         connection.close().await?;
         let url = with_database(url, &name);
-        Ok(Fresh { url, home: Home::Server { admin, name } })
+        Ok(Fresh { url, home: Home::Server { admin: Box::new(admin), name } })
     }
 
     /// Its address, as the store and pgbench take it.

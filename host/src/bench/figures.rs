@@ -71,6 +71,7 @@ fn wide(count: u64) -> f64 {
 }
 
 #[cfg(test)]
+#[expect(clippy::float_cmp, reason = "these figures are rounded to values that floats hold exactly")]
 mod tests {
     use super::*;
 

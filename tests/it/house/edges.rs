@@ -37,7 +37,11 @@ const TOOLS: [(&str, &[&str], &str); 5] = [
     ("wasmtime", &["koban-runtime"], "guests run only through runtime's door"),
     ("sqlx", &["koban-store", "host"], "rows are store's; `host` measures the baseline of its bench with plain SQL"),
     ("tokio-rustls", &["koban-outside"], "connections to the world are outside's"),
-    ("axum", &["koban-web", "outside-world"], "requests are web's; the outside world is a server of its own"),
+    (
+        "axum",
+        &["koban-web", "outside-world", "host"],
+        "requests are web's; the outside world is a server of its own, and the bench calls web's router",
+    ),
     ("wit-component", &["koban-author"], "components are made by the author's tools"),
 ];
 
