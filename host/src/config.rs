@@ -13,7 +13,7 @@ use koban_store::{Config as StoreConfig, Store};
 /// Options that every command takes.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct Global {
-    /// The database: `sqlite:PATH` or `postgres://USER:PASSWORD@HOST/NAME` [default: sqlite:<data>/koban.db]
+    /// The database: `sqlite:PATH` or `postgres://USER:PASSWORD@HOST/NAME` [default: koban.db in --data]
     #[arg(long, global = true, env = "KOBAN_DATABASE", value_name = "URL", hide_env_values = true)]
     pub database: Option<String>,
     /// Where the host keeps its own files: the embedded database and compiled plugins
