@@ -82,7 +82,7 @@ impl Plan {
         }
         let ms = Duration::from_millis;
         let (span, accounts, door_calls, pgbench_s) = match arguments.quick {
-            true => (Span { warm_up: ms(150), window: ms(350) }, 20_000, 100, 1),
+            true => (Span { warm_up: ms(100), window: ms(250) }, 20_000, 100, 1),
             false => (Span { warm_up: ms(500), window: ms(1_500) }, 100_000, 500, 4),
         };
         let (only, packages) = (arguments.only.clone(), arguments.packages.clone());
