@@ -1,8 +1,6 @@
 //! The one engine for native guests: what it allows, how it is named, and the clock that ticks for it.
 
 use std::hash::{Hash, Hasher};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use koban_domain::records::Digest;
@@ -37,8 +35,6 @@ pub(crate) struct Native {
     pub(crate) id: String,
     /// What compiled code depends on, the processor's features included: part of the cache's key.
     pub(crate) compiled_for: Digest,
-    /// Ticks since the engine was made.
-    pub(crate) ticks: Arc<AtomicU64>,
 }
 
 impl Native {
@@ -46,8 +42,7 @@ impl Native {
     pub(crate) fn new(slots: u32) -> wasmtime::Result<Native> {
         let config = config(slots);
         let engine = Engine::new(&config)?;
-        let ticks = Arc::new(AtomicU64::new(0));
-        start_clock(engine.weak(), Arc::clone(&ticks))?;
+        start_clock(engine.weak())?;
         let settings = format!(
             "features {:x}, fuel {}, epoch {}, canonical nan {:?}, wasm stack {}, memory {}",
             engine.get_wasm_features().bits(),
@@ -62,17 +57,17 @@ impl Native {
             String::from_utf8_lossy(&version).trim_end_matches(|char: char| !char.is_ascii_digit()).to_owned();
         let id = format!("wasmtime {version} native {}", &Digest::of(settings.as_bytes()).to_string()[..12]);
         let compiled_for = Digest::of_parts(&[id.as_bytes(), &Written::of(&engine.precompile_compatibility_hash())]);
-        Ok(Native { engine, id, compiled_for, ticks })
+        Ok(Native { engine, id, compiled_for })
     }
 
     /// A fresh store within these limits. The guest gives way at every tick, and stops at its deadline.
     pub(crate) fn store(&self, limits: &Limits) -> wasmtime::Result<Store<State>> {
-        let state = State::new(limits, Arc::clone(&self.ticks), self.deadline_ticks(limits));
+        let state = State::new(limits, self.deadline_ticks(limits));
         let mut store = Store::try_new(&self.engine, state)?;
         store.limiter(|state| state);
         store.set_fuel(limits.fuel)?;
         store.set_hostcall_fuel(limits.output_bytes);
-        store.epoch_deadline_callback(|store| Ok(store.data().at_tick()));
+        store.epoch_deadline_callback(|mut store| Ok(store.data_mut().at_tick()));
         store.set_epoch_deadline(1);
         Ok(store)
     }
@@ -122,12 +117,11 @@ fn config(slots: u32) -> Config {
 }
 
 /// One plain thread that ticks until the engine is gone. Late ticks are not made up for.
-fn start_clock(engine: EngineWeak, ticks: Arc<AtomicU64>) -> std::io::Result<()> {
+fn start_clock(engine: EngineWeak) -> std::io::Result<()> {
     std::thread::Builder::new().name("koban-epoch".into()).spawn(move || {
         loop {
             std::thread::sleep(Duration::from_millis(TICK_MS));
             let Some(engine) = engine.upgrade() else { return };
-            ticks.fetch_add(1, Ordering::Relaxed);
             engine.increment_epoch();
         }
     })?;

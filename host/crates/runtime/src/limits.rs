@@ -62,8 +62,8 @@ pub struct Limits {
 }
 
 impl Limits {
-    /// The epoch guard in milliseconds: 20 times what the fuel takes on the slowest supported machine, at least 250 ms. Its firing means that
-    /// the machine is ill, not the guest.
+    /// The epoch guard in milliseconds of running: 20 times what the fuel takes on the slowest supported machine, at least 250 ms. Its firing
+    /// means that the machine is ill, not the guest.
     pub fn deadline_ms(&self) -> u64 {
         (self.fuel / FUEL_PER_DEADLINE_MS).max(DEADLINE_MS_MIN)
     }

@@ -1,8 +1,5 @@
 //! What the host keeps for one running guest: its log, its memory bound and its deadline.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-
 use wasmtime::{ResourceLimiter, UpdateDeadline};
 
 use crate::bindings::koban::plugin::{flow, log, types};
@@ -21,8 +18,7 @@ const LINE_COST: usize = 16;
 
 /// The state of one call.
 pub(crate) struct State {
-    ticks: Arc<AtomicU64>,
-    expires: u64,
+    ticks_left: u64,
     memory_bytes: usize,
     log: Vec<(u8, String)>,
     log_lines_left: usize,
@@ -44,11 +40,9 @@ pub(crate) enum Stopped {
 }
 
 impl State {
-    pub(crate) fn new(limits: &Limits, ticks: Arc<AtomicU64>, deadline_ticks: u64) -> State {
-        let now = ticks.load(Ordering::Relaxed);
+    pub(crate) fn new(limits: &Limits, deadline_ticks: u64) -> State {
         State {
-            ticks,
-            expires: now.saturating_add(deadline_ticks),
+            ticks_left: deadline_ticks,
             memory_bytes: limits.memory_bytes,
             log: Vec::new(),
             log_lines_left: limits.log_lines,
@@ -59,13 +53,11 @@ impl State {
         }
     }
 
-    /// Called at every tick of the epoch while the guest runs: lets neighbours run, or ends the call.
-    pub(crate) fn at_tick(&self) -> UpdateDeadline {
-        if self.ticks.load(Ordering::Relaxed) >= self.expires {
-            UpdateDeadline::Interrupt
-        } else {
-            UpdateDeadline::Yield(1)
-        }
+    /// Called at every tick of the epoch that finds the guest running: lets neighbours run, or ends the call. Only such ticks count:
+    /// a guest that waits for its turn on a busy machine uses up nothing.
+    pub(crate) fn at_tick(&mut self) -> UpdateDeadline {
+        self.ticks_left = self.ticks_left.saturating_sub(1);
+        if self.ticks_left == 0 { UpdateDeadline::Interrupt } else { UpdateDeadline::Yield(1) }
     }
 
     /// The lines kept, and the panic's text if there was one.
@@ -166,7 +158,7 @@ mod tests {
     use log::Host as _;
 
     fn state() -> State {
-        State::new(&ClassLimits::default().decision, Arc::default(), 1)
+        State::new(&ClassLimits::default().decision, 1)
     }
 
     #[test]
