@@ -14,6 +14,7 @@ pub mod fraud;
 pub mod guests;
 pub mod identity;
 pub mod jobs;
+mod judged;
 pub mod keys;
 pub mod ledger;
 pub mod limits;

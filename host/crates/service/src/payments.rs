@@ -1,24 +1,18 @@
 //! Paying a merchant: identity and fraud before the queue, the books inside it, the news after it.
 
-use koban_domain::guest::AssessPayment;
 use koban_domain::ids::{MerchantId, PaymentId};
-use koban_domain::ledger::{Answer, Command, Counted, Work};
+use koban_domain::ledger::{Answer, Command};
 use koban_domain::money::Money;
 use koban_domain::payments::{Pay, Payment};
-use koban_domain::signals::{SubjectKey, Subjects};
 use koban_store::payments;
 use serde::Serialize;
 
 use crate::app::App;
 use crate::ctx::{Actor, Ctx};
 use crate::error::Error;
-use crate::fraud::{self, Case};
+use crate::judged::{self, Dealing, Payee};
 use crate::operations::{self, Answered};
 use crate::page::{Page, Paged};
-use crate::reads::Asked;
-
-/// How often a payment is judged again because a rule was switched meanwhile.
-const JUDGED_MAX: u32 = 3;
 
 /// What a payer asks for.
 #[derive(Debug, Clone, Serialize)]
@@ -37,70 +31,27 @@ pub async fn pay(app: &App, ctx: &Ctx, input: PayInput) -> Result<Answered<Payme
     check_amount(input.amount)?;
     check_reference(input.reference.as_deref())?;
     let operation = operations::begin(app, ctx, "POST /v1/payments", &input)?;
-    let subjects = Subjects {
-        user: SubjectKey::user(payer),
-        merchant: Some(SubjectKey::merchant(input.merchant)),
-        device: ctx.device.as_deref().map(SubjectKey::device),
+    let dealing = Dealing {
+        kind: "payment",
+        payer,
+        payee: Payee::Merchant(input.merchant),
+        amount: input.amount,
+        name: |id| PaymentId(id).to_string(),
     };
-    for _ in 0..JUDGED_MAX {
-        // One read for the operation, the payer, the merchant, the payee and the signals, shared with concurrent payments.
-        let known = app.reads.payment(Asked::payment(&operation.claim, payer, input.merchant, &subjects)).await?;
-        if let Some(decided) = operation.replay(app, known.operation.clone())? {
-            return decided.into_payment();
-        }
-        let payment = PaymentId(app.clock.id());
-        let (user, merchant) = (known.payer()?, known.merchant()?);
-        let judged = fraud::assess(
-            app,
-            &Case {
-                payment: AssessPayment {
-                    id: payment.to_string(),
-                    kind: "payment".to_owned(),
-                    amount: input.amount,
-                    at: u64::try_from(app.clock.now().0).unwrap_or(0),
-                },
-                subjects: subjects.clone(),
-                rings: known.rings.clone(),
-                kind: user.kind,
-                since: user.created_at,
-                first_time: !known.payee_known,
-                device: ctx.device.as_deref(),
-                category: Some(&merchant.category),
-                locale: &ctx.locale,
-            },
-        )
-        .await?;
-        let mut work = Work::new(payment.0, ctx.actor.to_string());
-        work.refused = judged.refusal();
-        work.commands = vec![Command::Pay(Pay {
-            payment,
+    let answered = judged::commit(app, ctx, &operation, &dealing, |id, decision| {
+        Command::Pay(Pay {
+            payment: PaymentId(id),
             payer,
             merchant: input.merchant,
             amount: input.amount,
             reference: input.reference.clone(),
-            decision: judged.decision,
-        })];
-        work.counted = Some(Counted { subjects: subjects.clone(), amount: input.amount.minor });
-        work.payee = (!known.payee_known).then_some((payer, input.merchant.0));
-        work.records = judged.records;
-        work.judged_under = Some(judged.under);
-        work.relies_on = judged.relies_on;
-        let answer = operation.commit(app, work).await;
-        app.metrics.dealt("payment", operations::result_word(&answer));
-        if let Some(answered) = answer? {
-            return answered.into_payment();
-        }
-    }
-    Err(Error::Busy)
-}
-
-impl Answered<Answer> {
-    fn into_payment(self) -> Result<Answered<Payment>, Error> {
-        self.expect(|answer| match answer {
-            Answer::Paid(payment) => Some(payment),
-            _ => None,
+            decision,
         })
-    }
+    });
+    answered.await?.expect(|answer| match answer {
+        Answer::Paid(payment) => Some(payment),
+        _ => None,
+    })
 }
 
 /// A payment, for its payer or its merchant.
