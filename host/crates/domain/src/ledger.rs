@@ -6,8 +6,9 @@ use uuid::Uuid;
 use crate::accounts::PluginKey;
 use crate::books::{Books, Postings};
 use crate::charges::{self, ChargeCredit, ChargeReversal, Credited, Tombstone};
+use crate::events;
 use crate::flows::{self, Arrival, StepCommit};
-use crate::ids::{AuditId, EntryId, EventId, FlowId, RecordId, UserId};
+use crate::ids::{AuditId, EntryId, EventId, FlowId, MerchantId, RecordId, UserId};
 use crate::journal::{Draft, Entry, Head};
 use crate::operations::{Claim, Operation, OperationKey};
 use crate::outcomes::Refusal;
@@ -133,9 +134,11 @@ pub struct Audit {
 pub struct News {
     /// Its id.
     pub id: EventId,
-    /// What happened, such as `payment.posted`.
+    /// What happened, such as `payment.captured`.
     pub kind: String,
-    /// The answer that says it, as compact JSON.
+    /// The merchant that is told, beside the platform.
+    pub merchant: Option<MerchantId>,
+    /// The event's public `data`, as compact JSON; [`crate::events`] says what each holds.
     pub body: String,
     /// When.
     pub at: Timestamp,
@@ -435,16 +438,10 @@ impl Commit {
             self.books.flows.put(step.flow.id, step.flow.version);
             self.steps.push((**step).clone());
         }
-        for (place, answer) in answers.iter().enumerate() {
-            if let Some(kind) = news_kind(answer) {
-                self.news.push(News {
-                    id: EventId(offset(work.id, place)),
-                    kind: kind.to_owned(),
-                    body: serde_json::to_string(answer).unwrap_or_default(),
-                    at: self.now,
-                });
-            }
-        }
+        let told = answers.iter().enumerate().filter_map(|(place, answer)| {
+            events::of(EventId(offset(work.id, place)), work.commands.get(place), answer, self.now)
+        });
+        self.news.extend(told);
     }
 
     fn note_operation(&mut self, claim: Claim, decided: &Decided) {
@@ -490,18 +487,4 @@ fn meta(pairs: &[(&str, Option<&str>)]) -> String {
     }
     json.push('}');
     json
-}
-
-fn news_kind(answer: &Answer) -> Option<&'static str> {
-    match answer {
-        Answer::Credited(_) => Some("charge.credited"),
-        Answer::Reversed(_) => Some("charge.reversed"),
-        Answer::Paid(_) => Some("payment.posted"),
-        Answer::Refunded(_) => Some("refund.posted"),
-        Answer::Transferred(_) => Some("transfer.posted"),
-        Answer::Verified(..) => Some("user.verified"),
-        Answer::Settled(_) => Some("settlement.matched"),
-        Answer::WrittenOff(_) => Some("difference.closed"),
-        Answer::Opened(_) | Answer::Noted => None,
-    }
 }

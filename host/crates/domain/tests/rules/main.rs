@@ -3,6 +3,7 @@
 mod accounts;
 mod attacks;
 mod decided;
+mod events;
 mod flow_ends;
 mod flows;
 mod limits;

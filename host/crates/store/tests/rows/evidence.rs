@@ -197,7 +197,10 @@ async fn news_is_read_in_the_order_of_commits_and_trimmed_only_when_old_and_read
         let pages = outbox::after(store, 0, 10).await.unwrap();
         let kinds: Vec<Vec<&str>> =
             pages.iter().map(|page| page.news.iter().map(|news| news.kind.as_str()).collect()).collect();
-        assert_eq!(kinds, [vec!["charge.credited"], vec!["payment.posted", "payment.posted"], vec!["payment.posted"]]);
+        assert_eq!(
+            kinds,
+            [vec!["charge.credited"], vec!["payment.captured", "payment.captured"], vec!["payment.captured"]]
+        );
         assert_eq!(outbox::after(store, pages[1].sequence, 10).await.unwrap(), pages[2..]);
         // Read up to the second, but only the first is old.
         assert_eq!(outbox::trim(store, pages[1].sequence, NOON.plus_ms(1), 10).await.unwrap(), 1);

@@ -1,0 +1,314 @@
+//! Events: what the outside world is told of a commit, in words that stay the same.
+//!
+//! A commit turns what its commands did into [`News`](crate::ledger::News) with the event's public body. Stored answers may change
+//! from version to version; these bodies may only grow. `docs/reference/events.md` is made from this file and the examples of its test.
+
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::ids::{EventId, FileId, FlowId, MerchantId, PaymentId, RecordId, RefundId, TransferId, UserId};
+use crate::ledger::{Answer, Command, News};
+use crate::money::Currency;
+use crate::payments::{Payment, Refund};
+use crate::time::Timestamp;
+use crate::transfers::Transfer;
+
+/// The version of the bodies. Fields may be added under the same version; nothing is taken away or given another meaning.
+pub const VERSION: u32 = 1;
+
+/// The largest body that is sent, in bytes. A larger one is sent without its data.
+pub const BODY_BYTES_MAX: usize = 20_000;
+
+/// The type of the event that only a test sends.
+pub const TEST: &str = "webhook.test";
+
+/// Who is told, beside the platform itself, which is told everything.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Audience {
+    /// The merchant that it is about.
+    Merchant,
+    /// Nobody else.
+    Platform,
+    /// The endpoint that asked for it.
+    Asker,
+}
+
+/// One type of event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct EventType {
+    /// Its name: a noun and what became of it.
+    pub name: &'static str,
+    /// Who is told.
+    pub audience: Audience,
+    /// When it arises, as a sentence.
+    pub when: &'static str,
+    /// What its `data` is.
+    pub data: &'static str,
+}
+
+/// Every type of event there is.
+pub const CATALOGUE: &[EventType] = &[
+    row(
+        "payment.captured",
+        Audience::Merchant,
+        "A payment was posted.",
+        "the payment, as `GET /v1/payments/{id}` gives it",
+    ),
+    row(
+        "refund.posted",
+        Audience::Merchant,
+        "A payment was given back, in part or whole.",
+        "the refund, as the list of refunds gives it",
+    ),
+    row("charge.credited", Audience::Platform, "A partner brought money for a wallet.", "what came, and where it went"),
+    row(
+        "charge.reversed",
+        Audience::Platform,
+        "A partner took a credit back.",
+        "what was taken, and what the user owes now",
+    ),
+    row(
+        "transfer.posted",
+        Audience::Platform,
+        "A user sent money to another.",
+        "the transfer, as `GET /v1/transfers/{id}` gives it",
+    ),
+    row("user.verified", Audience::Platform, "A user was verified.", "who, and what became funds"),
+    row("settlement.matched", Audience::Platform, "A partner's settlement file was taken.", "the file's figures"),
+    row("difference.closed", Audience::Platform, "An operator closed a difference.", "what was lost or set aside"),
+    row(TEST, Audience::Asker, "Somebody asked for a test.", "one sentence"),
+];
+
+const fn row(name: &'static str, audience: Audience, when: &'static str, data: &'static str) -> EventType {
+    EventType { name, audience, when, data }
+}
+
+/// The type with this name.
+pub fn find(name: &str) -> Option<&'static EventType> {
+    CATALOGUE.iter().find(|known| known.name == name)
+}
+
+/// The news of one command that was done; none if nobody outside is told of it. `command` is none where the answer is the step's own.
+pub fn of(id: EventId, command: Option<&Command>, answer: &Answer, at: Timestamp) -> Option<News> {
+    let news = |kind: &str, merchant, data: String| Some(News { id, kind: kind.to_owned(), merchant, body: data, at });
+    match (answer, command) {
+        (Answer::Paid(payment), _) => news("payment.captured", Some(payment.merchant), json(&PaymentData::of(payment))),
+        (Answer::Refunded(refund), _) => news("refund.posted", Some(refund.merchant), json(&RefundData::of(refund))),
+        (Answer::Transferred(transfer), _) => news("transfer.posted", None, json(&TransferData::of(transfer))),
+        (Answer::Credited(credited), Some(Command::Credit(credit))) => {
+            let data = CreditData {
+                charge: credit.flow,
+                user: credit.user,
+                amount: credit.amount.minor,
+                currency: credit.amount.currency,
+                reference: &credit.reference,
+                repaid: credited.repaid,
+                suspended: credited.suspended.map(|refusal| refusal.code()),
+                at: at.to_string(),
+            };
+            news("charge.credited", None, json(&data))
+        }
+        (Answer::Reversed(owed), Some(Command::Reverse(reversal))) => {
+            let data = ReversalData {
+                charge: reversal.flow,
+                user: reversal.user,
+                amount: reversal.amount.minor,
+                currency: reversal.amount.currency,
+                reference: &reversal.reference,
+                of: &reversal.of,
+                receivable: *owed,
+                at: at.to_string(),
+            };
+            news("charge.reversed", None, json(&data))
+        }
+        (Answer::Verified(user, converted), _) => {
+            news("user.verified", None, json(&VerifiedData { user: *user, converted: *converted, at: at.to_string() }))
+        }
+        (Answer::Settled(settled), Some(Command::Settle(settle))) => {
+            let data = SettledData {
+                file: settle.file,
+                matched: settled.matched,
+                repeated: settled.repeated,
+                differences: settled.differences,
+                released: settled.released,
+                at: at.to_string(),
+            };
+            news("settlement.matched", None, json(&data))
+        }
+        (Answer::WrittenOff(closed), Some(Command::WriteOff(command))) => {
+            let data = ClosedData {
+                reference: &command.reference,
+                lost: closed.lost.minor,
+                to_suspense: closed.to_suspense.minor,
+                currency: closed.lost.currency,
+                at: at.to_string(),
+            };
+            news("difference.closed", None, json(&data))
+        }
+        _ => None,
+    }
+}
+
+/// The body of one delivery: what is signed and sent. `sequence` counts what this endpoint was given.
+pub fn message(news: &News, sequence: i64) -> String {
+    let whole = envelope(news, sequence, "", &news.body);
+    if whole.len() <= BODY_BYTES_MAX {
+        return whole;
+    }
+    // The id is enough to ask the API for the rest.
+    let id = serde_json::from_str::<Value>(&news.body).ok().and_then(|data| data.get("id").cloned());
+    envelope(news, sequence, r#""truncated":true,"#, &json(&serde_json::json!({ "id": id })))
+}
+
+/// Put together as text, so that the data stays as the commit wrote it. Ids, types and times need no escaping.
+fn envelope(news: &News, sequence: i64, more: &str, data: &str) -> String {
+    let (id, kind, at) = (news.id, &news.kind, news.at);
+    format!(
+        r#"{{"id":"{id}","type":"{kind}","version":{VERSION},"sequence":{sequence},"timestamp":"{at}",{more}"data":{data}}}"#
+    )
+}
+
+/// The news of a test that somebody asked for.
+pub fn test(id: EventId, at: Timestamp) -> News {
+    let body = r#"{"message":"This is a test. Nothing happened."}"#.to_owned();
+    News { id, kind: TEST.to_owned(), merchant: None, body, at }
+}
+
+fn json(value: &impl Serialize) -> String {
+    // Maps with text keys and plain values: there is nothing that could fail.
+    serde_json::to_string(value).unwrap_or_default()
+}
+
+#[derive(Serialize)]
+struct PaymentData<'a> {
+    id: PaymentId,
+    payer: UserId,
+    merchant: MerchantId,
+    amount: i64,
+    refunded: i64,
+    refundable: i64,
+    currency: Currency,
+    reference: Option<&'a str>,
+    decision: Option<RecordId>,
+    at: String,
+}
+
+impl<'a> PaymentData<'a> {
+    fn of(payment: &'a Payment) -> PaymentData<'a> {
+        let refundable = payment.refundable();
+        PaymentData {
+            id: payment.id,
+            payer: payment.payer,
+            merchant: payment.merchant,
+            amount: payment.amount.minor,
+            refunded: payment.amount.minor - refundable,
+            refundable,
+            currency: payment.amount.currency,
+            reference: payment.reference.as_deref(),
+            decision: payment.decision,
+            at: payment.at.to_string(),
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct RefundData {
+    id: RefundId,
+    payment: PaymentId,
+    payer: UserId,
+    amount: i64,
+    repaid: i64,
+    currency: Currency,
+    at: String,
+}
+
+impl RefundData {
+    fn of(refund: &Refund) -> RefundData {
+        RefundData {
+            id: refund.id,
+            payment: refund.payment,
+            payer: refund.payer,
+            amount: refund.amount.minor,
+            repaid: refund.repaid,
+            currency: refund.amount.currency,
+            at: refund.at.to_string(),
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct TransferData<'a> {
+    id: TransferId,
+    sender: UserId,
+    receiver: UserId,
+    amount: i64,
+    currency: Currency,
+    message: Option<&'a str>,
+    decision: Option<RecordId>,
+    at: String,
+}
+
+impl<'a> TransferData<'a> {
+    fn of(transfer: &'a Transfer) -> TransferData<'a> {
+        TransferData {
+            id: transfer.id,
+            sender: transfer.sender,
+            receiver: transfer.receiver,
+            amount: transfer.amount.minor,
+            currency: transfer.amount.currency,
+            message: transfer.message.as_deref(),
+            decision: transfer.decision,
+            at: transfer.at.to_string(),
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct CreditData<'a> {
+    charge: FlowId,
+    user: UserId,
+    amount: i64,
+    currency: Currency,
+    reference: &'a str,
+    repaid: i64,
+    suspended: Option<&'static str>,
+    at: String,
+}
+
+#[derive(Serialize)]
+struct ReversalData<'a> {
+    charge: FlowId,
+    user: UserId,
+    amount: i64,
+    currency: Currency,
+    reference: &'a str,
+    of: &'a str,
+    receivable: i64,
+    at: String,
+}
+
+#[derive(Serialize)]
+struct VerifiedData {
+    user: UserId,
+    converted: i64,
+    at: String,
+}
+
+#[derive(Serialize)]
+struct SettledData {
+    file: FileId,
+    matched: u32,
+    repeated: u32,
+    differences: u32,
+    released: i64,
+    at: String,
+}
+
+#[derive(Serialize)]
+struct ClosedData<'a> {
+    reference: &'a str,
+    lost: i64,
+    to_suspense: i64,
+    currency: Currency,
+    at: String,
+}
