@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 
-use koban_domain::accounts::{AccountId, PostingSide};
+use koban_domain::accounts::{AccountId, Layer, PostingSide};
 use koban_domain::journal::{self, Entry, Head};
 use koban_store::Store;
 
@@ -104,7 +104,8 @@ impl Auditor {
             return Some(format!("the hash of entry {place} is not that of its content"));
         }
         let mut sum = 0_i128;
-        for posting in &entry.draft.postings {
+        // What is set aside is looked at by `ledger verify`.
+        for posting in entry.draft.postings.iter().filter(|posting| posting.layer == Layer::Posted) {
             let sums = self.sums.entry(posting.id).or_default();
             match posting.side {
                 PostingSide::Debit => {

@@ -43,6 +43,35 @@ pub enum PostingSide {
     Credit = 1,
 }
 
+/// What a posting does to its account: it moves money, or reserves and releases what is to move later.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[repr(u8)]
+pub enum Layer {
+    /// Money has moved.
+    Posted = 0,
+    /// An amount is set aside: it adds to what is pending.
+    Reserved = 1,
+    /// An amount is no longer set aside: it is taken from what is pending.
+    Released = 2,
+}
+
+impl Layer {
+    /// Every layer, in order of code.
+    pub const ALL: [Layer; 3] = [Layer::Posted, Layer::Reserved, Layer::Released];
+
+    /// The code of a side in this layer, in rows and canonical encodings: the side and two for each layer before this one.
+    pub const fn code(self, side: PostingSide) -> u8 {
+        side as u8 + 2 * self as u8
+    }
+
+    /// The layer and the side that have this code.
+    pub fn from_code(code: u8) -> Option<(Layer, PostingSide)> {
+        let all = Layer::ALL.into_iter().flat_map(|layer| [(layer, PostingSide::Debit), (layer, PostingSide::Credit)]);
+        all.into_iter().find(|(layer, side)| layer.code(*side) == code)
+    }
+}
+
 impl Class {
     /// Every class, in order of code.
     pub const ALL: [Class; 9] = [
@@ -205,6 +234,40 @@ impl Account {
             }
     }
 
+    /// The account after one posting in this layer; `None` if a sum would no longer fit, what is left would fall under the floor,
+    /// or more would be released than is reserved.
+    #[must_use]
+    pub fn after(self, layer: Layer, side: PostingSide, amount: i64) -> Option<Account> {
+        match layer {
+            Layer::Posted => self.posted(side, amount),
+            Layer::Reserved => self.reserved(side, amount),
+            Layer::Released => self.released(side, amount),
+        }
+    }
+
+    /// The account with this much set aside; `None` as for [`Account::posted`].
+    #[must_use]
+    pub fn reserved(mut self, side: PostingSide, amount: i64) -> Option<Account> {
+        let pending = self.pending(side);
+        *pending = pending.checked_add(amount).filter(|sum| *sum <= i64::MAX / 4)?;
+        self.above_floor(side)
+    }
+
+    /// The account with this much no longer set aside; `None` if less is.
+    #[must_use]
+    pub fn released(mut self, side: PostingSide, amount: i64) -> Option<Account> {
+        let pending = self.pending(side);
+        *pending = pending.checked_sub(amount).filter(|sum| *sum >= 0)?;
+        Some(self)
+    }
+
+    fn pending(&mut self, side: PostingSide) -> &mut i64 {
+        match side {
+            PostingSide::Debit => &mut self.debits_pending,
+            PostingSide::Credit => &mut self.credits_pending,
+        }
+    }
+
     /// The account after one posting; `None` if a sum would no longer fit or the balance would fall under the floor.
     #[must_use]
     pub fn posted(mut self, side: PostingSide, amount: i64) -> Option<Account> {
@@ -214,6 +277,11 @@ impl Account {
         };
         // Sums stay below half the range, so that differences and sums of two always fit.
         *sum = sum.checked_add(amount).filter(|sum| *sum <= i64::MAX / 4)?;
+        self.above_floor(side)
+    }
+
+    /// Itself, unless something left it on this side and there is now less than its floor.
+    fn above_floor(self, side: PostingSide) -> Option<Account> {
         let leaves = side != self.key.class.normal();
         match self.key.class.floor() {
             Some(floor) if leaves && self.available() < floor => None,
@@ -234,6 +302,29 @@ mod tests {
         assert_eq!((account.balance(), account.available()), (1_000, 600));
         assert!(account.posted(PostingSide::Debit, 601).is_none());
         assert_eq!(account.posted(PostingSide::Debit, 600).unwrap().available(), 0);
+    }
+
+    #[test]
+    fn what_is_reserved_is_released_at_most_once() {
+        let key = AccountKey::platform(Class::Suspense, Currency::JPY);
+        let account = Account::empty(key).posted(PostingSide::Credit, 1_000).unwrap();
+        assert!(account.reserved(PostingSide::Debit, 1_001).is_none(), "more than there is");
+        let held = account.reserved(PostingSide::Debit, 1_000).unwrap();
+        assert_eq!((held.balance(), held.available()), (1_000, 0));
+        assert!(held.released(PostingSide::Debit, 1_001).is_none());
+        assert_eq!(held.released(PostingSide::Debit, 1_000), Some(account));
+        let announced = account.reserved(PostingSide::Credit, 500).unwrap();
+        assert_eq!((announced.available(), announced.expected()), (1_000, 1_500));
+        assert!(announced.reserved(PostingSide::Credit, i64::MAX).is_none());
+    }
+
+    #[test]
+    fn each_layer_and_side_has_a_code_of_its_own_and_the_posted_ones_are_as_they_were() {
+        let codes: Vec<_> = (0..6).map(|code| Layer::from_code(code).unwrap()).collect();
+        assert_eq!(codes[0], (Layer::Posted, PostingSide::Debit));
+        assert_eq!(codes[1], (Layer::Posted, PostingSide::Credit));
+        assert_eq!(codes[5], (Layer::Released, PostingSide::Credit));
+        assert_eq!(Layer::from_code(6), None);
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::hash::Hash;
 use std::sync::Arc;
 
-use crate::accounts::{Account, AccountId, AccountKey, Class, PluginKey, PostingSide};
+use crate::accounts::{Account, AccountId, AccountKey, Class, Layer, PluginKey, PostingSide};
 use crate::charges::{Exposure, PartnerReference, ReferenceKey};
 use crate::flows::Expectation;
 use crate::ids::{FlowId, MerchantId, PaymentId, RefundId, TransferId, UserId};
@@ -14,9 +14,10 @@ use crate::money::{Currency, Money};
 use crate::operations::{Operation, OperationKey};
 use crate::outcomes::Refusal;
 use crate::paths::{self, EntryKind};
-use crate::payments::{Payment, Refund};
+use crate::payments::{Payment, Source};
 use crate::policy::Policy;
 use crate::records::Digest;
+use crate::refunds::Refund;
 use crate::settlements::{Difference, SettlementFile};
 use crate::signals::{Ring, SubjectKey};
 use crate::time::Timestamp;
@@ -199,33 +200,77 @@ impl Postings {
         credit: AccountKey,
         amount: i64,
     ) -> Result<(), Refusal> {
+        self.put(books, kind, Layer::Posted, debit, credit, amount)
+    }
+
+    /// Sets an amount aside that shall move later, along the same table. Errors: as for [`Postings::post`].
+    pub fn reserve(
+        &mut self,
+        books: &mut Books,
+        kind: EntryKind,
+        debit: AccountKey,
+        credit: AccountKey,
+        amount: i64,
+    ) -> Result<(), Refusal> {
+        self.put(books, kind, Layer::Reserved, debit, credit, amount)
+    }
+
+    /// Frees an amount that was set aside between these accounts. Errors: [`Refusal::PathNotAllowed`], also if less was set aside.
+    pub fn release(
+        &mut self,
+        books: &mut Books,
+        kind: EntryKind,
+        debit: AccountKey,
+        credit: AccountKey,
+        amount: i64,
+    ) -> Result<(), Refusal> {
+        self.put(books, kind, Layer::Released, debit, credit, amount)
+    }
+
+    fn put(
+        &mut self,
+        books: &mut Books,
+        kind: EntryKind,
+        layer: Layer,
+        debit: AccountKey,
+        credit: AccountKey,
+        amount: i64,
+    ) -> Result<(), Refusal> {
         if amount == 0 {
             return Ok(());
         }
         if amount < 0 || debit.currency != credit.currency || !paths::allowed(kind, debit.class, credit.class) {
             return Err(Refusal::PathNotAllowed);
         }
-        self.side(books, debit, PostingSide::Debit, amount)?;
-        self.side(books, credit, PostingSide::Credit, amount)
+        self.side(books, debit, (layer, PostingSide::Debit), amount)?;
+        self.side(books, credit, (layer, PostingSide::Credit), amount)
     }
 
-    fn side(&mut self, books: &mut Books, key: AccountKey, side: PostingSide, amount: i64) -> Result<(), Refusal> {
+    fn side(
+        &mut self,
+        books: &mut Books,
+        key: AccountKey,
+        (layer, side): (Layer, PostingSide),
+        amount: i64,
+    ) -> Result<(), Refusal> {
         let id = key.id();
         let account = books.accounts.get(&id).copied().unwrap_or_else(|| Account::empty(key));
-        let posted = account.posted(side, amount).ok_or_else(|| {
-            if side != key.class.normal() && account.available() < amount {
+        let after = account.after(layer, side, amount).ok_or_else(|| {
+            if layer == Layer::Released {
+                Refusal::PathNotAllowed
+            } else if side != key.class.normal() && account.available() < amount {
                 Refusal::InsufficientFunds
             } else {
                 Refusal::Overflow
             }
         })?;
-        books.accounts.put(id, posted);
-        match self.0.iter_mut().find(|posting| posting.id == id && posting.side == side) {
+        books.accounts.put(id, after);
+        match self.0.iter_mut().find(|posting| (posting.id, posting.layer, posting.side) == (id, layer, side)) {
             Some(posting) => posting.amount = posting.amount.checked_add(amount).ok_or(Refusal::Overflow)?,
-            None => self.0.push(Posting { account: key, id, side, amount, balance: 0 }),
+            None => self.0.push(Posting { account: key, id, layer, side, amount, balance: 0 }),
         }
         for posting in self.0.iter_mut().filter(|posting| posting.id == id) {
-            posting.balance = posted.balance();
+            posting.balance = after.balance();
         }
         Ok(())
     }
@@ -254,16 +299,15 @@ pub struct Wallet {
     pub receivable: Account,
 }
 
-/// A part of an amount, by the kind of value it is taken from or given to.
-pub type Part = (Class, i64);
+/// A part of an amount, by what it is taken from.
+pub type Share = (Source, i64);
 
 impl Wallet {
-    /// The account of this class.
-    pub fn account(&self, class: Class) -> AccountKey {
-        match class {
-            Class::Funds => self.funds.key,
-            Class::Receivable => self.receivable.key,
-            _ => self.prepaid.key,
+    /// The account that this part of an amount stands on.
+    pub fn account(&self, source: Source) -> AccountKey {
+        match source {
+            Source::Prepaid => self.prepaid.key,
+            Source::Funds => self.funds.key,
         }
     }
 
@@ -286,23 +330,23 @@ impl Wallet {
     }
 
     /// As much of the amount as there is, in spend order: prepaid, then funds. The second value is what is missing.
-    pub fn take(&self, amount: i64) -> (Vec<Part>, i64) {
+    pub fn take(&self, amount: i64) -> (Vec<Share>, i64) {
         let mut missing = amount;
-        let mut parts = Vec::with_capacity(2);
-        for account in [&self.prepaid, &self.funds] {
-            let part = account.available().clamp(0, missing);
-            if part > 0 {
-                parts.push((account.key.class, part));
-                missing -= part;
+        let mut shares = Vec::with_capacity(2);
+        for (source, account) in [(Source::Prepaid, &self.prepaid), (Source::Funds, &self.funds)] {
+            let share = account.available().clamp(0, missing);
+            if share > 0 {
+                shares.push((source, share));
+                missing -= share;
             }
         }
-        (parts, missing)
+        (shares, missing)
     }
 
     /// The amount in spend order, or [`Refusal::InsufficientFunds`].
-    pub fn spend(&self, amount: i64) -> Result<Vec<Part>, Refusal> {
+    pub fn spend(&self, amount: i64) -> Result<Vec<Share>, Refusal> {
         match self.take(amount) {
-            (parts, 0) => Ok(parts),
+            (shares, 0) => Ok(shares),
             _ => Err(Refusal::InsufficientFunds),
         }
     }

@@ -281,9 +281,9 @@ pub fn reverse(
         let suspense = AccountKey::platform(Class::Suspense, currency);
         postings.post(books, EntryKind::ChargeReversal, suspense, clearing, amount.minor)?;
     } else {
-        let (parts, missing) = wallet.take(amount.minor);
-        for (class, part) in parts {
-            postings.post(books, EntryKind::ChargeReversal, wallet.account(class), clearing, part)?;
+        let (shares, missing) = wallet.take(amount.minor);
+        for (source, share) in shares {
+            postings.post(books, EntryKind::ChargeReversal, wallet.account(source), clearing, share)?;
         }
         postings.post(books, EntryKind::ChargeReversal, wallet.receivable.key, clearing, missing)?;
         owed = missing;

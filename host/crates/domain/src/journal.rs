@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-use crate::accounts::{AccountId, AccountKey, PostingSide};
+use crate::accounts::{AccountId, AccountKey, Layer, PostingSide};
 use crate::ids::EntryId;
 use crate::paths::EntryKind;
 use crate::records::Digest;
@@ -16,6 +16,8 @@ pub struct Posting {
     pub account: AccountKey,
     /// Its id, kept beside the key because deriving it costs a hash.
     pub id: AccountId,
+    /// Whether it moves the amount, sets it aside or no longer does.
+    pub layer: Layer,
     /// Which side.
     pub side: PostingSide,
     /// Minor units, more than zero.
@@ -37,7 +39,7 @@ pub struct Draft {
     pub subject: [u8; 16],
     /// The entry that it takes back, in part or whole.
     pub reverses: Option<EntryId>,
-    /// Two or more postings that sum to zero per currency.
+    /// Two or more postings that sum to zero per currency in each layer.
     pub postings: Vec<Posting>,
     /// Digests of the records of the guest calls behind it.
     pub records: Vec<Digest>,
@@ -105,7 +107,7 @@ pub fn canonical(sequence: i64, at: Timestamp, draft: &Draft) -> Vec<u8> {
     length(&mut bytes, draft.postings.len());
     for posting in &draft.postings {
         bytes.extend_from_slice(&posting.id.0);
-        bytes.push(posting.side as u8);
+        bytes.push(posting.layer.code(posting.side));
         bytes.extend_from_slice(&posting.amount.to_be_bytes());
         bytes.extend_from_slice(&posting.account.currency.bytes());
     }
@@ -141,7 +143,7 @@ mod tests {
     fn draft() -> Draft {
         let posting = |class, side| {
             let account = AccountKey::platform(class, Currency::JPY);
-            Posting { account, id: account.id(), side, amount: 1_280, balance: 0 }
+            Posting { account, id: account.id(), layer: Layer::Posted, side, amount: 1_280, balance: 0 }
         };
         Draft {
             id: EntryId(Uuid::from_u128(1)),

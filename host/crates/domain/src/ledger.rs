@@ -13,9 +13,10 @@ use crate::journal::{Draft, Entry, Head};
 use crate::operations::{Claim, Operation, OperationKey};
 use crate::outcomes::Refusal;
 use crate::paths::EntryKind;
-use crate::payments::{self, GiveBack, Pay, Payment, Refund};
+use crate::payments::{self, Pay, Payment};
 use crate::policy::Reliance;
 use crate::records::{Digest, Record};
+use crate::refunds::{self, GiveBack, Refund};
 use crate::settlements::{self, Settle, Settled, WriteOff, WrittenOff};
 use crate::signals::{Ring, Subjects};
 use crate::time::Timestamp;
@@ -372,7 +373,7 @@ impl Commit {
                 (draft(EntryKind::Payment, command.payment.0, None, meta, postings), Answer::Paid(payment))
             }
             Command::Refund(command) => {
-                let (postings, refund) = payments::refund(books, command, now)?;
+                let (postings, refund) = refunds::refund(books, command, now)?;
                 let meta = meta(&[("payment", Some(&command.payment.to_string()))]);
                 (draft(EntryKind::Refund, command.refund.0, None, meta, postings), Answer::Refunded(refund))
             }

@@ -18,6 +18,7 @@ pub mod paths;
 pub mod payments;
 pub mod policy;
 pub mod records;
+pub mod refunds;
 pub mod settlements;
 pub mod signals;
 pub mod time;

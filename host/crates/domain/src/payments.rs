@@ -1,11 +1,11 @@
-//! Paying a merchant and giving it back: what it takes from whom, and what is left to give back.
+//! Paying a merchant: what it takes from whom, at once or held first, and how a payment stands afterwards.
 
 use serde::{Deserialize, Serialize};
 
-use crate::accounts::{AccountKey, Class};
-use crate::books::{Books, Postings};
-use crate::ids::{MerchantId, PaymentId, RecordId, RefundId, UserId};
-use crate::limits::{Action, WalletKind};
+use crate::accounts::AccountKey;
+use crate::books::{Books, Postings, Share};
+use crate::ids::{MerchantId, PaymentId, RecordId, UserId};
+use crate::limits::Action;
 use crate::money::Money;
 use crate::outcomes::Refusal;
 use crate::paths::EntryKind;
@@ -28,42 +28,163 @@ pub struct Pay {
     pub decision: Option<RecordId>,
 }
 
+/// How a payment stands. The number is its code in rows and never changes its meaning.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[repr(u8)]
+pub enum PaymentState {
+    /// The amount is held for the merchant, who may capture it.
+    Authorised = 1,
+    /// The amount is held until an operator has looked.
+    InReview = 2,
+    /// Something was captured, and nothing is held any more.
+    Captured = 3,
+    /// The merchant let go of all of it.
+    Voided = 4,
+    /// Nobody captured it, or nobody looked, in time.
+    Expired = 5,
+    /// An operator said no.
+    Declined = 6,
+}
+
+impl PaymentState {
+    /// Every state, in order of code.
+    pub const ALL: [PaymentState; 6] = [
+        PaymentState::Authorised,
+        PaymentState::InReview,
+        PaymentState::Captured,
+        PaymentState::Voided,
+        PaymentState::Expired,
+        PaymentState::Declined,
+    ];
+
+    /// The state with this code.
+    pub fn from_code(code: u8) -> Option<PaymentState> {
+        PaymentState::ALL.into_iter().find(|state| state.code() == code)
+    }
+
+    /// Its code in rows.
+    pub const fn code(self) -> u8 {
+        self as u8
+    }
+
+    /// The word in answers of the API.
+    pub const fn word(self) -> &'static str {
+        match self {
+            PaymentState::Authorised => "authorised",
+            PaymentState::InReview => "in-review",
+            PaymentState::Captured => "captured",
+            PaymentState::Voided => "voided",
+            PaymentState::Expired => "expired",
+            PaymentState::Declined => "declined",
+        }
+    }
+}
+
+/// What a part of a payment is taken from. In spend order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum Source {
+    /// Prepaid value.
+    Prepaid,
+    /// Funds.
+    Funds,
+}
+
+/// A part of a payment, by what it was taken from. Minor units.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Part {
+    /// From what.
+    pub source: Source,
+    /// Set aside and not captured yet.
+    pub held: i64,
+    /// Taken for the merchant.
+    pub captured: i64,
+    /// Of that, given back.
+    pub refunded: i64,
+}
+
 /// A payment as it stands.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Payment {
     /// Its id.
     pub id: PaymentId,
-    /// Who paid.
+    /// Who pays.
     pub payer: UserId,
-    /// Who was paid.
+    /// Who is paid.
     pub merchant: MerchantId,
-    /// How much.
+    /// How much was paid at once or authorised in total.
     pub amount: Money,
-    /// Taken from prepaid value, minor units.
-    pub from_prepaid: i64,
-    /// Taken from funds, minor units.
-    pub from_funds: i64,
-    /// Given back of what came from prepaid value.
-    pub refunded_prepaid: i64,
-    /// Given back of what came from funds.
-    pub refunded_funds: i64,
+    /// How it stands.
+    pub state: PaymentState,
+    /// What it is taken from, in spend order, each source once.
+    pub parts: Vec<Part>,
+    /// What the merchant has captured: the sum of the parts, minor units.
+    pub captured: i64,
+    /// What was given back of that: the sum of the parts, minor units.
+    pub refunded: i64,
+    /// What of the captured amount is in dispute or was lost in one, minor units.
+    pub disputed: i64,
+    /// When what is held is let go; none where nothing ever was.
+    pub expires_at: Option<Timestamp>,
     /// The merchant's own reference.
     pub reference: Option<String>,
     /// The decision that allowed it.
     pub decision: Option<RecordId>,
-    /// When it was posted.
+    /// When it was posted or authorised.
     pub at: Timestamp,
 }
 
 impl Payment {
+    /// What is held and not captured yet, minor units.
+    pub fn held(&self) -> i64 {
+        self.parts.iter().map(|part| part.held).sum()
+    }
+
     /// What can still be given back, minor units.
     pub fn refundable(&self) -> i64 {
-        self.amount.minor - self.refunded_prepaid - self.refunded_funds
+        self.captured - self.refunded - self.disputed
     }
 }
 
 /// Takes the amount in spend order and owes it to the merchant.
 pub fn pay(books: &mut Books, command: &Pay, now: Timestamp) -> Result<(Postings, Payment), Refusal> {
+    let shares = check(books, command, now)?;
+
+    // After this point the payment must succeed.
+    let currency = command.amount.currency;
+    let wallet = books.wallet(command.payer, currency)?;
+    books.count_limits(&wallet.user, Action::Pay, command.amount, now);
+    let payable = AccountKey::payable(command.merchant, currency);
+    let mut postings = Postings::default();
+    let mut parts = Vec::with_capacity(shares.len());
+    for (source, share) in shares {
+        postings.post(books, EntryKind::Payment, wallet.account(source), payable, share)?;
+        parts.push(Part { source, held: 0, captured: share, refunded: 0 });
+    }
+    let payment = Payment {
+        id: command.payment,
+        payer: command.payer,
+        merchant: command.merchant,
+        amount: command.amount,
+        state: PaymentState::Captured,
+        parts,
+        captured: command.amount.minor,
+        refunded: 0,
+        disputed: 0,
+        expires_at: None,
+        reference: command.reference.clone(),
+        decision: command.decision,
+        at: now,
+    };
+    if let Some(reference) = &command.reference {
+        books.merchant_references.put((command.merchant, reference.clone()), payment.id);
+    }
+    books.payments.put(payment.id, payment.clone());
+    Ok((postings, payment))
+}
+
+/// Whether a payment may be made, and what it is taken from.
+fn check(books: &Books, command: &Pay, now: Timestamp) -> Result<Vec<Share>, Refusal> {
     let (amount, currency) = (command.amount, command.amount.currency);
     if amount.minor <= 0 {
         return Err(Refusal::AmountNotPositive);
@@ -77,131 +198,9 @@ pub fn pay(books: &mut Books, command: &Pay, now: Timestamp) -> Result<(Postings
         return Err(Refusal::RepaymentDue);
     }
     let reference = command.reference.clone().map(|reference| (command.merchant, reference));
-    if reference.as_ref().is_some_and(|reference| books.merchant_references.contains(reference)) {
+    if reference.is_some_and(|reference| books.merchant_references.contains(&reference)) {
         return Err(Refusal::MerchantReferenceUsed);
     }
     books.check_limits(&wallet.user, Action::Pay, amount, now)?;
-    let parts = wallet.spend(amount.minor)?;
-
-    // After this point the payment must succeed.
-    books.count_limits(&wallet.user, Action::Pay, amount, now);
-    let mut postings = Postings::default();
-    let mut payment = Payment {
-        id: command.payment,
-        payer: command.payer,
-        merchant: command.merchant,
-        amount,
-        from_prepaid: 0,
-        from_funds: 0,
-        refunded_prepaid: 0,
-        refunded_funds: 0,
-        reference: command.reference.clone(),
-        decision: command.decision,
-        at: now,
-    };
-    for (class, part) in parts {
-        let payable = AccountKey::payable(command.merchant, currency);
-        postings.post(books, EntryKind::Payment, wallet.account(class), payable, part)?;
-        match class {
-            Class::Funds => payment.from_funds += part,
-            _ => payment.from_prepaid += part,
-        }
-    }
-    if let Some(reference) = reference {
-        books.merchant_references.put(reference, payment.id);
-    }
-    books.payments.put(payment.id, payment.clone());
-    Ok((postings, payment))
-}
-
-/// A merchant's wish to give back, as it enters the commit queue. Payer and merchant are the payment's own: the store loads by them.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct GiveBack {
-    /// The refund to be.
-    pub refund: RefundId,
-    /// Of which payment.
-    pub payment: PaymentId,
-    /// Who was paid.
-    pub merchant: MerchantId,
-    /// Who paid.
-    pub payer: UserId,
-    /// How much.
-    pub amount: Money,
-}
-
-/// A refund that was posted.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Refund {
-    /// Its id.
-    pub id: RefundId,
-    /// Of which payment.
-    pub payment: PaymentId,
-    /// By whom.
-    pub merchant: MerchantId,
-    /// To whom.
-    pub payer: UserId,
-    /// How much.
-    pub amount: Money,
-    /// What of it repaid an amount due, minor units.
-    pub repaid: i64,
-    /// When it was posted.
-    pub at: Timestamp,
-}
-
-/// Gives back in reverse spend order; what the payer owes is repaid first. A payer verified since gets funds.
-pub fn refund(books: &mut Books, command: &GiveBack, now: Timestamp) -> Result<(Postings, Refund), Refusal> {
-    let (amount, currency) = (command.amount, command.amount.currency);
-    if amount.minor <= 0 {
-        return Err(Refusal::AmountNotPositive);
-    }
-    let wallet = books.wallet(command.payer, currency)?;
-    let mut payment = books
-        .payments
-        .get(&command.payment)
-        .filter(|payment| payment.merchant == command.merchant && payment.payer == command.payer)
-        .ok_or(Refusal::PaymentNotFound)?
-        .clone();
-    if payment.amount.currency != currency {
-        return Err(Refusal::CurrencyNotAccepted);
-    }
-    if amount.minor > payment.refundable() {
-        return Err(Refusal::RefundExceedsPayment);
-    }
-    let repaid = wallet.repayment(amount.minor);
-    let more = Money::new(amount.minor - repaid, currency);
-    books.check_balance_limit(&wallet, more, now)?;
-    let payable = books.account(AccountKey::payable(command.merchant, currency));
-    if payable.available() < amount.minor {
-        return Err(Refusal::MerchantBalanceTooLow);
-    }
-
-    // After this point the refund must succeed.
-    let to_funds = amount.minor.min(payment.from_funds - payment.refunded_funds);
-    let to_prepaid = amount.minor - to_funds;
-    payment.refunded_funds += to_funds;
-    payment.refunded_prepaid += to_prepaid;
-    let mut postings = Postings::default();
-    postings.post(books, EntryKind::Refund, payable.key, wallet.receivable.key, repaid)?;
-    let mut owed = repaid;
-    for (class, part) in [(Class::Funds, to_funds), (Class::Prepaid, to_prepaid)] {
-        let kept = owed.min(part);
-        owed -= kept;
-        let home = match wallet.user.kind {
-            WalletKind::Funds => wallet.funds.key,
-            WalletKind::Prepaid => wallet.account(class),
-        };
-        postings.post(books, EntryKind::Refund, payable.key, home, part - kept)?;
-    }
-    let refund = Refund {
-        id: command.refund,
-        payment: payment.id,
-        merchant: payment.merchant,
-        payer: payment.payer,
-        amount,
-        repaid,
-        at: now,
-    };
-    books.payments.put(payment.id, payment);
-    books.refunds.put(refund.id, refund.clone());
-    Ok((postings, refund))
+    wallet.spend(amount.minor)
 }

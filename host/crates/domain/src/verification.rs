@@ -18,7 +18,7 @@ pub struct Verify {
     pub operator: OperatorId,
 }
 
-/// Makes the wallet a funds-transfer account and converts its prepaid value, all at once. Wallets are in yen.
+/// Makes the wallet a funds-transfer account and converts its prepaid value, all at once; what is held stays what it is. Wallets are in yen.
 pub fn verify(books: &mut Books, command: &Verify) -> Result<(Postings, i64), Refusal> {
     let wallet = books.wallet(command.user, Currency::JPY)?;
     if wallet.user.kind == WalletKind::Funds {
@@ -26,7 +26,7 @@ pub fn verify(books: &mut Books, command: &Verify) -> Result<(Postings, i64), Re
     }
 
     // After this point the verification must succeed.
-    let converted = wallet.prepaid.balance();
+    let converted = wallet.prepaid.available();
     let mut postings = Postings::default();
     postings.post(books, EntryKind::Verification, wallet.prepaid.key, wallet.funds.key, converted)?;
     books.users.put(wallet.user.id, User { kind: WalletKind::Funds, ..wallet.user });

@@ -3,7 +3,7 @@
 use koban_domain::ids::{PaymentId, RefundId};
 use koban_domain::ledger::{Answer, Command, Work};
 use koban_domain::money::Money;
-use koban_domain::payments::{GiveBack, Refund};
+use koban_domain::refunds::{GiveBack, Refund};
 use serde::Serialize;
 
 use crate::app::App;

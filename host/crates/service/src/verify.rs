@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
 use std::time::Duration;
 
-use koban_domain::accounts::{Account, AccountId, AccountKey, PluginKey};
+use koban_domain::accounts::{Account, AccountId, AccountKey, Layer, PluginKey, PostingSide};
 use koban_domain::ids::RecordId;
 use koban_domain::journal::{Entry, Head, Posting, canonical, chain};
 use koban_domain::money::Currency;
@@ -192,28 +192,31 @@ impl Walk {
         if entry.at < before.at {
             return differs(place(), "lies before the entry before it");
         }
-        let mut sums: BTreeMap<Currency, i128> = BTreeMap::new();
+        let mut sums: BTreeMap<(Layer, Currency), i128> = BTreeMap::new();
         for posting in &entry.draft.postings {
             if posting.amount <= 0 {
                 return differs(place(), "has a posting of zero or less");
             }
             let signed = match posting.side {
-                koban_domain::accounts::PostingSide::Debit => i128::from(posting.amount),
-                koban_domain::accounts::PostingSide::Credit => -i128::from(posting.amount),
+                PostingSide::Debit => i128::from(posting.amount),
+                PostingSide::Credit => -i128::from(posting.amount),
             };
-            *sums.entry(posting.account.currency).or_default() += signed;
+            *sums.entry((posting.layer, posting.account.currency)).or_default() += signed;
         }
-        if let Some((currency, sum)) = sums.iter().find(|(_, sum)| **sum != 0) {
+        if let Some(((_, currency), sum)) = sums.iter().find(|(_, sum)| **sum != 0) {
             return differs(place(), format!("does not sum to zero in {currency}: {sum}"));
         }
         self.check_paths(entry, &place)?;
         for posting in &entry.draft.postings {
             let account = self.accounts.entry(posting.id).or_insert_with(|| Account::empty(posting.account));
             // Floors are checked by the balances: within an entry they may be passed in either order.
-            match posting.side {
-                koban_domain::accounts::PostingSide::Debit => account.debits_posted += posting.amount,
-                koban_domain::accounts::PostingSide::Credit => account.credits_posted += posting.amount,
-            }
+            let sum = match (posting.layer, posting.side) {
+                (Layer::Posted, PostingSide::Debit) => &mut account.debits_posted,
+                (Layer::Posted, PostingSide::Credit) => &mut account.credits_posted,
+                (_, PostingSide::Debit) => &mut account.debits_pending,
+                (_, PostingSide::Credit) => &mut account.credits_pending,
+            };
+            *sum += if posting.layer == Layer::Released { -posting.amount } else { posting.amount };
         }
         for (ordinal, posting) in (0_i16..).zip(&entry.draft.postings) {
             let account = self.accounts[&posting.id];
@@ -226,11 +229,17 @@ impl Walk {
                 );
                 return differs(place(), what);
             }
-            if posting.account.class.floor().is_some_and(|floor| account.balance() < floor) {
+            if posting.account.class.floor().is_some_and(|floor| account.available() < floor) {
                 return differs(place(), format!("takes {} under its floor", shown(&posting.account)));
             }
-            let line = self.lines.entry(posting.id).or_default();
-            *line = line.wrapping_add(line_digest(posting.id, entry.sequence, ordinal, posting));
+            if account.debits_pending < 0 || account.credits_pending < 0 {
+                return differs(place(), format!("releases more of {} than was set aside", shown(&posting.account)));
+            }
+            // Statements say what has moved, not what is set aside.
+            if posting.layer == Layer::Posted {
+                let line = self.lines.entry(posting.id).or_default();
+                *line = line.wrapping_add(line_digest(posting.id, entry.sequence, ordinal, posting));
+            }
         }
         self.named.extend(&entry.draft.records);
         self.seen.postings += u64::try_from(entry.draft.postings.len()).unwrap_or(0);
@@ -241,14 +250,18 @@ impl Walk {
 
     /// Every class debited must have a path of the table to a class credited in the same entry, and the other way round.
     fn check_paths(&self, entry: &Entry, place: &impl Fn() -> String) -> Step {
-        use koban_domain::accounts::PostingSide::{Credit, Debit};
-        let classes = |side| {
-            entry.draft.postings.iter().filter(move |posting| posting.side == side).map(|posting| posting.account.class)
+        use PostingSide::{Credit, Debit};
+        let classes = |layer, side| {
+            let of_it = move |posting: &&Posting| (posting.layer, posting.side) == (layer, side);
+            entry.draft.postings.iter().filter(of_it).map(|posting| posting.account.class)
         };
         let paths = |debit, credit| PATHS.contains(&(entry.draft.kind, debit, credit));
-        let debits_good = classes(Debit).all(|debit| classes(Credit).any(|credit| paths(debit, credit)));
-        let credits_good = classes(Credit).all(|credit| classes(Debit).any(|debit| paths(debit, credit)));
-        if debits_good && credits_good { Ok(()) } else { differs(place(), "moves money off the table of paths") }
+        let good = |layer| {
+            let (debits, credits) = (|| classes(layer, Debit), || classes(layer, Credit));
+            debits().all(|debit| credits().any(|credit| paths(debit, credit)))
+                && credits().all(|credit| debits().any(|debit| paths(debit, credit)))
+        };
+        if Layer::ALL.into_iter().all(good) { Ok(()) } else { differs(place(), "moves money off the table of paths") }
     }
 
     async fn balances(&mut self, reader: &mut JournalReader) -> Step {
@@ -265,10 +278,7 @@ impl Walk {
                 }
                 let made = self.accounts.get(id).copied().unwrap_or_else(|| Account::empty(account.key));
                 if made != *account {
-                    let what = format!(
-                        "has debits {} and credits {}, the journal makes {} and {}",
-                        account.debits_posted, account.credits_posted, made.debits_posted, made.credits_posted
-                    );
+                    let what = format!("has {}, the journal makes {}", four_sums(account), four_sums(&made));
                     return differs(place(), what);
                 }
                 stored += 1;
@@ -447,6 +457,12 @@ impl Line {
 fn line_digest(account: AccountId, sequence: i64, ordinal: i16, posting: &Posting) -> u128 {
     Line { side: posting.side as u8, amount: posting.amount, balance: posting.balance }
         .digest(account, sequence, ordinal)
+}
+
+/// An account's sums in words.
+fn four_sums(account: &Account) -> String {
+    let Account { debits_posted, credits_posted, debits_pending, credits_pending, .. } = account;
+    format!("debits {debits_posted} and credits {credits_posted} (pending {debits_pending} and {credits_pending})")
 }
 
 /// An account in words: class, owner, currency.

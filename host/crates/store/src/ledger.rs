@@ -399,7 +399,7 @@ impl Steps {
     }
 }
 
-fn postcard_of(value: &impl serde::Serialize) -> Result<Vec<u8>, StoreError> {
+pub(crate) fn postcard_of(value: &impl serde::Serialize) -> Result<Vec<u8>, StoreError> {
     postcard::to_extend(value, Vec::new())
         .map_err(|error| StoreError::damaged(format!("a value cannot be written: {error}")))
 }

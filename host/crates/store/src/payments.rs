@@ -2,7 +2,8 @@
 
 use koban_domain::ids::{MerchantId, PaymentId, RefundId, UserId};
 use koban_domain::money::Money;
-use koban_domain::payments::{Payment, Refund};
+use koban_domain::payments::Payment;
+use koban_domain::refunds::Refund;
 
 use crate::database::{Columns, Store, blob, on};
 use crate::error::StoreError;
@@ -12,7 +13,7 @@ use crate::query::LAST_ID;
 macro_rules! select_payments {
     ($rest:literal) => {
         concat!(
-            "select id, payer, merchant, amount, currency, from_prepaid, from_funds, refunded_prepaid, refunded_funds, ",
+            "select id, payer, merchant, amount, currency, state, parts, captured, refunded, disputed, expires_at, ",
             "reference, decision, at from payments where ",
             $rest
         )

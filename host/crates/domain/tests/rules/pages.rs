@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Mutex;
 
-use koban_domain::accounts::{AccountKey, Class, PostingSide};
+use koban_domain::accounts::{AccountKey, Class, Layer, PostingSide};
 use koban_domain::flows;
 use koban_domain::ids::EntryId;
 use koban_domain::journal::{Draft, Head, Posting, canonical};
@@ -79,7 +79,10 @@ fn the_page_of_outcomes_lists_every_refusal_in_order() {
 
 #[test]
 fn the_published_vectors_hold() {
-    let posting = |account: AccountKey, side| Posting { account, id: account.id(), side, amount: 1_280, balance: 0 };
+    let posting = |account: AccountKey, side| {
+        let (layer, amount) = (Layer::Posted, 1_280);
+        Posting { account, id: account.id(), layer, side, amount, balance: 0 }
+    };
     let (bank, clearing) = (
         AccountKey::platform(Class::Bank, Currency::JPY),
         AccountKey::clearing(koban_domain::accounts::PluginKey::of("charge-atm"), Currency::JPY),

@@ -5,7 +5,8 @@ use koban_domain::ids::{MerchantId, RefundId};
 use koban_domain::ledger::{Answer, Command, Decided, Work};
 use koban_domain::money::Money;
 use koban_domain::outcomes::Refusal;
-use koban_domain::payments::{GiveBack, Pay};
+use koban_domain::payments::Pay;
+use koban_domain::refunds::GiveBack;
 use uuid::Uuid;
 
 use crate::world::{HANAKO, KENJI, SHOP, TARO, World, arrived, pay, payment};

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use koban_domain::accounts::{AccountKey, Class, PluginKey, PostingSide};
+use koban_domain::accounts::{Account, AccountKey, Class, Layer, PluginKey, PostingSide};
 use koban_domain::books::{Merchant, User};
 use koban_domain::charges::{ChargeCredit, ChargeReversal, Exposure, ReferenceKey, Tombstone};
 use koban_domain::guest::{SettlementLine, Side};
@@ -12,9 +12,10 @@ use koban_domain::ledger::{Answer, Command, Commit, Decided, Work};
 use koban_domain::limits::{self, Limit, Limits, WalletKind};
 use koban_domain::money::{Currency, Money};
 use koban_domain::outcomes::Refusal;
-use koban_domain::payments::{GiveBack, Pay};
+use koban_domain::payments::Pay;
 use koban_domain::policy::Policy;
 use koban_domain::records::Digest;
+use koban_domain::refunds::GiveBack;
 use koban_domain::settlements::{Settle, WriteOff};
 use koban_domain::time::Timestamp;
 use koban_domain::transfers::Send;
@@ -242,36 +243,36 @@ impl World {
     /// What `ledger verify` looks at: the chain, each entry by itself, and the balances that follow from all entries.
     pub(crate) fn audit(&self) {
         let mut head = Head::EMPTY;
-        let mut totals: BTreeMap<AccountKey, (i64, i64)> = BTreeMap::new();
+        let mut totals: BTreeMap<AccountKey, Account> = BTreeMap::new();
         for entry in &self.shelf.entries {
             assert_eq!(entry.sequence, head.sequence + 1);
             assert!(entry.at >= head.at, "time ran backwards");
             assert_eq!(entry.hash, chain(head.hash, &canonical(entry.sequence, entry.at, &entry.draft)));
             head = Head { sequence: entry.sequence, hash: entry.hash, at: entry.at };
             assert!(entry.draft.postings.len() >= 2);
-            let mut sum = 0;
+            let mut sums: BTreeMap<Layer, i64> = BTreeMap::new();
             for posting in &entry.draft.postings {
                 assert!(posting.amount > 0 && posting.id == posting.account.id());
-                let total = totals.entry(posting.account).or_default();
-                match posting.side {
-                    PostingSide::Debit => (total.0, sum) = (total.0 + posting.amount, sum + posting.amount),
-                    PostingSide::Credit => (total.1, sum) = (total.1 + posting.amount, sum - posting.amount),
-                }
-            }
-            assert_eq!(sum, 0, "{entry:?} does not sum to zero");
-            for posting in &entry.draft.postings {
-                let (debits, credits) = totals[&posting.account];
-                let balance = match posting.account.class.normal() {
-                    PostingSide::Debit => debits - credits,
-                    PostingSide::Credit => credits - debits,
+                let total = totals.entry(posting.account).or_insert_with(|| Account::empty(posting.account));
+                let sum = match (posting.layer, posting.side) {
+                    (Layer::Posted, PostingSide::Debit) => &mut total.debits_posted,
+                    (Layer::Posted, PostingSide::Credit) => &mut total.credits_posted,
+                    (_, PostingSide::Debit) => &mut total.debits_pending,
+                    (_, PostingSide::Credit) => &mut total.credits_pending,
                 };
-                assert_eq!(posting.balance, balance, "{entry:?}");
+                *sum += if posting.layer == Layer::Released { -posting.amount } else { posting.amount };
+                let signed = if posting.side == PostingSide::Debit { posting.amount } else { -posting.amount };
+                *sums.entry(posting.layer).or_default() += signed;
+            }
+            assert!(sums.values().all(|sum| *sum == 0), "{entry:?} does not sum to zero");
+            for posting in &entry.draft.postings {
+                assert_eq!(posting.balance, totals[&posting.account].balance(), "{entry:?}");
             }
         }
         assert_eq!(head, self.shelf.head);
         for (_, account) in self.shelf.books.accounts.iter() {
-            let (debits, credits) = totals.get(&account.key).copied().unwrap_or_default();
-            assert_eq!((account.debits_posted, account.credits_posted), (debits, credits), "{:?}", account.key);
+            let made = totals.get(&account.key).copied().unwrap_or_else(|| Account::empty(account.key));
+            assert_eq!(*account, made);
         }
     }
 }
@@ -347,8 +348,16 @@ pub(crate) fn t_account(entry: &Entry) -> String {
             PostingSide::Credit => format!("{:<28} {account:<20} {:>7}", "", posting.amount),
         }
     };
-    let (debits, credits): (Vec<_>, Vec<_>) =
-        entry.draft.postings.iter().partition(|posting| posting.side == PostingSide::Debit);
-    let lines: Vec<String> = debits.into_iter().chain(credits).map(line).collect();
-    format!("{}\n{}\n", entry.draft.kind.word(), lines.join("\n"))
+    let mut text = String::new();
+    for (layer, word) in [(Layer::Reserved, ", reserved"), (Layer::Released, ", released"), (Layer::Posted, "")] {
+        let of_it = |side| {
+            let postings = entry.draft.postings.iter();
+            postings.filter(move |posting| (posting.layer, posting.side) == (layer, side)).map(line)
+        };
+        let lines: Vec<String> = of_it(PostingSide::Debit).chain(of_it(PostingSide::Credit)).collect();
+        if !lines.is_empty() {
+            text.push_str(&format!("{}{word}\n{}\n", entry.draft.kind.word(), lines.join("\n")));
+        }
+    }
+    text
 }

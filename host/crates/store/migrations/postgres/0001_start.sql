@@ -230,17 +230,21 @@ create table merchants (
     constraint merchants_pk primary key (id)
 );
 
--- Payments. Ids are time-ordered: newest first is by id, descending.
+-- Payments. Ids are time-ordered: newest first is by id, descending. `state`: 1 authorised, 2 in review, 3 captured, 4 voided,
+-- 5 expired, 6 declined. `parts` is the postcard of what it is taken from (source, held, captured, refunded), in spend order;
+-- `captured` and `refunded` repeat its sums.
 create table payments (
     id bytea not null,
     payer bytea not null,
     merchant bytea not null,
     amount bigint not null,
     currency text not null,
-    from_prepaid bigint not null,
-    from_funds bigint not null,
-    refunded_prepaid bigint not null,
-    refunded_funds bigint not null,
+    state smallint not null,
+    parts bytea not null,
+    captured bigint not null,
+    refunded bigint not null,
+    disputed bigint not null,
+    expires_at bigint,
     reference text,
     decision bytea,
     at bigint not null,

@@ -222,17 +222,21 @@ create table merchants (
     constraint merchants_pk primary key (id)
 ) strict;
 
--- Payments. Ids are time-ordered: newest first is by id, descending.
+-- Payments. Ids are time-ordered: newest first is by id, descending. `state`: 1 authorised, 2 in review, 3 captured, 4 voided,
+-- 5 expired, 6 declined. `parts` is the postcard of what it is taken from (source, held, captured, refunded), in spend order;
+-- `captured` and `refunded` repeat its sums.
 create table payments (
     id blob not null,
     payer blob not null,
     merchant blob not null,
     amount integer not null,
     currency text not null,
-    from_prepaid integer not null,
-    from_funds integer not null,
-    refunded_prepaid integer not null,
-    refunded_funds integer not null,
+    state integer not null,
+    parts blob not null,
+    captured integer not null,
+    refunded integer not null,
+    disputed integer not null,
+    expires_at integer,
     reference text,
     decision blob,
     at integer not null,

@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 
+use koban_domain::accounts::Layer;
 use koban_domain::books::Books;
 use koban_domain::charges::ReferenceKey;
 use koban_domain::ids::{FlowId, PaymentId};
@@ -101,8 +102,8 @@ async fn load_dealings(connection: &mut PgConnection, touched: &Touched, books: 
     }
     if !touched.payments.is_empty() {
         let ids: Vec<_> = touched.payments.iter().map(|id| id.bytes()).collect();
-        let sql = "select p.id, p.payer, p.merchant, p.amount, p.currency, p.from_prepaid, p.from_funds,
-            p.refunded_prepaid, p.refunded_funds, p.reference, p.decision, p.at from payments p where p.id = any($1)";
+        let sql = "select p.id, p.payer, p.merchant, p.amount, p.currency, p.state, p.parts, p.captured, p.refunded,
+            p.disputed, p.expires_at, p.reference, p.decision, p.at from payments p where p.id = any($1)";
         for row in &sqlx::query(sql).bind(ids).fetch_all(&mut *connection).await? {
             let payment = rows::payment(row)?;
             books.payments.load(payment.id, payment);
@@ -288,6 +289,8 @@ async fn write_core(
         .entries
         .iter()
         .flat_map(|entry| (0_i16..).zip(&entry.draft.postings).map(move |(ordinal, posting)| (entry, ordinal, posting)))
+        // Statements say what has moved, not what is set aside.
+        .filter(|(.., posting)| posting.layer == Layer::Posted)
         .collect();
     // Everything goes in by the order of its key: neighbours share pages of the index.
     postings.sort_unstable_by_key(|(entry, ordinal, posting)| (posting.id, entry.sequence, *ordinal));
@@ -403,20 +406,22 @@ async fn write_dealings(connection: &mut PgConnection, commit: &Commit) -> Resul
     let (moved, new): (Vec<_>, Vec<_>) = payments.into_iter().partition(|row| row.stored);
     if !new.is_empty() {
         let sql =
-            "insert into payments (id, payer, merchant, amount, currency, from_prepaid, from_funds, refunded_prepaid,
-                refunded_funds, reference, decision, at)
-            select * from unnest($1::bytea[], $2::bytea[], $3::bytea[], $4::int8[], $5::text[], $6::int8[], $7::int8[],
-                $8::int8[], $9::int8[], $10::text[], $11::bytea[], $12::int8[])";
+            "insert into payments (id, payer, merchant, amount, currency, state, parts, captured, refunded, disputed,
+                expires_at, reference, decision, at)
+            select * from unnest($1::bytea[], $2::bytea[], $3::bytea[], $4::int8[], $5::text[], $6::int2[], $7::bytea[],
+                $8::int8[], $9::int8[], $10::int8[], $11::int8[], $12::text[], $13::bytea[], $14::int8[])";
         sqlx::query(sql)
             .bind(new.iter().map(|row| row.value.id.bytes()).collect::<Vec<_>>())
             .bind(new.iter().map(|row| row.value.payer.bytes()).collect::<Vec<_>>())
             .bind(new.iter().map(|row| row.value.merchant.bytes()).collect::<Vec<_>>())
             .bind(new.iter().map(|row| row.value.amount.minor).collect::<Vec<_>>())
             .bind(new.iter().map(|row| row.value.amount.currency.code()).collect::<Vec<_>>())
-            .bind(new.iter().map(|row| row.value.from_prepaid).collect::<Vec<_>>())
-            .bind(new.iter().map(|row| row.value.from_funds).collect::<Vec<_>>())
-            .bind(new.iter().map(|row| row.value.refunded_prepaid).collect::<Vec<_>>())
-            .bind(new.iter().map(|row| row.value.refunded_funds).collect::<Vec<_>>())
+            .bind(new.iter().map(|row| i16::from(row.value.state.code())).collect::<Vec<_>>())
+            .bind(new.iter().map(|row| rows::pack_parts(&row.value.parts)).collect::<Result<Vec<_>, _>>()?)
+            .bind(new.iter().map(|row| row.value.captured).collect::<Vec<_>>())
+            .bind(new.iter().map(|row| row.value.refunded).collect::<Vec<_>>())
+            .bind(new.iter().map(|row| row.value.disputed).collect::<Vec<_>>())
+            .bind(new.iter().map(|row| row.value.expires_at.map(|at| at.0)).collect::<Vec<_>>())
             .bind(new.iter().map(|row| row.value.reference.as_deref()).collect::<Vec<_>>())
             .bind(new.iter().map(|row| row.value.decision.map(|id| id.bytes())).collect::<Vec<_>>())
             .bind(new.iter().map(|row| row.value.at.0).collect::<Vec<_>>())
@@ -424,12 +429,20 @@ async fn write_dealings(connection: &mut PgConnection, commit: &Commit) -> Resul
             .await?;
     }
     if !moved.is_empty() {
-        let sql = "update payments p set refunded_prepaid = u.refunded_prepaid, refunded_funds = u.refunded_funds
-            from unnest($1::bytea[], $2::int8[], $3::int8[]) as u (id, refunded_prepaid, refunded_funds) where p.id = u.id";
+        let sql = "update payments p set amount = u.amount, state = u.state, parts = u.parts, captured = u.captured,
+                refunded = u.refunded, disputed = u.disputed, expires_at = u.expires_at
+            from unnest($1::bytea[], $2::int8[], $3::int2[], $4::bytea[], $5::int8[], $6::int8[], $7::int8[], $8::int8[])
+                as u (id, amount, state, parts, captured, refunded, disputed, expires_at)
+            where p.id = u.id";
         sqlx::query(sql)
             .bind(moved.iter().map(|row| row.value.id.bytes()).collect::<Vec<_>>())
-            .bind(moved.iter().map(|row| row.value.refunded_prepaid).collect::<Vec<_>>())
-            .bind(moved.iter().map(|row| row.value.refunded_funds).collect::<Vec<_>>())
+            .bind(moved.iter().map(|row| row.value.amount.minor).collect::<Vec<_>>())
+            .bind(moved.iter().map(|row| i16::from(row.value.state.code())).collect::<Vec<_>>())
+            .bind(moved.iter().map(|row| rows::pack_parts(&row.value.parts)).collect::<Result<Vec<_>, _>>()?)
+            .bind(moved.iter().map(|row| row.value.captured).collect::<Vec<_>>())
+            .bind(moved.iter().map(|row| row.value.refunded).collect::<Vec<_>>())
+            .bind(moved.iter().map(|row| row.value.disputed).collect::<Vec<_>>())
+            .bind(moved.iter().map(|row| row.value.expires_at.map(|at| at.0)).collect::<Vec<_>>())
             .execute(&mut *connection)
             .await?;
     }

@@ -1,6 +1,6 @@
 //! Rows of the books as domain values: the same columns in the same order on both databases.
 
-use koban_domain::accounts::{Account, AccountId, AccountKey, Class, PluginKey, PostingSide};
+use koban_domain::accounts::{Account, AccountId, AccountKey, Class, Layer, PluginKey};
 use koban_domain::books::{Merchant, User};
 use koban_domain::charges::{Exposure, PartnerReference, ReferenceKey, ReferenceState};
 use koban_domain::flows::Expectation;
@@ -11,9 +11,10 @@ use koban_domain::limits::WalletKind;
 use koban_domain::money::{Currency, Money};
 use koban_domain::operations::{Fingerprint, Operation, OperationKey};
 use koban_domain::paths::EntryKind;
-use koban_domain::payments::Payment;
+use koban_domain::payments::{Part, Payment, PaymentState};
 use koban_domain::records::Digest;
 use koban_domain::settlements::{Difference, SettlementFile};
+use koban_domain::time::Timestamp;
 
 use crate::database::Columns;
 use crate::error::StoreError;
@@ -47,20 +48,25 @@ pub(crate) fn currencies(list: &str) -> Result<Vec<Currency>, StoreError> {
     codes.map(|code| Currency::new(code).map_err(|error| StoreError::damaged(error.to_string()))).collect()
 }
 
-/// id, payer, merchant, amount, currency, from_prepaid, from_funds, refunded_prepaid, refunded_funds, reference, decision, at.
+/// id, payer, merchant, amount, currency, state, parts, captured, refunded, disputed, expires_at, reference, decision, at.
 pub(crate) fn payment(row: &impl Columns) -> Result<Payment, StoreError> {
+    let id = PaymentId(row.id(0)?);
+    let damaged = |what: &str| StoreError::damaged(format!("payment {id}: {what}"));
+    let state = u8::try_from(row.small(5)?).ok().and_then(PaymentState::from_code);
     Ok(Payment {
-        id: PaymentId(row.id(0)?),
+        id,
         payer: UserId(row.id(1)?),
         merchant: MerchantId(row.id(2)?),
         amount: Money::new(row.long(3)?, row.currency(4)?),
-        from_prepaid: row.long(5)?,
-        from_funds: row.long(6)?,
-        refunded_prepaid: row.long(7)?,
-        refunded_funds: row.long(8)?,
-        reference: row.maybe_text(9)?,
-        decision: row.maybe_id(10)?.map(RecordId),
-        at: row.time(11)?,
+        state: state.ok_or_else(|| damaged("unknown state"))?,
+        parts: postcard::from_bytes(&row.bytes(6)?).map_err(|_| damaged("its parts cannot be read"))?,
+        captured: row.long(7)?,
+        refunded: row.long(8)?,
+        disputed: row.long(9)?,
+        expires_at: row.maybe_long(10)?.map(Timestamp),
+        reference: row.maybe_text(11)?,
+        decision: row.maybe_id(12)?.map(RecordId),
+        at: row.time(13)?,
     })
 }
 
@@ -168,17 +174,22 @@ pub(crate) fn entry(row: &impl Columns) -> Result<Entry, StoreError> {
     Ok(Entry { sequence, at: row.time(3)?, draft, hash: row.digest(10)? })
 }
 
+/// The parts of a payment as its row keeps them.
+pub(crate) fn pack_parts(parts: &[Part]) -> Result<Vec<u8>, StoreError> {
+    crate::ledger::postcard_of(&parts)
+}
+
 /// Bytes of one posting in an entry's row.
 const POSTING_BYTES: usize = 37;
 
-/// An entry's postings as its row keeps them: class, owner, currency, side, amount and balance of each, big-endian.
+/// An entry's postings as its row keeps them: class, owner, currency, layer and side, amount and balance of each, big-endian.
 pub(crate) fn pack_postings(postings: &[Posting]) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(postings.len() * POSTING_BYTES);
     for posting in postings {
         bytes.push(posting.account.class.code());
         bytes.extend_from_slice(posting.account.owner.as_bytes());
         bytes.extend_from_slice(&posting.account.currency.bytes());
-        bytes.push(posting.side as u8);
+        bytes.push(posting.layer.code(posting.side));
         bytes.extend_from_slice(&posting.amount.to_be_bytes());
         bytes.extend_from_slice(&posting.balance.to_be_bytes());
     }
@@ -198,14 +209,10 @@ pub(crate) fn unpack_postings(bytes: &[u8]) -> Option<Vec<Posting>> {
                 owner: uuid::Uuid::from_slice(&row[1..17]).ok()?,
                 currency: Currency::new(std::str::from_utf8(&row[17..20]).ok()?).ok()?,
             };
-            let side = match row[20] {
-                0 => PostingSide::Debit,
-                1 => PostingSide::Credit,
-                _ => return None,
-            };
+            let (layer, side) = Layer::from_code(row[20])?;
             let amount = i64::from_be_bytes(row[21..29].try_into().ok()?);
             let balance = i64::from_be_bytes(row[29..37].try_into().ok()?);
-            Some(Posting { account, id: account.id(), side, amount, balance })
+            Some(Posting { account, id: account.id(), layer, side, amount, balance })
         })
         .collect()
 }
@@ -274,16 +281,18 @@ pub(crate) const fn standing_code(standing: Standing) -> i16 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use koban_domain::accounts::PostingSide;
 
     #[test]
     fn postings_read_back_from_their_bytes_and_damaged_ones_do_not() {
         let account = AccountKey::platform(Class::Bank, Currency::JPY);
-        let posting = Posting { account, id: account.id(), side: PostingSide::Credit, amount: 5, balance: -5 };
+        let (layer, side) = (Layer::Released, PostingSide::Credit);
+        let posting = Posting { account, id: account.id(), layer, side, amount: 5, balance: -5 };
         let bytes = pack_postings(&[posting, Posting { side: PostingSide::Debit, ..posting }]);
         assert_eq!(bytes.len(), 2 * POSTING_BYTES);
         assert_eq!(unpack_postings(&bytes).unwrap()[0], posting);
         assert_eq!(unpack_postings(&bytes[..40]), None);
-        for (place, wrong) in [(0, 99), (17, b'?'), (20, 2)] {
+        for (place, wrong) in [(0, 99), (17, b'?'), (20, 6)] {
             let mut damaged = bytes.clone();
             damaged[place] = wrong;
             assert_eq!(unpack_postings(&damaged), None, "{place}");

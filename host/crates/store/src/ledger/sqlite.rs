@@ -4,6 +4,7 @@
 
 use std::collections::HashSet;
 
+use koban_domain::accounts::Layer;
 use koban_domain::books::Books;
 use koban_domain::charges::ReferenceKey;
 use koban_domain::ids::{FlowId, MerchantId, PaymentId};
@@ -98,8 +99,8 @@ async fn load_dealings(
         }
     }
     if let Some(keys) = keys(touched.payments.iter().map(|id| id.bytes())) {
-        let sql = "select p.id, p.payer, p.merchant, p.amount, p.currency, p.from_prepaid, p.from_funds,
-            p.refunded_prepaid, p.refunded_funds, p.reference, p.decision, p.at
+        let sql = "select p.id, p.payer, p.merchant, p.amount, p.currency, p.state, p.parts, p.captured, p.refunded,
+            p.disputed, p.expires_at, p.reference, p.decision, p.at
             from json_each($1) k cross join payments p on p.id = unhex(k.value ->> 0)";
         for row in &sqlx::query(sql).bind(keys).fetch_all(&mut *connection).await? {
             let payment = rows::payment(row)?;
@@ -252,7 +253,9 @@ async fn write_entries(connection: &mut SqliteConnection, commit: &Commit) -> Re
         entries.maybe_bytes(draft.reverses.map(|id| id.bytes()).as_ref().map(<[u8; 16]>::as_slice));
         entries.bytes(&rows::pack_postings(&draft.postings)).bytes(&rows::pack_digests(&draft.records));
         entries.text(&draft.meta).bytes(&entry.hash.0);
-        postings.extend((0_i64..).zip(&draft.postings).map(|(ordinal, posting)| (entry.sequence, ordinal, posting)));
+        // Statements say what has moved, not what is set aside.
+        let posted = (0_i64..).zip(&draft.postings).filter(|(_, posting)| posting.layer == Layer::Posted);
+        postings.extend(posted.map(|(ordinal, posting)| (entry.sequence, ordinal, posting)));
     }
     let sql = "insert into entries (sequence, id, kind, at, actor, subject, reverses, postings, records, meta, hash)
         select value ->> 0, unhex(value ->> 1), value ->> 2, value ->> 3, value ->> 4, unhex(value ->> 5),
@@ -424,14 +427,16 @@ async fn write_payments(connection: &mut SqliteConnection, commit: &Commit) -> R
         let payment = row.value;
         json.row().bytes(&payment.id.bytes()).bytes(&payment.payer.bytes()).bytes(&payment.merchant.bytes());
         json.int(payment.amount.minor).text(payment.amount.currency.code());
-        json.int(payment.from_prepaid).int(payment.from_funds);
-        json.int(payment.refunded_prepaid).int(payment.refunded_funds).maybe_text(payment.reference.as_deref());
+        json.int(payment.state.code()).bytes(&rows::pack_parts(&payment.parts)?);
+        json.int(payment.captured).int(payment.refunded).int(payment.disputed);
+        json.maybe_int(payment.expires_at.map(|at| at.0)).maybe_text(payment.reference.as_deref());
         json.maybe_bytes(payment.decision.as_ref().map(|id| id.0.as_bytes().as_slice())).int(payment.at.0);
     }
-    let sql = "insert into payments (id, payer, merchant, amount, currency, from_prepaid, from_funds, refunded_prepaid,
-            refunded_funds, reference, decision, at)
+    let sql = "insert into payments (id, payer, merchant, amount, currency, state, parts, captured, refunded, disputed,
+            expires_at, reference, decision, at)
         select unhex(value ->> 0), unhex(value ->> 1), unhex(value ->> 2), value ->> 3, value ->> 4, value ->> 5,
-            value ->> 6, value ->> 7, value ->> 8, value ->> 9, unhex(value ->> 10), value ->> 11 from json_each($1)";
+            unhex(value ->> 6), value ->> 7, value ->> 8, value ->> 9, value ->> 10, value ->> 11, unhex(value ->> 12),
+            value ->> 13 from json_each($1)";
     run(connection, sql, json).await?;
     let mut payees = commit.payees.clone();
     payees.sort_unstable();
@@ -444,12 +449,20 @@ async fn write_payments(connection: &mut SqliteConnection, commit: &Commit) -> R
         select unhex(value ->> 0), unhex(value ->> 1) from json_each($1) where true
         on conflict (user_id, payee) do nothing";
     run(connection, sql, json).await?;
-    let mut json = JsonRows::with_capacity(moved.len() * 70);
+    let mut json = JsonRows::with_capacity(moved.len() * 160);
     for row in moved {
-        json.row().bytes(&row.key.bytes()).int(row.value.refunded_prepaid).int(row.value.refunded_funds);
+        let payment = row.value;
+        json.row().bytes(&payment.id.bytes()).int(payment.amount.minor).int(payment.state.code());
+        json.bytes(&rows::pack_parts(&payment.parts)?)
+            .int(payment.captured)
+            .int(payment.refunded)
+            .int(payment.disputed);
+        json.maybe_int(payment.expires_at.map(|at| at.0));
     }
-    let sql = "update payments set refunded_prepaid = u.refunded_prepaid, refunded_funds = u.refunded_funds
-        from (select unhex(value ->> 0) as id, value ->> 1 as refunded_prepaid, value ->> 2 as refunded_funds
+    let sql = "update payments set amount = u.amount, state = u.state, parts = u.parts, captured = u.captured,
+            refunded = u.refunded, disputed = u.disputed, expires_at = u.expires_at
+        from (select unhex(value ->> 0) as id, value ->> 1 as amount, value ->> 2 as state, unhex(value ->> 3) as parts,
+            value ->> 4 as captured, value ->> 5 as refunded, value ->> 6 as disputed, value ->> 7 as expires_at
             from json_each($1)) u
         where payments.id = u.id";
     run(connection, sql, json).await?;

@@ -8,8 +8,9 @@ use koban_domain::ledger::{Command, Counted, Expect, SealedRecord, Unexpected, W
 use koban_domain::manifest::{Beginning, Repeat};
 use koban_domain::money::Money;
 use koban_domain::operations::Claim;
-use koban_domain::payments::{GiveBack, Pay};
+use koban_domain::payments::Pay;
 use koban_domain::records::Digest;
+use koban_domain::refunds::GiveBack;
 use koban_domain::settlements::{Settle, WriteOff};
 use koban_domain::signals::{SubjectKey, Subjects};
 use koban_domain::time::Timestamp;

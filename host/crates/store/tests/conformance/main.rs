@@ -7,7 +7,7 @@ mod world;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use koban_domain::accounts::AccountId;
+use koban_domain::accounts::{AccountId, Layer};
 use koban_domain::books::{Books, Table};
 use koban_domain::ids::{FlowId, PaymentId, TransferId};
 use koban_domain::journal::{Head, canonical, chain};
@@ -147,7 +147,8 @@ async fn same_journal(store: &Store, memory: &Memory, name: &str) {
     let mut expected: Vec<_> = entries
         .iter()
         .flat_map(|entry| {
-            (0..).zip(&entry.draft.postings).map(|(ordinal, posting)| {
+            let posted = (0..).zip(&entry.draft.postings).filter(|(_, posting)| posting.layer == Layer::Posted);
+            posted.map(|(ordinal, posting)| {
                 let place = PostingPlace { account: posting.id, sequence: entry.sequence, ordinal };
                 (place, posting.side, posting.amount, posting.balance)
             })

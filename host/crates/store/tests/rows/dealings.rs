@@ -6,7 +6,7 @@ use koban_domain::ids::{FlowId, MerchantId, PaymentId, RefundId, TransferId, Use
 use koban_domain::ledger::{Command, Counted, Work};
 use koban_domain::money::Currency;
 use koban_domain::paths::EntryKind;
-use koban_domain::payments::GiveBack;
+use koban_domain::refunds::GiveBack;
 use koban_domain::signals::{SubjectKey, Subjects};
 use koban_domain::transfers::Send;
 use koban_store::{payments, signals, statements, transfers};

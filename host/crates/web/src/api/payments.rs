@@ -83,7 +83,7 @@ impl From<Payment> for PaymentBody {
             payer: payment.payer,
             merchant: payment.merchant,
             amount: payment.amount.minor,
-            refunded: payment.amount.minor - refundable,
+            refunded: payment.refunded,
             refundable,
             currency: payment.amount.currency,
             reference: payment.reference,

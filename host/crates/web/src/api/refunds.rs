@@ -3,7 +3,7 @@
 use axum::extract::State;
 use koban_domain::ids::{PaymentId, RefundId, UserId};
 use koban_domain::money::Currency;
-use koban_domain::payments::Refund;
+use koban_domain::refunds::Refund;
 use koban_service::App;
 use koban_service::refunds::{self, RefundInput};
 use serde::{Deserialize, Serialize};
