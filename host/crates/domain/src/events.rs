@@ -9,7 +9,8 @@ use serde_json::Value;
 use crate::ids::{EventId, FileId, FlowId, MerchantId, PaymentId, RecordId, RefundId, TransferId, UserId};
 use crate::ledger::{Answer, Command, News};
 use crate::money::Currency;
-use crate::payments::{Payment, Refund};
+use crate::payments::Payment;
+use crate::refunds::Refund;
 use crate::time::Timestamp;
 use crate::transfers::Transfer;
 
