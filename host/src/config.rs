@@ -8,6 +8,7 @@ use koban_outside::{Outside, Settings};
 use koban_runtime::{Door, DoorConfig};
 use koban_service::App;
 use koban_service::clock::Clock;
+use koban_service::sealing::Sealer;
 use koban_store::{Config as StoreConfig, Store};
 
 /// Options that every command takes.
@@ -19,6 +20,9 @@ pub(crate) struct Global {
     /// Where the host keeps its own files: the embedded database and compiled plugins
     #[arg(long, global = true, env = "KOBAN_DATA", value_name = "DIR", default_value = ".koban")]
     pub data: PathBuf,
+    /// The file with the key that seals secrets at rest [default: seal.key in --data, made if it is not there]
+    #[arg(long, global = true, env = "KOBAN_SEAL_KEY_FILE", value_name = "FILE")]
+    pub seal_key_file: Option<PathBuf>,
     /// Answer with JSON on standard output
     #[arg(long, global = true)]
     pub json: bool,
@@ -60,7 +64,25 @@ impl Global {
         store.migrate().await.context("the database's tables cannot be brought up to date")?;
         let door = self.door()?;
         let outside = Outside::new(Settings::default()).context("the way out cannot be opened")?;
-        Ok(App::start(store, door, outside, Clock::machine()).await?)
+        let sealer = self.sealer()?;
+        Ok(App::start(store, door, outside, Clock::machine(), sealer).await?)
+    }
+
+    /// The keys that seal: of the environment, of the file that is named, or of the host's own file.
+    pub(crate) fn sealer(&self) -> anyhow::Result<Sealer> {
+        if let Ok(text) = std::env::var("KOBAN_SEAL_KEY") {
+            let text = zeroize::Zeroizing::new(text);
+            return Sealer::of(&text).context("KOBAN_SEAL_KEY cannot be used");
+        }
+        let own = self.data.join("seal.key");
+        let file = self.seal_key_file.as_ref().unwrap_or(&own);
+        if self.seal_key_file.is_none() {
+            make_private(&self.data)?;
+            write_new(file, &Sealer::new_key())?;
+        }
+        let text = std::fs::read_to_string(file).with_context(|| format!("{} cannot be read", file.display()))?;
+        let text = zeroize::Zeroizing::new(text);
+        Sealer::of(&text).with_context(|| format!("{} cannot be used", file.display()))
     }
 
     /// Opens the door to guests.
@@ -89,6 +111,29 @@ fn make_private(dir: &Path) -> anyhow::Result<()> {
         .mode(0o700)
         .create(dir)
         .with_context(|| format!("{} cannot be made; give another place with --data", dir.display()))
+}
+
+/// Writes a file that only this user can read, unless it is there: whole, or not at all.
+fn write_new(file: &Path, text: &str) -> anyhow::Result<()> {
+    use std::io::Write as _;
+    use std::os::unix::fs::OpenOptionsExt as _;
+    if file.exists() {
+        return Ok(());
+    }
+    let draft = file.with_extension(format!("new-{}", std::process::id()));
+    let write = || {
+        let mut open = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&draft)?;
+        writeln!(open, "{text}")?;
+        open.sync_all()?;
+        // A link, unlike a rename, never replaces the key of somebody who was faster.
+        match std::fs::hard_link(&draft, file) {
+            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => Ok(()),
+            other => other,
+        }
+    };
+    let written = write();
+    let _ = std::fs::remove_file(&draft);
+    written.with_context(|| format!("{} cannot be written; give a key with --seal-key-file", file.display()))
 }
 
 #[cfg(test)]

@@ -202,7 +202,8 @@ async fn head_on(database: &Database) -> (i64, String) {
     };
     merchants::create(&store, &shop, &audit(1)).await.expect("a merchant");
     let outside = Outside::new(Settings::default()).expect("the way out opens");
-    let app = App::start(store, door(), outside, clock.clone()).await.expect("the host starts");
+    let app =
+        App::start(store, door(), outside, clock.clone(), crate::harness::sealer()).await.expect("the host starts");
     for (place, commands) in history().into_iter().enumerate() {
         let place = u128::try_from(place).expect("small");
         let Some(commands) = commands else {

@@ -20,6 +20,7 @@ use koban_service::clock::{self, Clock};
 use koban_service::merchants::{self, NewMerchant};
 use koban_service::operators::command_line;
 use koban_service::plugins::{self, Install};
+use koban_service::sealing::Sealer;
 use koban_service::{App, identity, limits};
 use koban_store::{Config, Store};
 use koban_web::{Rates, WebConfig};
@@ -75,7 +76,7 @@ impl World {
         let store = Store::open(&Config::new(fresh.url())).await.context("the bench's database cannot be opened")?;
         store.migrate().await?;
         let outside = Outside::new(Settings::default()).context("the way out cannot be opened")?;
-        let app = App::start(store, door, outside, Clock::machine()).await?;
+        let app = App::start(store, door, outside, Clock::machine(), Sealer::none()).await?;
         let users: Vec<UserId> = (0..accounts).map(|_| UserId(app.clock.id())).collect();
         let tokens: Vec<String> = users.iter().take(SIGNED_IN_MAX).map(|_| clock::token()).collect();
         let sessions: Vec<_> =

@@ -28,6 +28,7 @@ use koban_service::jobs::{self, Jobs};
 use koban_service::keys::{NewKey, Scope};
 use koban_service::merchants::NewMerchant;
 use koban_service::plugins::{EndpointInput, ExposureView, Install};
+use koban_service::sealing::Sealer;
 use koban_service::users::SignUp;
 use koban_service::{App, Ctx, keys, merchants, operators, plugins, policy, users, verify};
 use koban_store::Store;
@@ -108,7 +109,7 @@ impl TestApp {
 
     async fn over(database: Arc<Database>, store: Store, setup: Setup) -> TestApp {
         let outside = Outside::new(Settings::default()).expect("the way out opens");
-        let app = App::start(store, door(), outside, setup.clock).await.expect("the host starts");
+        let app = App::start(store, door(), outside, setup.clock, sealer()).await.expect("the host starts");
         let jobs = if setup.jobs { Some(jobs::start(&app)) } else { None };
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("an address");
@@ -255,6 +256,12 @@ impl TestApp {
         let verdict = verify::verify(&self.app.store).await.expect("the ledger can be read");
         assert!(verdict.difference.is_none(), "{verdict}");
     }
+}
+
+/// The seal key of hosts in tests: one for all, as several hosts of one database share it.
+pub(crate) fn sealer() -> Sealer {
+    static KEY: std::sync::OnceLock<Sealer> = std::sync::OnceLock::new();
+    KEY.get_or_init(|| Sealer::of(&Sealer::new_key()).expect("a key")).clone()
 }
 
 /// A name that no other test has.

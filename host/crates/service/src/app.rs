@@ -18,6 +18,7 @@ use crate::metrics::Metrics;
 use crate::operations::Running;
 use crate::plugins::Plugins;
 use crate::reads::Reads;
+use crate::sealing::Sealer;
 
 /// Everything that a use case can reach. Cloning it is cheap.
 #[derive(Clone)]
@@ -45,13 +46,21 @@ pub struct Parts {
     pub hashing: Hashing,
     /// Tells the flow driver that there is something to do.
     pub bell: Bell,
+    /// The host's keys for what is sealed at rest.
+    pub sealer: Sealer,
     /// Counters and times.
     pub metrics: Metrics,
 }
 
 impl App {
     /// Puts a host together over an opened and migrated store. Background jobs are started by [`crate::jobs::start`].
-    pub async fn start(store: Store, door: Door, outside: Outside, clock: Clock) -> Result<App, StoreError> {
+    pub async fn start(
+        store: Store,
+        door: Door,
+        outside: Outside,
+        clock: Clock,
+        sealer: Sealer,
+    ) -> Result<App, StoreError> {
         seed_limits(&store, &clock).await?;
         let ledger = Ledger::start(store.clone(), clock.clone()).await?;
         Ok(App(Arc::new(Parts {
@@ -60,6 +69,7 @@ impl App {
             running: Running::default(),
             hashing: Hashing::default(),
             bell: Bell::default(),
+            sealer,
             metrics: Metrics::default(),
             store,
             ledger,

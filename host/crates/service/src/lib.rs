@@ -28,6 +28,7 @@ pub mod plugins;
 pub mod policy;
 pub mod reads;
 pub mod refunds;
+pub mod sealing;
 pub mod transfers;
 pub mod users;
 pub mod verify;

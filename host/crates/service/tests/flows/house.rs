@@ -252,7 +252,7 @@ async fn host(place: &Path, clock: &Clock) -> App {
     let cache = Some(Dir::open_ambient_dir(&cache, ambient_authority()).unwrap());
     let door = Door::new(DoorConfig { cache, slots: 16, ..DoorConfig::default() }).unwrap();
     let outside = Outside::new(Settings::default()).unwrap();
-    App::start(store, door, outside, clock.clone()).await.unwrap()
+    App::start(store, door, outside, clock.clone(), koban_service::sealing::Sealer::none()).await.unwrap()
 }
 
 fn package(plugin: &str) -> (Vec<u8>, Manifest) {
