@@ -83,6 +83,31 @@ async fn signals_count_what_was_paid_and_nothing_that_was_refused() {
     assert_eq!(user.balance().await, 9_700);
 }
 
+/// Goal: switching something does not make each waiting payment load the rule. Method: payments at once, before and after the
+/// operator changes what happens around the rule, and then the rule's own settings.
+#[tokio::test]
+async fn a_rule_is_loaded_once_whatever_the_operator_changes() {
+    let app = TestApp::start().await.with_fraud_rules(&rules(&[])).await;
+    let (user, shop) = (app.user_holding(10_000).await, app.shop().await);
+    for on_fault in [Verdict::Decline, Verdict::StepUp] {
+        app.fraud_policy(on_fault, Verdict::Decline).await;
+        let (one, other, third, fourth) =
+            tokio::join!(user.pay(&shop, 1), user.pay(&shop, 2), user.pay(&shop, 3), user.pay(&shop, 4));
+        for paid in [one, other, third, fourth] {
+            paid.created();
+        }
+        assert_eq!(app.app.loaded.loads(), 1);
+    }
+    let settings = rules(&[text("deny_devices", "stolen-phone")]);
+    plugins::set_settings(&app.app, &app.operator_ctx(), "fraud-rules", &settings)
+        .await
+        .expect("the settings are good");
+    user.pay(&shop, 5).device("stolen-phone").await.problem(403, "declined_by_fraud");
+    user.pay(&shop, 5).await.created();
+    assert_eq!(app.app.loaded.loads(), 1, "other settings need no other code");
+    assert_eq!(user.balance().await, 10_000 - 25);
+}
+
 #[tokio::test]
 async fn transfers_are_judged_by_the_same_rules() {
     let app = TestApp::start().await.with_fraud_rules(&rules(&[yen("amount_high", 1_000)])).await;

@@ -14,9 +14,9 @@ use crate::ctx::Actor;
 use crate::flows::Bell;
 use crate::identity::Hashing;
 use crate::ledger::Ledger;
+use crate::loaded::Loaded;
 use crate::metrics::Metrics;
 use crate::operations::Running;
-use crate::plugins::Plugins;
 use crate::reads::Reads;
 use crate::sealing::Sealer;
 
@@ -37,7 +37,7 @@ pub struct Parts {
     /// Time and ids.
     pub clock: Clock,
     /// Loaded plugins.
-    pub plugins: Plugins,
+    pub loaded: Loaded,
     /// Reads of concurrent payments, made together.
     pub reads: Reads,
     /// Operations that are running on this host.
@@ -65,7 +65,7 @@ impl App {
         let ledger = Ledger::start(store.clone(), clock.clone()).await?;
         Ok(App(Arc::new(Parts {
             reads: Reads::start(store.clone()),
-            plugins: Plugins::default(),
+            loaded: Loaded::default(),
             running: Running::default(),
             hashing: Hashing::default(),
             bell: Bell::default(),

@@ -1,5 +1,6 @@
 //! The one clock and the one source of ids of a host: everything else is handed times and ids as values.
 
+use std::cell::RefCell;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
@@ -48,8 +49,7 @@ impl Clock {
 
     /// A time-ordered id (UUIDv7) of now. Several entries of one unit of work count on from it, so its last 16 bits are zero.
     pub fn id(&self) -> Uuid {
-        let mut random = [0; 10];
-        fill(&mut random);
+        let random = take::<10>();
         let id = uuid::Builder::from_unix_timestamp_millis(u64::try_from(self.now().0).unwrap_or(0), &random);
         Uuid::from_u128(id.into_uuid().as_u128() & !0xffff)
     }
@@ -83,6 +83,32 @@ pub fn fill(bytes: &mut [u8]) {
     getrandom::fill(bytes).expect("the operating system gives random bytes");
 }
 
+/// Bytes fetched at once for [`take`]: a payment needs some forty, and each fetch is a call into the kernel.
+const STOCK: usize = 512;
+
+thread_local! {
+    /// Unpredictable bytes that nobody has had yet, and how many are left.
+    static UNUSED: RefCell<([u8; STOCK], usize)> = const { RefCell::new(([0; STOCK], 0)) };
+}
+
+/// A few unpredictable bytes for ids and seeds, from a stock of this thread. What is taken is wiped from the stock. Secrets are
+/// made with [`fill`] instead: they never lie about beforehand.
+pub fn take<const N: usize>() -> [u8; N] {
+    const { assert!(N <= STOCK, "the stock is larger than anything taken from it") };
+    UNUSED.with_borrow_mut(|(stock, left)| {
+        if *left < N {
+            fill(stock);
+            *left = STOCK;
+        }
+        let (from, to) = (*left - N, *left);
+        let mut taken = [0; N];
+        taken.copy_from_slice(&stock[from..to]);
+        stock[from..to].fill(0);
+        *left = from;
+        taken
+    })
+}
+
 /// 256 unpredictable bits as 43 characters, for tokens.
 pub fn token() -> String {
     use base64::Engine as _;
@@ -94,6 +120,13 @@ pub fn token() -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn nothing_is_taken_twice_from_the_stock() {
+        let taken: std::collections::BTreeSet<[u8; 16]> = (0..10 * STOCK).map(|_| take()).collect();
+        assert_eq!(taken.len(), 10 * STOCK);
+        assert!(!taken.contains(&[0; 16]));
+    }
 
     #[test]
     fn ids_are_ordered_by_time_and_leave_room_to_count() {

@@ -25,13 +25,11 @@ impl For<'_> {
 /// Runs one guest call. The answer has no effect until the record is committed with what it caused.
 pub async fn call(app: &App, plugin: &Plugin, whom: For<'_>, input: Input) -> (Result<Output, Fault>, SealedRecord) {
     let id = RecordId(app.clock.id());
-    let mut seed = [0; 8];
-    crate::clock::fill(&mut seed);
     let context = CallContext {
         id,
         at: app.clock.now(),
         scope: whom.scope.to_owned(),
-        seed: u64::from_be_bytes(seed),
+        seed: u64::from_be_bytes(crate::clock::take()),
         locale: whom.locale.to_owned(),
     };
     let function = input.function();

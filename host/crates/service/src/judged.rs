@@ -68,7 +68,7 @@ pub(crate) async fn commit(
         }
         let (id, user) = (app.clock.id(), known.payer()?);
         let (category, payee) = match payee {
-            Payee::Merchant(merchant) => (Some(known.merchant()?.category.as_str()), merchant.0),
+            Payee::Merchant(merchant) => (Some(known.category()?), merchant.0),
             Payee::User(receiver) => (None, receiver.0),
         };
         let at = u64::try_from(app.clock.now().0).unwrap_or(0);

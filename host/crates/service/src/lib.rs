@@ -18,6 +18,7 @@ mod judged;
 pub mod keys;
 pub mod ledger;
 pub mod limits;
+pub mod loaded;
 pub mod merchants;
 pub mod metrics;
 pub mod operations;

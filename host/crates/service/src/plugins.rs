@@ -1,7 +1,4 @@
-//! Plugins: what is installed, what is in force, and the loaded components that calls run on.
-
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+//! Plugins: what is installed and what is in force.
 
 use koban_domain::accounts::PluginKey;
 use koban_domain::guest::Named;
@@ -18,14 +15,8 @@ use crate::app::App;
 use crate::ctx::Ctx;
 use crate::error::Error;
 use crate::guests::{self, For};
+use crate::loaded::current;
 use crate::users::audit;
-
-/// Loaded components, by component and settings. Loading one takes a fifth of a millisecond from the cache on disk.
-#[derive(Clone, Default)]
-pub struct Plugins(Arc<Mutex<HashMap<(Digest, Digest), Plugin>>>);
-
-/// Most components kept loaded; beyond it all are dropped and loaded again as they are called.
-const LOADED_MAX: usize = 1_000;
 
 /// What a plugin is installed from.
 #[derive(Debug, Clone)]
@@ -99,26 +90,6 @@ pub async fn all_in_force(app: &App, kind: Kind) -> Result<Vec<Plugin>, Error> {
 /// The component that a flow began with, under the plugin's settings of today.
 pub async fn by_digest(app: &App, id: &str, digest: Digest) -> Result<Plugin, Error> {
     current(app, id, digest).await
-}
-
-/// A component under the settings of its plugin's row. The settings' digest is part of the policy's generation: both change
-/// in the same commit, so a loaded plugin is looked up by component and generation only.
-async fn current(app: &App, id: &str, digest: Digest) -> Result<Plugin, Error> {
-    let generation = app.ledger.policy().generation;
-    let key = (digest, Digest::of_parts(&[id.as_bytes(), &generation.to_be_bytes()]));
-    if let Some(plugin) = app.plugins.0.lock().unwrap_or_else(PoisonError::into_inner).get(&key) {
-        return Ok(plugin.clone());
-    }
-    let row = rows::by_id(&app.store, id).await?.ok_or(Error::NotFound("plugin"))?;
-    let settings = rows::settings(&app.store, row.settings).await?.ok_or(Error::NotFound("plugin settings"))?;
-    let component = rows::component(&app.store, digest).await?.ok_or(Error::NotFound("component"))?;
-    let plugin = load(app, component.bytes, component.manifest, settings).await?;
-    let mut loaded = app.plugins.0.lock().unwrap_or_else(PoisonError::into_inner);
-    if loaded.len() >= LOADED_MAX {
-        loaded.clear();
-    }
-    loaded.insert(key, plugin.clone());
-    Ok(plugin)
 }
 
 /// Loads a component away from the async workers: without the cache it compiles for a while.

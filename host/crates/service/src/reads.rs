@@ -1,5 +1,5 @@
-//! Reads that every request or payment needs, made together for all that ask at the same time: a handful of statements for
-//! hundreds of payments instead of a handful for each.
+//! Reads that every request or payment needs, made together for all that ask at the same time: one statement for hundreds of
+//! payments instead of a handful for each.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -10,9 +10,8 @@ use koban_domain::operations::{Claim, Operation, OperationKey};
 use koban_domain::records::Digest;
 use koban_domain::signals::{Ring, SubjectKey, Subjects};
 use koban_domain::time::Timestamp;
-use koban_store::merchants::MerchantRow;
 use koban_store::sessions::SessionRow;
-use koban_store::{Store, StoreError};
+use koban_store::{Questions, Reader, Store, StoreError};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::error::Error;
@@ -21,7 +20,7 @@ use crate::error::Error;
 const BATCH_MAX: usize = 512;
 /// Most payments that wait to be read for.
 const WAITING_MAX: usize = 4 * BATCH_MAX;
-/// Readers at work; each uses one connection.
+/// Readers at work, for sessions and for payments; each has one connection.
 const READERS: usize = 2;
 
 /// The way to the readers. Cloning it is cheap.
@@ -57,7 +56,7 @@ pub struct Known {
     /// The operation, if it was decided before.
     pub operation: Option<Operation>,
     payer: Option<User>,
-    merchant: Option<MerchantRow>,
+    category: Option<String>,
     /// Whether the payer has paid this payee before.
     pub payee_known: bool,
     /// The rings of the subjects that have one.
@@ -84,9 +83,9 @@ impl Known {
         self.payer.ok_or(Error::NotFound("user"))
     }
 
-    /// The merchant. Errors: there is no such merchant.
-    pub fn merchant(&self) -> Result<&MerchantRow, Error> {
-        self.merchant.as_ref().ok_or(Error::NotFound("merchant"))
+    /// The category of the merchant who shall be paid. Errors: there is no such merchant.
+    pub fn category(&self) -> Result<&str, Error> {
+        self.category.as_deref().ok_or(Error::NotFound("merchant"))
     }
 }
 
@@ -102,10 +101,10 @@ impl Reads {
     /// Starts the readers. They end when the last clone of the returned way is dropped.
     pub fn start(store: Store) -> Reads {
         Reads {
-            payments: readers(&store, READERS, read_batch),
-            sessions: readers(&store, READERS, read_sessions),
+            payments: batches(readers(&store), read_dealings),
+            sessions: batches(readers(&store), read_sessions),
             // One: two would take the same rows in different orders.
-            touches: readers(&store, 1, touch_sessions),
+            touches: batches([store], touch_sessions),
         }
     }
 
@@ -133,85 +132,96 @@ async fn ask<Q, A>(readers: &mpsc::Sender<Waiting<Q, A>>, asked: Q) -> Result<A,
     Ok(known.await.map_err(|_| Error::Busy)??)
 }
 
-/// Starts readers that answer what is asked at the same time with one call of `read`, which answers in the order of the
-/// questions.
-fn readers<Q, A, F>(store: &Store, count: usize, read: fn(Store, Vec<Q>) -> F) -> mpsc::Sender<Waiting<Q, A>>
+fn readers(store: &Store) -> [Reader; READERS] {
+    std::array::from_fn(|_| store.reader())
+}
+
+/// Starts workers that answer what is asked at the same time with one call of `answer`. It answers in the order of the questions
+/// and gives its worker back.
+fn batches<W, Q, A, F>(workers: impl IntoIterator<Item = W>, answer: fn(W, Vec<Q>) -> F) -> mpsc::Sender<Waiting<Q, A>>
 where
+    W: Send + 'static,
     Q: Send + 'static,
     A: Send + 'static,
-    F: Future<Output = Result<Vec<A>, StoreError>> + Send + 'static,
+    F: Future<Output = (W, Result<Vec<A>, StoreError>)> + Send + 'static,
 {
     let (sender, receiver) = mpsc::channel(WAITING_MAX);
     let receiver: Queue<Q, A> = Arc::new(tokio::sync::Mutex::new(receiver));
-    for _ in 0..count {
-        tokio::spawn(answer_all(store.clone(), Arc::clone(&receiver), read));
+    for worker in workers {
+        tokio::spawn(answer_all(worker, Arc::clone(&receiver), answer));
     }
     sender
 }
 
-async fn answer_all<Q, A, F>(store: Store, waiting: Queue<Q, A>, read: fn(Store, Vec<Q>) -> F)
+async fn answer_all<W, Q, A, F>(mut worker: W, waiting: Queue<Q, A>, answer: fn(W, Vec<Q>) -> F)
 where
-    F: Future<Output = Result<Vec<A>, StoreError>>,
+    F: Future<Output = (W, Result<Vec<A>, StoreError>)>,
 {
     let mut batch = Vec::with_capacity(BATCH_MAX);
     loop {
         if waiting.lock().await.recv_many(&mut batch, BATCH_MAX).await == 0 {
             return;
         }
-        let (asked, answers): (Vec<Q>, Vec<_>) = batch.drain(..).map(|one| (one.asked, one.answer)).unzip();
-        match read(store.clone(), asked).await {
-            Ok(known) => {
-                for (answer, known) in answers.into_iter().zip(known) {
-                    let _ = answer.send(Ok(known));
+        let (asked, callers): (Vec<Q>, Vec<_>) = batch.drain(..).map(|one| (one.asked, one.answer)).unzip();
+        let (back, answers) = answer(worker, asked).await;
+        worker = back;
+        match answers {
+            Ok(answers) => {
+                for (caller, answer) in callers.into_iter().zip(answers) {
+                    let _ = caller.send(Ok(answer));
                 }
             }
             Err(error) => {
                 let error = Arc::new(error);
-                for answer in answers {
-                    let _ = answer.send(Err(Arc::clone(&error)));
+                for caller in callers {
+                    let _ = caller.send(Err(Arc::clone(&error)));
                 }
             }
         }
     }
 }
 
-async fn read_sessions(store: Store, hashes: Vec<Digest>) -> Result<Vec<Option<SessionRow>>, StoreError> {
-    let mut distinct = hashes.clone();
-    distinct.sort_unstable();
-    distinct.dedup();
-    let found = koban_store::sessions::by_tokens(&store, &distinct).await?;
-    Ok(hashes.iter().map(|hash| found.get(hash).cloned()).collect())
+async fn read_sessions(
+    mut reader: Reader,
+    hashes: Vec<Digest>,
+) -> (Reader, Result<Vec<Option<SessionRow>>, StoreError>) {
+    let found = reader.sessions(&sorted(hashes.iter().copied())).await;
+    let answers = found.map(|found| hashes.iter().map(|hash| found.get(hash).cloned()).collect());
+    (reader, answers)
 }
 
-async fn touch_sessions(store: Store, touches: Vec<Touch>) -> Result<Vec<()>, StoreError> {
+async fn touch_sessions(store: Store, touches: Vec<Touch>) -> (Store, Result<Vec<()>, StoreError>) {
     let done = vec![(); touches.len()];
     let latest: BTreeMap<Digest, Touch> = touches.into_iter().map(|touch| (touch.token_hash, touch)).collect();
     let rows: Vec<_> = latest.values().map(|touch| (touch.token_hash, touch.last_seen, touch.expires_at)).collect();
-    koban_store::sessions::touch_all(&store, &rows).await?;
-    Ok(done)
+    let touched = koban_store::sessions::touch_all(&store, &rows).await;
+    (store, touched.map(|()| done))
 }
 
-async fn read_batch(store: Store, asked: Vec<Asked>) -> Result<Vec<Known>, StoreError> {
-    let operations: Vec<OperationKey> = asked.iter().map(|one| one.operation).collect();
-    let payers = sorted(asked.iter().map(|one| one.payer));
-    let merchants = sorted(asked.iter().filter_map(|one| one.merchant));
-    let pairs = sorted(asked.iter().map(|one| (one.payer, one.payee)));
-    let subjects = sorted(asked.iter().flat_map(|one| one.subjects.iter().copied()));
-    let operations = koban_store::operations::by_keys(&store, &operations).await?;
-    let users = koban_store::users::facts(&store, &payers).await?;
-    let merchants = koban_store::merchants::by_ids(&store, &merchants).await?;
-    let payees = koban_store::signals::known_payees(&store, &pairs).await?;
-    let rings = koban_store::signals::read_rings(&store, &subjects).await?;
-    Ok(asked
-        .iter()
-        .map(|one| Known {
-            operation: operations.get(&one.operation).cloned(),
-            payer: users.get(&one.payer).copied(),
-            merchant: one.merchant.and_then(|merchant| merchants.get(&merchant).cloned()),
-            payee_known: payees.contains(&(one.payer, one.payee)),
-            rings: one.subjects.iter().filter_map(|subject| Some((*subject, rings.get(subject)?.clone()))).collect(),
-        })
-        .collect())
+async fn read_dealings(mut reader: Reader, asked: Vec<Asked>) -> (Reader, Result<Vec<Known>, StoreError>) {
+    let questions = Questions {
+        operations: sorted(asked.iter().map(|one| one.operation)),
+        users: sorted(asked.iter().map(|one| one.payer)),
+        merchants: sorted(asked.iter().filter_map(|one| one.merchant)),
+        payees: sorted(asked.iter().map(|one| (one.payer, one.payee))),
+        subjects: sorted(asked.iter().flat_map(|one| one.subjects.iter().copied())),
+    };
+    let found = reader.dealings(&questions).await;
+    let answers = found.map(|found| {
+        let known = |one: &Asked| Known {
+            operation: found.operations.get(&one.operation).cloned(),
+            payer: found.users.get(&one.payer).copied(),
+            category: one.merchant.and_then(|merchant| found.categories.get(&merchant).cloned()),
+            payee_known: found.payees.contains(&(one.payer, one.payee)),
+            rings: one
+                .subjects
+                .iter()
+                .filter_map(|subject| Some((*subject, found.rings.get(subject)?.clone())))
+                .collect(),
+        };
+        asked.iter().map(known).collect()
+    });
+    (reader, answers)
 }
 
 fn sorted<T: Ord>(keys: impl Iterator<Item = T>) -> Vec<T> {

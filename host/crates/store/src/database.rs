@@ -25,7 +25,7 @@ pub struct Config {
     /// `sqlite:PATH` or `postgres://…`. A PostgreSQL on this machine is best reached through its Unix socket:
     /// `postgres:///koban?host=/run/postgresql`.
     pub url: String,
-    /// Most connections for queries; the ledger has one of its own beside them.
+    /// Most connections for queries; the ledger and readers have their own beside them.
     pub connections_max: u32,
 }
 
@@ -83,6 +83,8 @@ pub(crate) struct PostgresBackend {
     pub(crate) pool: PgPool,
     /// For the connections that the ledger opens for itself.
     pub(crate) options: PgConnectOptions,
+    /// For those that readers open.
+    pub(crate) readers: PgConnectOptions,
 }
 
 /// Runs a body that reads, against whichever database is open: `on!(store, pool => sqlx::query(SQL).fetch_all(pool).await?)`.
@@ -376,16 +378,17 @@ async fn open_postgres(config: &Config) -> Result<PostgresBackend, StoreError> {
         .acquire_timeout(ACQUIRE)
         .connect_with(options.clone().application_name("koban").options([("statement_timeout", QUERY_MS.to_string())]))
         .await?;
-    // Plans made while a table is empty would scan it for ever (ledger-notes: three times slower); the ledger's statements
-    // all go through an index, so the other ways are taken away on its own connections.
-    let ledger = options.application_name("koban-ledger").options([
+    // Plans made while a table is empty would scan it for ever (ledger-notes: three times slower); the ledger's and the
+    // readers' statements all go through an index, so the other ways are taken away on their own connections.
+    let options = options.options([
         ("statement_timeout", STATEMENT_MS.to_string()),
         ("enable_seqscan", "off".to_owned()),
         ("enable_hashjoin", "off".to_owned()),
         ("enable_mergejoin", "off".to_owned()),
         ("plan_cache_mode", "force_generic_plan".to_owned()),
     ]);
-    Ok(PostgresBackend { pool, options: ledger })
+    let readers = options.clone().application_name("koban-reader");
+    Ok(PostgresBackend { pool, options: options.application_name("koban-ledger"), readers })
 }
 
 /// Names a column: by its name, or by its place where every microsecond counts.

@@ -17,7 +17,6 @@ pub mod payments;
 pub mod plugins;
 pub mod records;
 pub mod sessions;
-pub mod signals;
 pub mod statements;
 pub mod transfers;
 pub mod users;
@@ -28,8 +27,10 @@ mod journal;
 mod ledger;
 mod policy;
 mod query;
+mod reading;
 
 pub use database::{Config, Dialect, Store};
 pub use error::{StoreError, StoreErrorKind};
 pub use journal::{JournalReader, PostingPlace, PostingSums, RecordPage, StoredAudit, StoredPosting};
 pub use ledger::{LaneHead, LedgerTx, LedgerWriter};
+pub use reading::{Found, Questions, Reader};

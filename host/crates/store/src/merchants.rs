@@ -1,7 +1,5 @@
 //! Merchants as rows.
 
-use std::collections::HashMap;
-
 use koban_domain::ids::MerchantId;
 use koban_domain::ledger::Audit;
 use koban_domain::money::Currency;
@@ -11,7 +9,7 @@ use crate::database::{Columns, Store, blob, on, on_tx};
 use crate::error::StoreError;
 use crate::ledger::pages::append_audit;
 use crate::ledger::rows::currencies;
-use crate::query::{LAST_ID, key_list};
+use crate::query::LAST_ID;
 
 /// A merchant.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -56,23 +54,6 @@ pub async fn by_id(store: &Store, id: MerchantId) -> Result<Option<MerchantRow>,
         .await?
         .map(|row| read(&row))
         .transpose())
-}
-
-/// Many merchants in one statement; one that is not there is absent.
-pub async fn by_ids(store: &Store, ids: &[MerchantId]) -> Result<HashMap<MerchantId, MerchantRow>, StoreError> {
-    let sql = store.either(
-        "select id, name, category, currencies, created_at from merchants
-            where id in (select unhex(value ->> 0) from json_each($1))",
-        "select id, name, category, currencies, created_at from merchants
-            where id = any(array(select decode(value ->> 0, 'hex') from json_array_elements($1::json)))",
-    );
-    on!(store, pool => sqlx::query(sql)
-        .bind(key_list(ids.iter().map(MerchantId::bytes)))
-        .fetch_all(pool)
-        .await?
-        .iter()
-        .map(|row| read(row).map(|merchant| (merchant.id, merchant)))
-        .collect())
 }
 
 /// Merchants, newest first, before this one.

@@ -2,10 +2,11 @@
 
 use std::collections::HashMap;
 
-use koban_domain::operations::{Fingerprint, Operation, OperationKey};
+use koban_domain::operations::{Operation, OperationKey};
 
-use crate::database::{Columns as _, Store, on};
+use crate::database::{Store, on};
 use crate::error::StoreError;
+use crate::ledger::rows;
 use crate::query::key_list;
 
 /// The operations that were decided under these keys, in one statement.
@@ -21,12 +22,6 @@ pub async fn by_keys(store: &Store, keys: &[OperationKey]) -> Result<HashMap<Ope
         .fetch_all(pool)
         .await?
         .iter()
-        .map(|row| {
-            let half = |column| <[u8; 16]>::try_from(row.bytes(column)?).map_err(|_| StoreError::damaged("an operation's key"));
-            let outcome = Operation::decode_outcome(&row.bytes(2)?)
-                .ok_or_else(|| StoreError::damaged("an operation's outcome"))?;
-            let operation = Operation { fingerprint: Fingerprint(half(1)?), outcome, at: row.time(3)? };
-            Ok((OperationKey(half(0)?), operation))
-        })
+        .map(rows::operation)
         .collect())
 }

@@ -1,7 +1,5 @@
 //! Signed-in sessions, found by the hash of their token: a stolen table opens no door.
 
-use std::collections::HashMap;
-
 use koban_domain::ids::{OperatorId, SessionId, UserId};
 use koban_domain::records::Digest;
 use koban_domain::time::Timestamp;
@@ -9,7 +7,6 @@ use koban_domain::time::Timestamp;
 use crate::database::{Columns, Store, blob, on, on_write};
 use crate::error::StoreError;
 use crate::ledger::json::JsonRows;
-use crate::query::key_list;
 
 /// Whose session it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -78,22 +75,6 @@ pub async fn by_token(store: &Store, token_hash: Digest) -> Result<Option<Sessio
         .await?
         .map(|row| read(&row))
         .transpose())
-}
-
-/// Sessions by the hashes of their tokens, in one statement; one that is not there is absent.
-pub async fn by_tokens(store: &Store, hashes: &[Digest]) -> Result<HashMap<Digest, SessionRow>, StoreError> {
-    let sql = store.either(
-        "select s.* from json_each($1) k cross join sessions s on s.token_hash = unhex(k.value ->> 0)",
-        "select * from sessions
-            where token_hash = any(array(select decode(value ->> 0, 'hex') from json_array_elements($1::json)))",
-    );
-    on!(store, pool => sqlx::query(sql)
-        .bind(key_list(hashes.iter().map(|hash| hash.0)))
-        .fetch_all(pool)
-        .await?
-        .iter()
-        .map(|row| read(row).map(|session| (session.token_hash, session)))
-        .collect())
 }
 
 /// An owner's sessions that are not expired, newest first, at most `limit`.
@@ -206,7 +187,7 @@ pub async fn expire(store: &Store, now: Timestamp, limit: u16) -> Result<u64, St
         .rows_affected()))
 }
 
-fn read(row: &impl Columns) -> Result<SessionRow, StoreError> {
+pub(crate) fn read(row: &impl Columns) -> Result<SessionRow, StoreError> {
     let owner_id = row.id("owner_id")?;
     Ok(SessionRow {
         token_hash: row.digest("token_hash")?,

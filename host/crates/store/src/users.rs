@@ -1,16 +1,13 @@
 //! Wallet users as rows: who they are and how they sign in. Their kind is changed by the ledger alone.
 
-use std::collections::HashMap;
-
-use koban_domain::books;
 use koban_domain::ids::UserId;
 use koban_domain::limits::WalletKind;
 use koban_domain::time::Timestamp;
 
 use crate::database::{Columns, Store, blob, on, on_write};
 use crate::error::StoreError;
-use crate::ledger::rows::{self, wallet_kind, wallet_kind_code};
-use crate::query::{LAST_ID, key_list};
+use crate::ledger::rows::{wallet_kind, wallet_kind_code};
+use crate::query::LAST_ID;
 
 /// A user with what signing in needs.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -79,22 +76,6 @@ pub async fn list(store: &Store, before: Option<UserId>, limit: u16) -> Result<V
         .await?
         .iter()
         .map(read)
-        .collect())
-}
-
-/// Kind and age of many users in one statement; one that is not there is absent.
-pub async fn facts(store: &Store, ids: &[UserId]) -> Result<HashMap<UserId, books::User>, StoreError> {
-    let sql = store.either(
-        "select id, kind, created_at from users where id in (select unhex(value ->> 0) from json_each($1))",
-        "select id, kind, created_at from users
-            where id = any(array(select decode(value ->> 0, 'hex') from json_array_elements($1::json)))",
-    );
-    on!(store, pool => sqlx::query(sql)
-        .bind(key_list(ids.iter().map(UserId::bytes)))
-        .fetch_all(pool)
-        .await?
-        .iter()
-        .map(|row| rows::user(row).map(|user| (user.id, user)))
         .collect())
 }
 

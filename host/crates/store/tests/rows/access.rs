@@ -5,7 +5,7 @@ use koban_domain::records::Digest;
 use koban_domain::time::Timestamp;
 use koban_store::keys::ApiKeyRow;
 use koban_store::sessions::{SessionOwner, SessionRow};
-use koban_store::{audit as audit_log, keys, sessions};
+use koban_store::{Dialect, audit as audit_log, keys, sessions};
 
 use crate::harness::*;
 
@@ -31,6 +31,46 @@ async fn a_session_is_found_by_its_token_until_it_is_ended() {
         assert!(sessions::delete(store, row.token_hash).await.unwrap());
         assert!(!sessions::delete(store, row.token_hash).await.unwrap());
         assert_eq!(sessions::by_token(store, row.token_hash).await.unwrap(), None);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn sessions_are_read_together_and_one_that_ended_is_not_among_them() {
+    on_each(async |store| {
+        let owner = SessionOwner::User(UserId(uuid(7)));
+        let rows = [1, 2, 3].map(|number| session(number, owner));
+        for row in &rows {
+            sessions::create(store, row).await.unwrap();
+        }
+        let hashes = rows.each_ref().map(|row| row.token_hash);
+        let mut reader = store.reader();
+        assert_eq!(reader.sessions(&hashes).await.unwrap().len(), 3);
+        assert!(sessions::delete(store, hashes[0]).await.unwrap());
+        let found = reader.sessions(&hashes).await.unwrap();
+        assert_eq!((found.len(), &found[&hashes[1]]), (2, &rows[1]));
+        assert!(reader.sessions(&[]).await.unwrap().is_empty());
+    })
+    .await;
+}
+
+/// Goal: a server that was started again costs nobody an error. Method: the server cuts the reader's connection off.
+#[tokio::test]
+async fn a_reader_whose_connection_was_lost_reads_on_another() {
+    on_each(async |store| {
+        let row = session(1, SessionOwner::User(UserId(uuid(7))));
+        sessions::create(store, &row).await.unwrap();
+        let mut reader = store.reader();
+        for _ in 0..2 {
+            assert_eq!(reader.sessions(&[row.token_hash]).await.unwrap()[&row.token_hash], row);
+            if store.dialect() == Dialect::Postgres {
+                // Divides by zero if there is no such connection.
+                let sql = "select 1 / count(pg_terminate_backend(pid, 5000)) from pg_stat_activity
+                    where datname = current_database() and application_name = 'koban-reader'";
+                store.meddle(sql).await;
+            }
+        }
+        assert_eq!(reader.sessions(&[row.token_hash]).await.unwrap().len(), 1);
     })
     .await;
 }

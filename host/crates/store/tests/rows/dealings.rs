@@ -3,13 +3,16 @@
 use koban_domain::accounts::{AccountId, AccountKey, Class, PluginKey, PostingSide};
 use koban_domain::charges::ChargeReversal;
 use koban_domain::ids::{FlowId, MerchantId, PaymentId, RefundId, TransferId, UserId};
-use koban_domain::ledger::{Command, Counted, Work};
+use koban_domain::ledger::{Answer, Command, Counted, Work};
+use koban_domain::limits::WalletKind;
 use koban_domain::money::Currency;
+use koban_domain::operations::{Claim, OperationKey};
 use koban_domain::paths::EntryKind;
 use koban_domain::refunds::GiveBack;
 use koban_domain::signals::{SubjectKey, Subjects};
 use koban_domain::transfers::Send;
-use koban_store::{payments, signals, statements, transfers};
+use koban_store::users::UserRow;
+use koban_store::{Questions, payments, statements, transfers, users};
 
 use crate::harness::*;
 
@@ -182,10 +185,12 @@ async fn a_users_transfers_are_listed_once_each_also_those_that_repaid() {
 }
 
 #[tokio::test]
-async fn counters_of_many_subjects_and_known_payees_of_many_pairs_are_read_together() {
+async fn what_many_payments_ask_comes_in_one_answer() {
     on_each(async |store| {
         plugin(store).await;
         let (payer, shop) = (user(store, 1).await, merchant(store, 2).await);
+        let prepaid = UserRow { kind: WalletKind::Prepaid, created_at: NOON.plus_ms(5), ..user_row(3) };
+        users::create(store, &prepaid).await.unwrap();
         commit(store, &[credit(10, payer, 5_000)], NOON).await;
         let subjects = Subjects {
             user: SubjectKey::user(payer),
@@ -193,26 +198,45 @@ async fn counters_of_many_subjects_and_known_payees_of_many_pairs_are_read_toget
             device: Some(SubjectKey::device("phone")),
         };
         let counted = Counted { subjects: subjects.clone(), amount: 700 };
-        commit(
-            store,
-            &[Work { counted: Some(counted), payee: Some((payer, shop.0)), ..pay(100, payer, shop, 700) }],
-            NOON,
-        )
-        .await;
+        let claim = Claim::new("a payer", "key", "POST /v1/payments", b"{}");
+        let work = Work {
+            operation: Some(claim),
+            counted: Some(counted),
+            payee: Some((payer, shop.0)),
+            ..pay(100, payer, shop, 700)
+        };
+        commit(store, &[work], NOON).await;
 
-        let unknown = SubjectKey::device("another");
+        let (nobody, nowhere, unknown) = (UserId(uuid(9)), MerchantId(uuid(9)), SubjectKey::device("another"));
         let mut asked: Vec<SubjectKey> = subjects.iter().collect();
         asked.push(unknown);
-        let rings = signals::read_rings(store, &asked).await.unwrap();
-        assert_eq!(rings.len(), 3);
-        assert!(rings.values().all(|ring| ring.over(60, NOON) == (1, 700)));
-        assert!(!rings.contains_key(&unknown));
-
-        let pairs = [(payer, shop), (payer, MerchantId(uuid(9))), (UserId(uuid(9)), shop)];
-        let known = signals::known_payees(store, &pairs).await.unwrap();
-        assert_eq!(known.into_iter().collect::<Vec<_>>(), [(payer, shop)]);
-        assert!(signals::known_payees(store, &[]).await.unwrap().is_empty());
-        assert!(signals::read_rings(store, &[]).await.unwrap().is_empty());
+        let questions = Questions {
+            operations: vec![claim.key, OperationKey([9; 16])],
+            users: vec![payer, prepaid.id, nobody],
+            merchants: vec![shop, nowhere],
+            payees: vec![(payer, shop), (payer, nowhere), (nobody, shop)],
+            subjects: asked,
+        };
+        let mut reader = store.reader();
+        // Twice: the second time the statement is prepared and the connection is there.
+        for _ in 0..2 {
+            let found = reader.dealings(&questions).await.unwrap();
+            assert_eq!(found.operations.len(), 1);
+            let operation = &found.operations[&claim.key];
+            assert_eq!((operation.fingerprint, operation.at), (claim.fingerprint, NOON));
+            assert!(matches!(operation.outcome, Ok(Answer::Paid(_))), "{:?}", operation.outcome);
+            assert_eq!(found.users.len(), 2);
+            assert_eq!((found.users[&payer].kind, found.users[&payer].created_at), (WalletKind::Funds, NOON));
+            let facts = found.users[&prepaid.id];
+            assert_eq!((facts.id, facts.kind, facts.created_at), (prepaid.id, WalletKind::Prepaid, NOON.plus_ms(5)));
+            assert_eq!(found.categories.into_iter().collect::<Vec<_>>(), [(shop, merchant_row(2).category)]);
+            assert_eq!(found.payees.into_iter().collect::<Vec<_>>(), [(payer, shop)]);
+            assert_eq!(found.rings.len(), 3);
+            assert!(found.rings.values().all(|ring| ring.over(60, NOON) == (1, 700)));
+            assert!(!found.rings.contains_key(&unknown));
+        }
+        let nothing = reader.dealings(&Questions::default()).await.unwrap();
+        assert!(nothing.users.is_empty() && nothing.operations.is_empty() && nothing.rings.is_empty());
     })
     .await;
 }
