@@ -5,6 +5,7 @@ mod clients;
 mod database;
 mod door;
 mod figures;
+mod hosts;
 mod pgbench;
 mod processor;
 mod random;
@@ -43,7 +44,7 @@ pub(crate) struct Arguments {
     /// Measure on this store only
     #[arg(long, value_enum)]
     store: Option<Only>,
-    /// Measure these workloads only, such as `W3,W5` or `door`
+    /// Measure these workloads only, such as `W3,W5`, `hosts` or `door`
     #[arg(long, value_delimiter = ',', value_name = "NAMES")]
     only: Vec<String>,
     /// Where the packages of the first plugins are
@@ -59,7 +60,7 @@ enum Only {
 }
 
 /// The workloads that can be asked for.
-const WORKLOADS: [&str; 5] = ["W3", "W4", "W5", "W7", "door"];
+const WORKLOADS: [&str; 6] = ["W3", "W4", "W5", "W7", "hosts", "door"];
 
 /// How much is measured.
 #[derive(Debug, Clone)]

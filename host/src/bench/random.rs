@@ -34,7 +34,7 @@ impl Random {
 }
 
 /// Zipf's distribution with exponent 1: the k-th of n is drawn with a weight of 1/k.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Zipf {
     /// Sums of the weights up to each rank.
     sums: Vec<u64>,

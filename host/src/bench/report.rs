@@ -8,7 +8,7 @@ use super::stages::Stage;
 /// One row.
 #[derive(Debug, Clone)]
 pub(super) struct Row {
-    /// `W3`, `W4`, `W5`, `W7` or `door`.
+    /// `W3`, `W4`, `W5`, `W7`, `hosts` or `door`.
     pub(super) workload: &'static str,
     /// `sqlite` or `postgres`; `none` for the door.
     pub(super) store: &'static str,
@@ -30,6 +30,8 @@ pub(super) struct Row {
     pub(super) beside: String,
     /// Processor time by stage, for W5.
     pub(super) stages: Vec<Stage>,
+    /// Deadlocks that the server counted, for two hosts.
+    pub(super) deadlocks: Option<i64>,
 }
 
 impl Row {
@@ -55,6 +57,9 @@ impl Row {
                 json!({ "stage": stage.name, "host_us": host, "database_us": database })
             });
             row["cpu"] = stages.collect();
+        }
+        if let Some(deadlocks) = self.deadlocks {
+            row["deadlocks"] = deadlocks.into();
         }
         row
     }
@@ -132,6 +137,7 @@ mod tests {
             audit: "clean".to_owned(),
             beside: "one transaction each".to_owned(),
             stages: Vec::new(),
+            deadlocks: None,
         };
         let json = row.json().to_string();
         assert_eq!(

@@ -14,7 +14,7 @@ use super::figures;
 use super::report::{self, Row};
 use super::workloads::{FullPayments, HotMerchant, Pattern, Plain, Transfers};
 use super::world::World;
-use super::{Plan, door, pgbench, stages};
+use super::{Plan, door, hosts, pgbench, stages};
 
 /// Where rows and words go: rows to standard output, words to standard error if the rows are for programs.
 #[derive(Debug)]
@@ -181,6 +181,9 @@ impl Bench<'_> {
         if self.plan.has("W7") {
             self.plugins().await?;
         }
+        if self.plan.has("hosts") && self.world.app.store.dialect() == Dialect::Postgres {
+            self.hosts().await?;
+        }
         Ok(())
     }
 
@@ -239,8 +242,32 @@ impl Bench<'_> {
                 audit: audit.clone(),
                 beside: format!("no plugin (costs {costs:.0} %)"),
                 stages: Vec::new(),
+                deadlocks: None,
             });
         }
+        Ok(())
+    }
+
+    /// Two hosts on one server beside one of them.
+    async fn hosts(&mut self) -> anyhow::Result<()> {
+        let hosts = hosts::measure(&self.world, FEW, self.plan.span, self.plan.repetitions).await?;
+        let audit = self.audited(hosts.alone.done + hosts.together.done).await?;
+        self.clean &= hosts.deadlocks == 0;
+        let (together, alone) = (hosts.together.per_second(), hosts.alone.per_second());
+        self.out.row(Row {
+            workload: "hosts",
+            store: self.store,
+            clients: 2 * FEW,
+            plugins: 0,
+            per_second: together,
+            baseline_per_second: alone,
+            ratio: figures::ratio(together, alone),
+            latencies: hosts.together.latencies(),
+            audit,
+            beside: format!("one host's W3, {FEW} clients; {} deadlocks", hosts.deadlocks),
+            stages: Vec::new(),
+            deadlocks: Some(hosts.deadlocks),
+        });
         Ok(())
     }
 
@@ -289,6 +316,7 @@ impl Bench<'_> {
             audit,
             beside: format!("{words}, {connections}{refused}"),
             stages: Vec::new(),
+            deadlocks: None,
         })
     }
 
@@ -347,6 +375,7 @@ impl Bench<'_> {
             audit: "none".to_owned(),
             beside: "raw call; ratio of times".to_owned(),
             stages: Vec::new(),
+            deadlocks: None,
         });
         Ok(())
     }

@@ -46,7 +46,10 @@ const FUNDED_TOGETHER: usize = 64;
 const FUNDERS: usize = 24;
 
 /// Everything that clients need.
+#[derive(Clone)]
 pub(super) struct World {
+    /// The database's address.
+    url: String,
     /// The host, without its jobs: nothing runs beside what is measured.
     pub(super) app: App,
     /// Verified users with money.
@@ -98,7 +101,19 @@ impl World {
         let zipf = Zipf::over(users.len());
         let config = WebConfig { rates: Rates::UNREACHED, ..WebConfig::default() };
         let routes = koban_web::router(app.clone(), config);
-        Ok(Arc::new(World { routes, app, users, zipf, merchants, tokens, rules, processor }))
+        let url = fresh.url().to_owned();
+        Ok(Arc::new(World { url, routes, app, users, zipf, merchants, tokens, rules, processor }))
+    }
+}
+
+impl World {
+    /// The same world through another host: its own connections, queue and caches over the same database.
+    pub(super) async fn another_host(&self) -> anyhow::Result<Arc<World>> {
+        let store = Store::open(&Config::new(self.url.as_str())).await.context("a second host found no database")?;
+        let outside = Outside::new(Settings::default()).context("the way out cannot be opened")?;
+        let app = App::start(store, self.app.door.clone(), outside, Clock::machine()).await?;
+        let config = WebConfig { rates: Rates::UNREACHED, ..WebConfig::default() };
+        Ok(Arc::new(World { routes: koban_web::router(app.clone(), config), app, ..self.clone() }))
     }
 }
 

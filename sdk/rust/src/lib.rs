@@ -67,6 +67,7 @@ pub mod settlement;
 pub mod time;
 
 mod interfaces;
+mod memory;
 mod money;
 mod settings;
 

@@ -289,6 +289,18 @@ impl Store {
         }
     }
 
+    /// How many transactions this database ended because they waited for each other, since its statistics began. SQLite has one
+    /// writer and counts none.
+    pub async fn deadlocks(&self) -> Result<Option<i64>, StoreError> {
+        match &*self.backend {
+            Backend::Sqlite(_) => Ok(None),
+            Backend::Postgres(backend) => {
+                let sql = "select deadlocks from pg_stat_database where datname = current_database()";
+                sqlx::query(sql).fetch_one(&backend.pool).await?.long(0).map(Some)
+            }
+        }
+    }
+
     /// How often the log was synced to disk since some fixed time in the past: PostgreSQL's own counter, or for SQLite the
     /// ledger commits of this process, each of which syncs once under `synchronous = full`.
     pub async fn syncs(&self) -> Result<i64, StoreError> {
