@@ -111,7 +111,7 @@ impl World {
     pub(super) async fn another_host(&self) -> anyhow::Result<Arc<World>> {
         let store = Store::open(&Config::new(self.url.as_str())).await.context("a second host found no database")?;
         let outside = Outside::new(Settings::default()).context("the way out cannot be opened")?;
-        let app = App::start(store, self.app.door.clone(), outside, Clock::machine()).await?;
+        let app = App::start(store, self.app.door.clone(), outside, Clock::machine(), Sealer::none()).await?;
         let config = WebConfig { rates: Rates::UNREACHED, ..WebConfig::default() };
         Ok(Arc::new(World { routes: koban_web::router(app.clone(), config), app, ..self.clone() }))
     }
