@@ -8,6 +8,7 @@ use koban_outside::{Outside, Settings};
 use koban_runtime::{Door, DoorConfig};
 use koban_service::App;
 use koban_service::clock::Clock;
+use koban_service::platform;
 use koban_service::sealing::Sealer;
 use koban_store::{Config as StoreConfig, Store};
 
@@ -58,14 +59,32 @@ impl Global {
             .with_context(|| format!("the database {} cannot be opened", shown(&url)))
     }
 
-    /// Puts the host together: migrated store, door with its cache, way out.
+    /// Puts the host together for a command that visits the database.
     pub(crate) async fn app(&self) -> anyhow::Result<App> {
+        let store = self.migrated().await?;
+        let clock = platform::clock(&store).await?;
+        self.app_over(store, clock).await
+    }
+
+    /// Puts the host together that is to serve the database, for live money or for tests.
+    pub(crate) async fn serving_app(&self, test_clock: bool) -> anyhow::Result<App> {
+        let store = self.migrated().await?;
+        let clock = platform::begin(&store, test_clock).await?;
+        self.app_over(store, clock).await
+    }
+
+    async fn migrated(&self) -> anyhow::Result<Store> {
         let store = self.store().await?;
         store.migrate().await.context("the database's tables cannot be brought up to date")?;
+        Ok(store)
+    }
+
+    /// Migrated store, door with its cache, way out.
+    async fn app_over(&self, store: Store, clock: Clock) -> anyhow::Result<App> {
         let door = self.door()?;
         let outside = Outside::new(Settings::default()).context("the way out cannot be opened")?;
         let sealer = self.sealer()?;
-        Ok(App::start(store, door, outside, Clock::machine(), sealer).await?)
+        Ok(App::start(store, door, outside, clock, sealer).await?)
     }
 
     /// The keys that seal: of the environment, of the file that is named, or of the host's own file.

@@ -29,12 +29,15 @@ pub(crate) struct Arguments {
     /// The address of a proxy in front of the host whose `X-Forwarded-For` is believed; repeat it for several
     #[arg(long = "trusted-proxy", env = "KOBAN_TRUSTED_PROXIES", value_name = "IP", value_delimiter = ',')]
     trusted_proxies: Vec<std::net::IpAddr>,
+    /// Serve a database for tests, whose clock operators can move on over the API; refused beside live money
+    #[arg(long, env = "KOBAN_TEST_CLOCK", value_parser = clap::builder::BoolishValueParser::new(), default_missing_value = "true", num_args = 0..=1, default_value = "false", hide_default_value = true, hide_possible_values = true)]
+    test_clock: bool,
 }
 
 /// Runs the host until SIGTERM or Ctrl-C.
 pub(crate) async fn run(global: &Global, arguments: Arguments) -> anyhow::Result<()> {
     global.start_log()?;
-    let app = global.app().await?;
+    let app = global.serving_app(arguments.test_clock).await?;
     let config = WebConfig { hsts: arguments.hsts, trusted_proxies: arguments.trusted_proxies, ..WebConfig::default() };
     let host = start(app, arguments.listen, arguments.admin_listen, config).await?;
     println!("listening on http://{}", host.address);

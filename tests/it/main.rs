@@ -7,6 +7,7 @@ mod house;
 mod bad_input;
 mod charges;
 mod cli;
+mod clock;
 mod decisions;
 mod flows;
 mod fraud;

@@ -65,6 +65,8 @@ const ROUTES: &[(&str, &str, Who, Reads)] = &[
     ("post", "/v1/merchant/keys/{id}/rotate", Merchant("keys:write"), Body),
     ("get", "/v1/merchant/statement", Merchant("payments:read"), Nothing),
     ("get", "/v1/operator/audit", Operator, Nothing),
+    ("get", "/v1/operator/clock", Operator, Nothing),
+    ("post", "/v1/operator/clock/advance", Operator, Body),
     ("post", "/v1/operator/components/{digest}/revoke", Operator, Body),
     ("get", "/v1/operator/decisions", Operator, Nothing),
     ("get", "/v1/operator/decisions/{id}", Operator, Nothing),
@@ -274,7 +276,7 @@ async fn no_route_is_reached_without_its_identity() {
     let before = (app.entries().await, operations(&app).await);
     let body = Some(&b"{}"[..]);
     let ended = cast.anybody.with_token("x".repeat(43));
-    let guessed = cast.anybody.with_token(format!("ksk_{}", "x".repeat(43)));
+    let guessed = cast.anybody.with_token(format!("kbn_live_{}", "x".repeat(43)));
     let key = ("idempotency-key", "sweep");
     for route in ROUTES.iter().filter(|(.., who, _)| !matches!(who, Anybody | Partner)) {
         let body = body.filter(|_| route.3 != Nothing);

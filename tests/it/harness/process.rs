@@ -29,8 +29,13 @@ impl HostProcess {
 
     /// Starts a host whose data folder has this name at this address, and waits until it is ready.
     pub(crate) async fn start_at(database: &Database, data: &str, address: &str) -> HostProcess {
+        HostProcess::start_with(database, data, &["--listen", address]).await
+    }
+
+    /// Starts a host with these arguments of `serve`, and waits until it is ready.
+    pub(crate) async fn start_with(database: &Database, data: &str, arguments: &[&str]) -> HostProcess {
         let stopwatch = Stopwatch::start();
-        let mut child = serve(database, data, address);
+        let mut child = serve(database, data, arguments);
         let log = Arc::new(Mutex::new(String::new()));
         collect(child.stderr.take().expect("a piped child has stderr"), Arc::clone(&log));
         let mut lines = BufReader::new(child.stdout.take().expect("a piped child has stdout"));
@@ -63,7 +68,7 @@ impl HostProcess {
 
     /// Starts a host and kills it after this time, ready or not.
     pub(crate) async fn start_and_kill(database: &Database, data: &str, address: &str, after: Duration) {
-        let mut child = serve(database, data, address);
+        let mut child = serve(database, data, &["--listen", address]);
         tokio::time::sleep(after).await;
         child.kill().expect("the host is killed");
         child.wait().expect("the host is gone");
@@ -132,9 +137,9 @@ impl Drop for HostProcess {
     }
 }
 
-fn serve(database: &Database, data: &str, address: &str) -> Child {
+fn serve(database: &Database, data: &str, arguments: &[&str]) -> Child {
     let mut command = program(database, data);
-    command.args(["serve", "--listen", address]);
+    command.arg("serve").args(arguments);
     command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("koban starts")
 }
 

@@ -10,6 +10,7 @@ mod licences;
 mod links;
 mod metadata;
 mod migrations;
+mod time;
 mod words;
 
 use std::path::{Path, PathBuf};

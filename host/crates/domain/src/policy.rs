@@ -22,6 +22,8 @@ pub struct Policy {
     pub revoked: BTreeSet<Digest>,
     /// What happens when a fraud rule faults or none is there.
     pub fraud: FailurePolicy,
+    /// How far the platform's clock runs ahead of the machines', milliseconds; more than nought only in tests.
+    pub clock_ahead_ms: i64,
 }
 
 /// A plugin in force.

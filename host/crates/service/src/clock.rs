@@ -5,15 +5,19 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
 use koban_domain::time::Timestamp;
+use koban_store::platform::Mode;
+use tokio::sync::watch;
 use uuid::Uuid;
 
-/// Tells the time: the machine's, or one that a test moves.
+/// Tells the time: the machine's, one that runs ahead of it as far as the test database says, or one that stands.
 #[derive(Debug, Clone)]
 pub struct Clock(Source);
 
 #[derive(Debug, Clone)]
 enum Source {
     Machine,
+    /// Milliseconds ahead of the machine's.
+    Ahead(watch::Sender<i64>),
     Set(Arc<AtomicI64>),
 }
 
@@ -28,21 +32,65 @@ impl Clock {
         Clock(Source::Set(Arc::new(AtomicI64::new(now.0))))
     }
 
-    /// Moves a set clock on. The machine's clock does not move.
+    /// The clock of a test database: so many milliseconds ahead of the machine's, and further when the policy says so.
+    pub fn ahead_by(ms: i64) -> Clock {
+        Clock(Source::Ahead(watch::Sender::new(ms)))
+    }
+
+    /// What this clock is good for: only the machine's own tells the time of live money.
+    pub fn mode(&self) -> Mode {
+        match &self.0 {
+            Source::Machine => Mode::Live,
+            Source::Ahead(_) | Source::Set(_) => Mode::Test,
+        }
+    }
+
+    /// Moves a set clock on. The others do not move so.
     pub fn advance_ms(&self, ms: i64) {
         if let Source::Set(now) = &self.0 {
             now.fetch_add(ms, Ordering::SeqCst);
         }
     }
 
+    /// Follows the policy of a test database. Never back, and never the machine's clock.
+    pub(crate) fn follow(&self, ahead_ms: i64) {
+        if let Source::Ahead(ahead) = &self.0 {
+            ahead.send_if_modified(|known| {
+                let is_later = ahead_ms > *known;
+                *known = ahead_ms.max(*known);
+                is_later
+            });
+        }
+    }
+
+    /// How far it runs ahead of the machine's, milliseconds; none for a clock that cannot be moved over the API.
+    pub fn ahead_ms(&self) -> Option<i64> {
+        match &self.0 {
+            Source::Ahead(ahead) => Some(*ahead.borrow()),
+            Source::Machine | Source::Set(_) => None,
+        }
+    }
+
+    /// Waits for so long, or until the clock is moved: what became due by that is seen to at once.
+    pub(crate) async fn pause(&self, at_most: std::time::Duration) {
+        let pause = tokio::time::sleep(at_most);
+        match &self.0 {
+            Source::Machine | Source::Set(_) => pause.await,
+            Source::Ahead(ahead) => {
+                let mut ahead = ahead.subscribe();
+                tokio::select! {
+                    () = pause => {}
+                    _ = ahead.changed() => {}
+                }
+            }
+        }
+    }
+
     /// Now.
-    #[expect(clippy::disallowed_methods, reason = "the one place where the machine's clock is read")]
     pub fn now(&self) -> Timestamp {
         match &self.0 {
-            Source::Machine => {
-                let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
-                Timestamp(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
-            }
+            Source::Machine => machine(),
+            Source::Ahead(ahead) => machine().plus_ms(*ahead.borrow()),
             Source::Set(now) => Timestamp(now.load(Ordering::SeqCst)),
         }
     }
@@ -53,6 +101,12 @@ impl Clock {
         let id = uuid::Builder::from_unix_timestamp_millis(u64::try_from(self.now().0).unwrap_or(0), &random);
         Uuid::from_u128(id.into_uuid().as_u128() & !0xffff)
     }
+}
+
+#[expect(clippy::disallowed_methods, reason = "the one place where the machine's clock is read")]
+fn machine() -> Timestamp {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    Timestamp(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
 }
 
 /// Measures how long something took, for metrics only: nothing is ever decided by it.
@@ -120,6 +174,27 @@ pub fn token() -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn a_test_clock_runs_ahead_as_told_and_never_back() {
+        let (machine, ahead) = (Clock::machine(), Clock::ahead_by(0));
+        ahead.follow(86_400_000);
+        ahead.follow(3_600_000);
+        machine.follow(86_400_000);
+        assert_eq!((machine.ahead_ms(), ahead.ahead_ms()), (None, Some(86_400_000)));
+        assert!(ahead.now().since_ms(machine.now()) >= 86_399_000);
+        assert_eq!((machine.mode(), ahead.mode()), (Mode::Live, Mode::Test));
+    }
+
+    #[tokio::test]
+    async fn a_moved_clock_ends_a_pause() {
+        let clock = Clock::ahead_by(0);
+        let pausing = clock.clone();
+        let pause = tokio::spawn(async move { pausing.pause(std::time::Duration::from_secs(3_600)).await });
+        tokio::task::yield_now().await;
+        clock.follow(1);
+        pause.await.unwrap();
+    }
 
     #[test]
     fn nothing_is_taken_twice_from_the_stock() {

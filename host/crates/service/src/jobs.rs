@@ -181,7 +181,7 @@ async fn sweep(app: App, mut stop: watch::Receiver<bool>) {
         }
         tokio::select! {
             _ = stop.changed() => {}
-            () = tokio::time::sleep(SWEEP_EVERY) => {}
+            () = app.clock.pause(SWEEP_EVERY) => {}
         }
     }
 }

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use koban_domain::ids::{KeyId, MerchantId};
 use koban_domain::time::Timestamp;
 use koban_store::keys::{self, ApiKeyRow};
+use koban_store::platform::Mode;
 use serde::{Deserialize, Serialize};
 
 use crate::app::App;
@@ -81,6 +82,14 @@ pub struct MerchantKey {
     pub scopes: BTreeSet<Scope>,
 }
 
+/// What keys of this mode begin with, so that they are told from session tokens and from each other, and found when they leak.
+pub const fn prefix(mode: Mode) -> &'static str {
+    match mode {
+        Mode::Live => "kbn_live_",
+        Mode::Test => "kbn_test_",
+    }
+}
+
 /// The longest overlap of a rotated key: seven days.
 pub const OVERLAP_MAX_S: u32 = 7 * 86_400;
 
@@ -92,7 +101,7 @@ pub async fn create(app: &App, ctx: &Ctx, merchant: MerchantId, input: NewKey) -
     if input.scopes.is_empty() {
         return Err(Error::invalid("scopes", "give at least one scope"));
     }
-    let secret = format!("ksk_{}", clock::token());
+    let secret = format!("{}{}", prefix(app.clock.mode()), clock::token());
     let row = ApiKeyRow {
         hash: token_hash(&secret),
         id: KeyId(app.clock.id()),

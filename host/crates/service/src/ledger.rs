@@ -57,6 +57,7 @@ impl Ledger {
         let mut writer = store.ledger().await?;
         let mut tx = writer.begin().await?;
         let policy = Arc::new(tx.policy().await?);
+        clock.follow(policy.clock_ahead_ms);
         // Ended at once: a dropped transaction keeps the head locked until its connection is used again.
         tx.commit().await?;
         let (queue, works) = mpsc::channel(QUEUE_MAX);
@@ -191,6 +192,7 @@ impl Lane {
         let mut policy = Arc::clone(&self.policy.borrow());
         if tx.generation() != policy.generation {
             policy = Arc::new(tx.policy().await?);
+            self.clock.follow(policy.clock_ahead_ms);
             self.policy.send_replace(Arc::clone(&policy));
         }
         let now = self.clock.now().max(head.at);

@@ -25,6 +25,7 @@ pub mod operations;
 pub mod operators;
 pub mod page;
 pub mod payments;
+pub mod platform;
 pub mod plugins;
 pub mod policy;
 pub mod reads;

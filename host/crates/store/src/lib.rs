@@ -14,6 +14,7 @@ pub mod operations;
 pub mod operators;
 pub mod outbox;
 pub mod payments;
+pub mod platform;
 pub mod plugins;
 pub mod records;
 pub mod sessions;

@@ -9,6 +9,7 @@ use koban_domain::policy::{FailurePolicy, PluginInForce, Policy};
 use crate::database::{Columns, Store, Tx, on_tx};
 use crate::error::StoreError;
 use crate::ledger::rows::wallet_kind;
+use crate::platform;
 
 impl Store {
     /// The policy of now, for readers outside a commit.
@@ -41,16 +42,22 @@ pub(crate) async fn read(tx: &mut Tx<'_>, generation: i64) -> Result<Policy, Sto
             policy.revoked.insert(row.digest(0)?);
         }
 
-        let sql = "select name, value from policy_settings where name in ('fraud.on_fault', 'fraud.on_missing')";
-        for row in &sqlx::query(sql).fetch_all(&mut *connection).await? {
-            let verdict = verdict(&row.text(1)?)?;
-            match row.text(0)?.as_str() {
-                "fraud.on_fault" => policy.fraud.on_fault = verdict,
-                _ => policy.fraud.on_missing = verdict,
-            }
+        for row in &sqlx::query("select name, value from policy_settings").fetch_all(&mut *connection).await? {
+            setting(&mut policy, &row.text(0)?, &row.text(1)?)?;
         }
     });
     Ok(policy)
+}
+
+/// Takes one named setting into the policy. Names that commits need not know are others' business.
+fn setting(policy: &mut Policy, name: &str, value: &str) -> Result<(), StoreError> {
+    match name {
+        "fraud.on_fault" => policy.fraud.on_fault = verdict(value)?,
+        "fraud.on_missing" => policy.fraud.on_missing = verdict(value)?,
+        platform::AHEAD => policy.clock_ahead_ms = platform::parse_ahead(Some(value))?,
+        _ => {}
+    }
+    Ok(())
 }
 
 fn limit(row: &impl Columns) -> Result<Limit, StoreError> {

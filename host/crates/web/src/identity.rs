@@ -15,9 +15,6 @@ use crate::codes::Trouble;
 use crate::headers::{self, IdempotencyKey};
 use crate::problem::Problem;
 
-/// What merchants' keys begin with, so that they are told from session tokens and found when they leak.
-const KEY_PREFIX: &str = "ksk_";
-
 /// The circumstances of a request whose actor is known.
 #[derive(Debug, Clone)]
 pub(crate) struct Asker {
@@ -48,7 +45,14 @@ enum Identity {
 /// Finds out whose token or key it is. Errors: nobody's; too many requests.
 async fn identify(parts: &Parts, web: &Web) -> Result<(Identity, Asker), Problem> {
     let token = headers::bearer(&parts.headers)?;
-    let (identity, actor) = if token.starts_with(KEY_PREFIX) {
+    let mode = web.app.clock.mode();
+    if token.starts_with(keys::prefix(mode.other())) {
+        let other = mode.other().word();
+        return Err(
+            Problem::from(Trouble::NotSignedIn).because(format!("this is a {other} key, and here is {}", mode.word()))
+        );
+    }
+    let (identity, actor) = if token.starts_with(keys::prefix(mode)) {
         let key = keys::by_secret(&web.app, token).await?;
         let actor = Actor::Merchant(key.merchant, key.key);
         (Identity::Merchant(key), actor)

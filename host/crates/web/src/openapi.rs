@@ -60,7 +60,7 @@ pub fn document() -> utoipa::openapi::OpenApi {
     let components = document.components.get_or_insert_with(Default::default);
     for (name, about) in [
         ("session", "A user's session token, from `POST /v1/sessions`."),
-        ("api_key", "A merchant's API key, `ksk_…`; the scopes named with a route are needed."),
+        ("api_key", "A merchant's API key, `kbn_live_…` or `kbn_test_…`; the scopes named with a route are needed."),
         ("operator", "An operator's session token, from `POST /v1/operators/sessions`."),
     ] {
         components.add_security_scheme(name, bearer(about));

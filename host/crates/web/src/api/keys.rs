@@ -95,7 +95,7 @@ pub(crate) struct NewKeyBody {
     /// The key.
     key: KeyBody,
     /// Send it as `Authorization: Bearer …`. It is shown once; keep it where secrets are kept.
-    #[schema(example = "ksk_…")]
+    #[schema(example = "kbn_live_…")]
     secret: String,
 }
 

@@ -1,6 +1,7 @@
 //! What operators see and do: every privileged act needs a session and leaves a row in the audit log.
 
 pub(crate) mod audit;
+pub(crate) mod clock;
 pub(crate) mod decisions;
 pub(crate) mod differences;
 pub(crate) mod flows;
@@ -29,6 +30,7 @@ pub(super) fn routes() -> OpenApiRouter<Web> {
         .merge(differences::routes())
         .merge(limits::routes())
         .merge(policy::routes())
+        .merge(clock::routes())
         .merge(audit::routes())
         .merge(ledger::routes())
 }
