@@ -27,6 +27,9 @@ pub(crate) struct Global {
     /// Answer with JSON on standard output
     #[arg(long, global = true)]
     pub json: bool,
+    /// How many seconds this host's clock may lead the PostgreSQL server's before it refuses to start and to commit
+    #[arg(long, global = true, env = "KOBAN_CLOCK_LEAD_MAX", value_name = "SECONDS", default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..=3600))]
+    pub clock_lead_max: u16,
     /// What is logged to standard error, such as `info` or `koban_service=debug`
     #[arg(long, global = true, env = "KOBAN_LOG", value_name = "FILTER", default_value = "warn")]
     pub log: String,
@@ -84,6 +87,7 @@ impl Global {
         let door = self.door()?;
         let outside = Outside::new(Settings::default()).context("the way out cannot be opened")?;
         let sealer = self.sealer()?;
+        let clock = clock.that_may_lead(i64::from(self.clock_lead_max) * 1_000);
         Ok(App::start(store, door, outside, clock, sealer).await?)
     }
 

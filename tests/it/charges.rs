@@ -171,7 +171,7 @@ async fn a_reversal_that_no_charge_ever_expected_kills_its_deposit_for_ever() {
 async fn deposit_by_hand(app: &TestApp, reference: &str, session: &str, yen: i64) -> crate::client::Reply {
     let parts: Vec<&str> = reference.split('/').collect();
     let body = json!({
-        "session": session, "atm_id": parts[0], "business_date": parts[1], "serial": parts[2], "amount": yen,
+        "operation": "deposit", "session": session, "atm_id": parts[0], "business_date": parts[1], "serial": parts[2], "amount": yen,
     });
     let body = body.to_string().into_bytes();
     say(&app.anonymous(), "deposit", &sign(ATM_SECRET, &body, 0), body).await
@@ -347,7 +347,7 @@ async fn a_hundred_repeats_of_a_deposit_at_once_are_one() {
     let reference = session.count(10_000).await;
     let parts: Vec<&str> = reference.split('/').collect();
     let body = json!({
-        "session": session.id, "atm_id": parts[0], "business_date": parts[1], "serial": parts[2], "amount": 10_000,
+        "operation": "deposit", "session": session.id, "atm_id": parts[0], "business_date": parts[1], "serial": parts[2], "amount": 10_000,
     });
     let body = body.to_string().into_bytes();
     let host = app.anonymous();
@@ -372,7 +372,7 @@ async fn a_call_that_the_partner_did_not_sign_changes_nothing() {
     let user = app.user().await;
     let (session, charge) = atm.approved(&user).await;
     let body = json!({
-        "session": session.id, "atm_id": "ATM1", "business_date": "2026-04-24", "serial": "000001", "amount": 10_000,
+        "operation": "deposit", "session": session.id, "atm_id": "ATM1", "business_date": "2026-04-24", "serial": "000001", "amount": 10_000,
     });
     let body = body.to_string().into_bytes();
     let host = app.anonymous();

@@ -3,7 +3,7 @@
 use koban_domain::flows::Resolution;
 use koban_domain::ids::FlowId;
 use koban_domain::money::Money;
-use koban_service::flows::{self, FlowFilter};
+use koban_service::flows::{self, FlowFilter, Reply};
 use koban_service::page::Page;
 use koban_store::flows::Which;
 use serde_json::Value;
@@ -72,11 +72,23 @@ async fn a_credit_that_the_partner_proved_is_confirmed_by_an_operator() {
     let (channel, user, expecting) = stuck_flow(&app, "panic").await;
     let id: FlowId = expecting.charge.parse().expect("a flow id");
     let confirm = |yen| Resolution::ConfirmCredit { amount: Money::yen(yen), reference: "r-1".into() };
-    let beyond = flows::resolve(&app.app, &app.operator_ctx(), id, &confirm(5_001), "on the partner's list").await;
+    let beyond = flows::resolve(
+        &app.app,
+        &app.operator_ctx(),
+        id,
+        &confirm(5_001),
+        Some(Reply::Refuse),
+        "on the partner's list",
+    )
+    .await;
     assert!(beyond.is_err(), "not more than the user agreed to");
     let ctx = app.operator_ctx();
-    flows::resolve(&app.app, &ctx, id, &confirm(1_000), "on the partner's list").await.expect("resolved");
-    let again = flows::resolve(&app.app, &ctx, id, &confirm(1_000), "on the partner's list").await.expect("the same");
+    flows::resolve(&app.app, &ctx, id, &confirm(1_000), Some(Reply::Refuse), "on the partner's list")
+        .await
+        .expect("resolved");
+    let again = flows::resolve(&app.app, &ctx, id, &confirm(1_000), Some(Reply::Refuse), "on the partner's list")
+        .await
+        .expect("the same");
     assert!(again.replayed);
     assert_eq!(user.balance().await, 1_000);
     let charge = user.charge(&expecting.charge).await;
@@ -99,11 +111,11 @@ async fn an_operator_takes_back_what_a_flow_credited() {
     channel.pay(&expecting.correlation, 1_000, "r-2").await;
     let flow = eventually("the flow is stuck", read, |flow| flow.stuck.is_some()).await;
     assert_eq!(flow.credited, Money::yen(1_000), "money is at stake");
-    flows::resolve(&app.app, &app.operator_ctx(), id, &Resolution::ReverseCredits, "the partner took it back")
+    flows::resolve(&app.app, &app.operator_ctx(), id, &Resolution::ReverseCredits, None, "the partner took it back")
         .await
         .expect("resolved");
     assert_eq!((user.balance().await, user.receivable().await), (0, 0));
-    let more = flows::resolve(&app.app, &app.operator_ctx(), id, &Resolution::ReverseCredits, "once more").await;
+    let more = flows::resolve(&app.app, &app.operator_ctx(), id, &Resolution::ReverseCredits, None, "once more").await;
     assert!(more.is_err(), "nothing is left to reverse");
     app.ledger_is_clean().await;
 }
@@ -128,12 +140,14 @@ async fn every_act_of_an_operator_stands_in_the_audit_log_with_its_reason() {
     let app = TestApp::start().await;
     let (_, _, expecting) = stuck_flow(&app, "panic").await;
     let id: FlowId = expecting.charge.parse().expect("a flow id");
-    flows::resolve(&app.app, &app.operator_ctx(), id, &Resolution::End, "a reason to be found").await.expect("ended");
+    flows::resolve(&app.app, &app.operator_ctx(), id, &Resolution::End, None, "a reason to be found")
+        .await
+        .expect("ended");
     let mut hand = app.database.hand().await;
     let told = hand.texts("select detail from audit where act = 'flow.resolve'").await;
     assert!(told.len() == 1 && told[0].contains("a reason to be found"), "{told:?}");
     assert!(
-        flows::resolve(&app.app, &app.operator_ctx(), id, &Resolution::End, " ").await.is_err(),
+        flows::resolve(&app.app, &app.operator_ctx(), id, &Resolution::End, None, " ").await.is_err(),
         "a reason is asked"
     );
 }

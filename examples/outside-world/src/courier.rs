@@ -64,7 +64,8 @@ pub(crate) async fn reversal(world: &Arc<World>, reference: Reference) -> Result
 
 /// Tells Koban that a session ended: a few tries now, the rest in the background.
 pub(crate) async fn session_ended(world: &Arc<World>, session: &str, reason: &str) -> Result<Vec<HeardLine>, CannotDo> {
-    let message = json_message("session-ended", &json!({ "session": session, "reason": reason }));
+    let body = json!({ "operation": "session-ended", "session": session, "reason": reason });
+    let message = json_message("session-ended", &body);
     run(world, move |world| async move {
         let mut answers = Vec::new();
         if let Heard::Nothing(_) = try_often(&world, &message, world.config.patience.attempts, &mut answers).await {
@@ -224,6 +225,8 @@ fn message_about(operation: &'static str, world: &World, reference: &Reference) 
     let deposit = book.deposit(reference)?;
     let Reference { atm_id, business_date, serial } = reference;
     let body = json!({
+        // The signature covers the body alone: without this a deposit could be posted as a reversal on its way.
+        "operation": operation,
         "session": deposit.session,
         "atm_id": atm_id,
         "business_date": business_date,

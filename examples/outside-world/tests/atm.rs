@@ -336,7 +336,10 @@ async fn a_deposit_that_nobody_answers_is_sent_again_then_reversed_until_that_is
     assert_eq!((deposits.len(), reversals.len()), (3, 5));
     assert!(deposits.iter().all(|got| *got == deposits[0]), "the same id and the same bytes each time");
     assert!(reversals.iter().all(|got| *got == reversals[0]));
-    assert_eq!(deposits[0].body, reversals[0].body, "a reversal names the same serial");
+    let said = |got: &Got| serde_json::from_slice::<Value>(&got.body).expect("JSON");
+    let (mut deposit, mut reversal) = (said(&deposits[0]), said(&reversals[0]));
+    assert_eq!((deposit["operation"].take(), reversal["operation"].take()), (json!("deposit"), json!("reversal")));
+    assert_eq!(deposit, reversal, "a reversal names the same serial");
     assert_ne!(deposits[0].id, reversals[0].id);
 }
 
@@ -403,7 +406,7 @@ async fn the_third_wrong_number_is_told_to_koban() {
     assert_eq!((&keyed["result"], &keyed["reason"]), (&json!("ended"), &json!("wrong_company_number")));
     let [got] = koban.got().try_into().expect("one message");
     let body: Value = serde_json::from_slice(&got.body).expect("JSON");
-    assert_eq!(body, json!({ "session": session, "reason": "wrong_company_number" }));
+    assert_eq!(body, json!({ "operation": "session-ended", "session": session, "reason": "wrong_company_number" }));
     let (status, refused) = world.control(&format!("sessions/{session}/deposit"), json!({ "amount": 1_000 })).await;
     assert_eq!((status, &refused["error"]), (409, &json!("not_ready")));
 }

@@ -4,7 +4,7 @@ use clap::{Args, Subcommand};
 use koban_domain::flows::Resolution;
 use koban_domain::ids::FlowId;
 use koban_domain::money::{Currency, Money};
-use koban_service::flows::{self, FlowDetail, FlowFilter, FlowSummary};
+use koban_service::flows::{self, FlowDetail, FlowFilter, FlowSummary, Reply};
 use koban_service::operators::command_line;
 use koban_service::page::Page;
 use koban_store::flows::Which;
@@ -46,7 +46,7 @@ pub(crate) enum Flows {
     },
     /// End a flow that cannot go on. Each way is an ordinary command with your name and reason
     #[command(
-        after_help = "Examples:\n  koban flow resolve flw_0193… --confirm-credit 10000 --reference ATM1/20181001/42 --reason 'on the partner'\\''s list'\n  koban flow resolve flw_0193… --reverse-credits --reason 'the partner took it back'\n  koban flow resolve flw_0193… --end --reason 'nothing was deposited'"
+        after_help = "Examples:\n  koban flow resolve flw_0193… --confirm-credit 10000 --reference ATM1/20181001/42 --reply accept --reason 'on the partner'\\''s list'\n  koban flow resolve flw_0193… --reverse-credits --reason 'the partner took it back'\n  koban flow resolve flw_0193… --end --reason 'nothing was deposited'"
     )]
     Resolve(ResolveArguments),
 }
@@ -69,12 +69,24 @@ pub(crate) struct ResolveArguments {
     /// End it without money
     #[arg(long, group = "how")]
     end: bool,
+    /// What the partner's call that waits first is told. Needed with --confirm-credit while a call waits; otherwise `refuse`
+    #[arg(long, value_enum)]
+    reply: Option<ReplyWord>,
     /// Why; goes into the audit log
     #[arg(long)]
     reason: String,
     /// The same key gives the first answer again [default: made from the flow and what is asked]
     #[arg(long)]
     key: Option<String>,
+}
+
+/// What a waiting call is told.
+#[derive(Debug, Clone, Copy, clap::ValueEnum)]
+pub(crate) enum ReplyWord {
+    /// Yes, as the plugin's manifest says it: an ATM keeps the cash
+    Accept,
+    /// No: an ATM gives the cash back
+    Refuse,
 }
 
 /// Runs the command.
@@ -110,11 +122,17 @@ pub(crate) async fn run(global: &Global, command: Flows) -> anyhow::Result<()> {
                 _ => Resolution::End,
             };
             let id = arguments.id;
+            let reply = arguments.reply.map(|word| match word {
+                ReplyWord::Accept => Reply::Accept,
+                ReplyWord::Refuse => Reply::Refuse,
+            });
             let key = arguments.key.unwrap_or_else(|| {
                 let what = serde_json::to_string(&resolution).unwrap_or_default();
-                koban_domain::records::Digest::of_parts(&[id.to_string().as_bytes(), what.as_bytes()]).to_string()
+                let reply = format!("{reply:?}");
+                let parts = [id.to_string(), what, reply];
+                koban_domain::records::Digest::of_parts(&parts.each_ref().map(String::as_bytes)).to_string()
             });
-            flows::resolve(&app, &command_line(key), id, &resolution, &arguments.reason).await?;
+            flows::resolve(&app, &command_line(key), id, &resolution, reply, &arguments.reason).await?;
             say(global, &json!({ "flow": id, "resolved": true }), || format!("{id} is resolved"));
         }
     }

@@ -92,7 +92,7 @@ fn approved(settings: &AtmSettings, session: Session, answer: &HttpAnswer) -> St
 
 /// Cash went into the ATM, which now asks whether to keep it.
 fn deposit(session: Session, event: &Event, message: &Message, refused: Option<&Refusal>) -> Step<Session> {
-    let deposit = match Cash::read(message.read()) {
+    let deposit = match Cash::read("deposit", message.read()) {
         Ok(deposit) => deposit,
         Err(problem) => return stay(session).reply(messages::malformed(&problem)),
     };
@@ -142,7 +142,7 @@ fn deposit_refused(session: Session, reference: &str, refusal: &Refusal) -> Step
 
 /// The ATM gave the notes back, or never learned that it might keep them.
 fn reversal(mut session: Session, event: &Event, message: &Message, refused: Option<&Refusal>) -> Step<Session> {
-    let reversal = match Cash::read(message.read()) {
+    let reversal = match Cash::read("reversal", message.read()) {
         Ok(reversal) => reversal,
         Err(problem) => return stay(session).reply(messages::malformed(&problem)),
     };
@@ -174,7 +174,7 @@ fn reversal(mut session: Session, event: &Event, message: &Message, refused: Opt
 
 /// The ATM ended the session: three wrong numbers, or the user went away.
 fn session_ended(session: Session, message: &Message) -> Step<Session> {
-    let ended = match message.read::<SessionEnded>() {
+    let ended = match SessionEnded::read(message.read()) {
         Ok(ended) => ended,
         Err(problem) => return stay(session).reply(messages::malformed(&problem)),
     };

@@ -57,9 +57,19 @@ fn cash(serial: &str, yen: i64) -> Json {
     json!({"session": "s-1", "atm_id": "A-17", "business_date": "2026-04-01", "serial": serial, "amount": yen})
 }
 
+/// The network calls, and its body says which operation it means.
 #[track_caller]
 fn call(flow: &mut Flow, operation: &str, body: &Json) -> Taken {
-    flow.partner_calls(operation, body).unwrap()
+    flow.partner_calls(operation, &meant(operation, body)).unwrap()
+}
+
+/// The body as it is signed for this operation.
+fn meant(operation: &str, body: &Json) -> Json {
+    let mut body = body.clone();
+    if let Some(fields) = body.as_object_mut() {
+        fields.insert("operation".to_owned(), operation.into());
+    }
+    body
 }
 
 #[track_caller]

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::accounts::PluginKey;
-use crate::guest::{Act, Event, Failure, HttpAnswer, Show, Standing, StepRefusal, What};
+use crate::guest::{Act, Event, Failure, HttpAnswer, InboundCall, Show, Standing, StepRefusal, What};
 use crate::ids::{FlowId, UserId};
 use crate::ledger::Command;
 use crate::manifest::{Beginning, Repeat};
@@ -17,7 +17,7 @@ mod operator;
 
 pub use advance::advance;
 pub(crate) use expectations::{expect, unexpected};
-pub use operator::{Resolution, faulted, refused, resolved, retried, stuck};
+pub use operator::{Closing, Resolution, faulted, refused, resolved, retried, stuck};
 
 /// Most steps of a flow; a final one goes on answering its partner, but past this an operator looks at it.
 pub const STEPS_MAX: u32 = 500;
@@ -111,6 +111,8 @@ pub struct Flow {
     pub plugin: String,
     /// The component that it began with and goes on with.
     pub digest: Digest,
+    /// The settings that it began with and goes on with: newer ones may mean nothing to an older component.
+    pub settings: Digest,
     /// How it began.
     pub beginning: Beginning,
     /// What the user agreed to.
@@ -162,15 +164,24 @@ pub struct Arrival {
     pub at: Timestamp,
 }
 
-/// A partner's call, by what makes it the same call: 16 bytes of a digest over plugin, operation, correlation and body.
+/// A partner's call, by what makes it the same call: 16 bytes of a digest over plugin, operation, path, query, correlation and
+/// body. The method is not among them: it is always `POST`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
 pub struct CallKey(pub [u8; 16]);
 
 impl CallKey {
-    /// The key of a call.
-    pub fn of(plugin: PluginKey, operation: &str, correlation: &str, body: &[u8]) -> CallKey {
-        let parts: [&[u8]; 5] =
-            [b"koban call 1", plugin.0.as_bytes(), operation.as_bytes(), correlation.as_bytes(), body];
+    /// The key of a routed call. Query parameters count in the order in which they came.
+    pub fn of(plugin: PluginKey, call: &InboundCall, correlation: &str) -> CallKey {
+        let query = postcard::to_extend(&call.query, Vec::new()).unwrap_or_default();
+        let parts: [&[u8]; 7] = [
+            b"koban call 1",
+            plugin.0.as_bytes(),
+            call.operation.as_bytes(),
+            call.path.as_bytes(),
+            &query,
+            correlation.as_bytes(),
+            &call.body,
+        ];
         CallKey(Digest::of_parts(&parts).half())
     }
 }
@@ -208,16 +219,16 @@ pub struct StepCommit {
     pub flow: Flow,
     /// The version it must stand at; none if the step opens it.
     pub expected: Option<i64>,
-    /// The arrival that it consumes, by its place in the inbox.
-    pub consumed: Option<i64>,
+    /// The arrivals that it consumes, by their places in the inbox: one, or all that wait when an operator ends the flow.
+    pub consumed: Vec<i64>,
     /// Effects to be done.
     pub queued: Vec<QueuedEffect>,
     /// Keys of queued effects that shall not be done any more.
     pub cancelled: Vec<String>,
     /// Events that arise at once.
     pub arrivals: Vec<Arrival>,
-    /// The reply to a stored call.
-    pub reply: Option<(CallKey, HttpAnswer)>,
+    /// Replies to stored calls.
+    pub replies: Vec<(CallKey, HttpAnswer)>,
 }
 
 /// A step that may be taken: commit it with its commands, in order, all or none.
@@ -252,11 +263,11 @@ pub struct Consumed {
 }
 
 impl Flow {
-    /// A flow that is about to begin.
+    /// A flow that is about to begin, on this component with these settings.
     pub fn open(
         id: FlowId,
         plugin: &str,
-        digest: Digest,
+        (digest, settings): (Digest, Digest),
         beginning: Beginning,
         authorisation: Authorisation,
         locale: &str,
@@ -267,6 +278,7 @@ impl Flow {
             version: 0,
             plugin: plugin.to_owned(),
             digest,
+            settings,
             beginning,
             authorisation,
             locale: locale.to_owned(),
@@ -319,7 +331,7 @@ impl Flow {
         self.effects.iter().filter(|effect| effect.state == EffectState::Open && !effect.is_plain_show()).count()
     }
 
-    fn commit(self, expected: Option<i64>, consumed: Option<i64>) -> StepCommit {
+    fn commit(self, expected: Option<i64>, consumed: Vec<i64>) -> StepCommit {
         StepCommit {
             flow: Flow { version: expected.unwrap_or(0) + 1, ..self },
             expected,
@@ -327,7 +339,7 @@ impl Flow {
             queued: Vec::new(),
             cancelled: Vec::new(),
             arrivals: Vec::new(),
-            reply: None,
+            replies: Vec::new(),
         }
     }
 }

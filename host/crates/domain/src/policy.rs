@@ -33,6 +33,8 @@ pub struct PluginInForce {
     pub kind: Kind,
     /// The component that runs.
     pub digest: Digest,
+    /// The settings that it is given.
+    pub settings: Digest,
 }
 
 /// What happens to a payment when the fraud rules give no verdict.

@@ -61,8 +61,12 @@ impl App {
         clock: Clock,
         sealer: Sealer,
     ) -> Result<App, StoreError> {
-        seed_limits(&store, &clock).await?;
+        // First of all: it refuses a clock that would write times of its own.
         let ledger = Ledger::start(store.clone(), clock.clone()).await?;
+        if seed_limits(&store, &clock).await? {
+            // A busy queue looks at the books as well; nothing else is waiting yet.
+            let _ = ledger.refresh().await;
+        }
         Ok(App(Arc::new(Parts {
             reads: Reads::start(store.clone()),
             loaded: Loaded::default(),
@@ -80,10 +84,10 @@ impl App {
     }
 }
 
-/// A new database gets the limits that the service of 2019-2020 published; operators add later rows.
-async fn seed_limits(store: &Store, clock: &Clock) -> Result<(), StoreError> {
+/// A new database gets the limits that the service of 2019-2020 published; operators add later rows. Whether it was new.
+async fn seed_limits(store: &Store, clock: &Clock) -> Result<bool, StoreError> {
     if !store.policy().await?.limits.0.is_empty() {
-        return Ok(());
+        return Ok(false);
     }
     let audit = Audit {
         id: AuditId(clock.id()),
@@ -92,7 +96,8 @@ async fn seed_limits(store: &Store, clock: &Clock) -> Result<(), StoreError> {
         subject: "published limits".to_owned(),
         detail: "{}".to_owned(),
     };
-    koban_store::limits::put(store, &limits::published(), &audit, clock.now()).await.map(drop)
+    koban_store::limits::put(store, &limits::published(), &audit, clock.now()).await?;
+    Ok(true)
 }
 
 impl std::ops::Deref for App {

@@ -232,7 +232,8 @@ async fn begin_with(
     };
     let authorisation = Authorisation { user, at_most: room.at_most, expires_at: now.plus_ms(AUTHORISED_MS) };
     let id = FlowId(app.clock.id());
-    let flow = Flow::open(id, plugin.id(), plugin.digest(), Beginning::Charge, authorisation, &ctx.locale, now);
+    let runs_on = (plugin.digest(), plugin.settings_digest());
+    let flow = Flow::open(id, plugin.id(), runs_on, Beginning::Charge, authorisation, &ctx.locale, now);
     match flows::advance(&flow, None, step, plugin.manifest(), now) {
         Ok(plan) => {
             let detail = serde_json::json!({ "decision": record.id, "standing": plan.step.flow.standing });
@@ -404,7 +405,7 @@ async fn arrive(app: &App, ctx: &Ctx, flow: &Flow, key: &str, what: What) -> Res
 
 async fn view(app: &App, ctx: &Ctx, flow: Flow) -> ChargeView {
     // Without its component a charge is still shown, only without the plugin's texts.
-    let plugin = plugins::by_digest(app, &flow.plugin, flow.digest).await.ok();
+    let plugin = plugins::of_flow(app, &flow).await.ok();
     shown(&flow, plugin.as_ref().map(Plugin::manifest), &ctx.locale)
 }
 

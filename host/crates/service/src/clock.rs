@@ -9,13 +9,21 @@ use koban_store::platform::Mode;
 use tokio::sync::watch;
 use uuid::Uuid;
 
+/// How far this host's clock may lead the database server's, unless the operator says otherwise: the journal's time never goes
+/// back, so one host that leads would take all of them with it.
+pub const LEAD_MAX_MS: i64 = 5_000;
+
 /// Tells the time: the machine's, one that runs ahead of it as far as the test database says, or one that stands.
 #[derive(Debug, Clone)]
-pub struct Clock(Source);
+pub struct Clock {
+    source: Source,
+    lead_max_ms: i64,
+}
 
 #[derive(Debug, Clone)]
 enum Source {
-    Machine,
+    /// The machine's, wrong by so many milliseconds.
+    Machine(Arc<AtomicI64>),
     /// Milliseconds ahead of the machine's.
     Ahead(watch::Sender<i64>),
     Set(Arc<AtomicI64>),
@@ -24,37 +32,52 @@ enum Source {
 impl Clock {
     /// The machine's clock.
     pub fn machine() -> Clock {
-        Clock(Source::Machine)
+        Clock { source: Source::Machine(Arc::default()), lead_max_ms: LEAD_MAX_MS }
     }
 
-    /// A clock that stands where it is set, for tests and simulations.
+    /// A clock that stands where it is set, for tests and simulations. It is compared with no other clock.
     pub fn standing_at(now: Timestamp) -> Clock {
-        Clock(Source::Set(Arc::new(AtomicI64::new(now.0))))
+        Clock { source: Source::Set(Arc::new(AtomicI64::new(now.0))), lead_max_ms: LEAD_MAX_MS }
     }
 
     /// The clock of a test database: so many milliseconds ahead of the machine's, and further when the policy says so.
     pub fn ahead_by(ms: i64) -> Clock {
-        Clock(Source::Ahead(watch::Sender::new(ms)))
+        Clock { source: Source::Ahead(watch::Sender::new(ms)), lead_max_ms: LEAD_MAX_MS }
     }
 
     /// What this clock is good for: only the machine's own tells the time of live money.
     pub fn mode(&self) -> Mode {
-        match &self.0 {
-            Source::Machine => Mode::Live,
+        match &self.source {
+            Source::Machine(_) => Mode::Live,
             Source::Ahead(_) | Source::Set(_) => Mode::Test,
         }
     }
 
-    /// Moves a set clock on. The others do not move so.
+    /// The same clock, which may lead the database server's by so many milliseconds.
+    pub fn that_may_lead(self, ms: i64) -> Clock {
+        Clock { lead_max_ms: ms, ..self }
+    }
+
+    /// Moves a clock: one that stands is moved on, the machine's is wrong by so much from now on. Tests do this. The
+    /// clock of a test database is moved over the API alone.
     pub fn advance_ms(&self, ms: i64) {
-        if let Source::Set(now) = &self.0 {
-            now.fetch_add(ms, Ordering::SeqCst);
+        if let Source::Machine(moved) | Source::Set(moved) = &self.source {
+            moved.fetch_add(ms, Ordering::SeqCst);
+        }
+    }
+
+    /// By how many milliseconds this clock leads the server's; `asked` was read before the server was asked, so the way there is
+    /// never taken for a lead. None for the clocks of tests, or where there is no server.
+    pub fn lead_ms(&self, asked: Timestamp, server: Option<Timestamp>) -> Option<i64> {
+        match self.source {
+            Source::Machine(_) => server.map(|server| asked.since_ms(server)),
+            Source::Ahead(_) | Source::Set(_) => None,
         }
     }
 
     /// Follows the policy of a test database. Never back, and never the machine's clock.
     pub(crate) fn follow(&self, ahead_ms: i64) {
-        if let Source::Ahead(ahead) = &self.0 {
+        if let Source::Ahead(ahead) = &self.source {
             ahead.send_if_modified(|known| {
                 let is_later = ahead_ms > *known;
                 *known = ahead_ms.max(*known);
@@ -65,17 +88,17 @@ impl Clock {
 
     /// How far it runs ahead of the machine's, milliseconds; none for a clock that cannot be moved over the API.
     pub fn ahead_ms(&self) -> Option<i64> {
-        match &self.0 {
+        match &self.source {
             Source::Ahead(ahead) => Some(*ahead.borrow()),
-            Source::Machine | Source::Set(_) => None,
+            Source::Machine(_) | Source::Set(_) => None,
         }
     }
 
     /// Waits for so long, or until the clock is moved: what became due by that is seen to at once.
     pub(crate) async fn pause(&self, at_most: std::time::Duration) {
         let pause = tokio::time::sleep(at_most);
-        match &self.0 {
-            Source::Machine | Source::Set(_) => pause.await,
+        match &self.source {
+            Source::Machine(_) | Source::Set(_) => pause.await,
             Source::Ahead(ahead) => {
                 let mut ahead = ahead.subscribe();
                 tokio::select! {
@@ -86,10 +109,15 @@ impl Clock {
         }
     }
 
+    /// How far it may lead, in milliseconds.
+    pub fn lead_max_ms(&self) -> i64 {
+        self.lead_max_ms
+    }
+
     /// Now.
     pub fn now(&self) -> Timestamp {
-        match &self.0 {
-            Source::Machine => machine(),
+        match &self.source {
+            Source::Machine(wrong) => machine().plus_ms(wrong.load(Ordering::SeqCst)),
             Source::Ahead(ahead) => machine().plus_ms(*ahead.borrow()),
             Source::Set(now) => Timestamp(now.load(Ordering::SeqCst)),
         }
@@ -161,6 +189,13 @@ pub fn take<const N: usize>() -> [u8; N] {
         *left = from;
         taken
     })
+}
+
+/// An unpredictable id that says nothing of its time (UUIDv4).
+pub fn random_id() -> Uuid {
+    let mut random = [0; 16];
+    fill(&mut random);
+    uuid::Builder::from_random_bytes(random).into_uuid()
 }
 
 /// 256 unpredictable bits as 43 characters, for tokens.

@@ -58,6 +58,12 @@ pub enum Error {
     /// The commit queue is full, or the host is stopping.
     #[error("the host is busy; try again in a second")]
     Busy,
+    /// This host's clock leads the database server's by more than it may; nothing was decided.
+    #[error("this host's clock is {lead_ms} ms ahead of the database server's; nothing was committed")]
+    ClockLeads {
+        /// By how much, in milliseconds.
+        lead_ms: i64,
+    },
     /// The plugin that is needed did not answer.
     #[error("the channel `{plugin}` does not answer")]
     PluginFault {

@@ -32,7 +32,9 @@ const POLICY_EVERY: Duration = Duration::from_millis(250);
 const SWEEP_EVERY: Duration = Duration::from_secs(30);
 /// Most sessions that one sweep deletes.
 const SESSIONS_MAX: u16 = 1_000;
-/// Open flows that one sweep looks at: the newest of those whose authorisation has lapsed.
+/// How long a host that commits nothing is remembered by its last mark.
+const MARKS_MS: i64 = 7 * 86_400_000;
+/// Pages of open flows that one sweep looks at; the next one goes on behind them.
 const PAGES_MAX: u32 = 20;
 const PAGE: u16 = 100;
 /// How long stopping waits for the jobs. What is cut off is found again by the next start.
@@ -153,7 +155,6 @@ async fn hold(app: &App, places: &Semaphore, flow: FlowId, mut stop: watch::Rece
     }
 }
 
-/// Sweeps ended sessions, stops flows that have outlived their kind, and counts what needs an operator.
 /// Looks whether another host or the command line has changed the policy, so that this host judges under it at once and not only
 /// after its next commit.
 async fn watch_policy(app: App, mut stop: watch::Receiver<bool>) {
@@ -174,9 +175,11 @@ async fn watch_policy(app: App, mut stop: watch::Receiver<bool>) {
     }
 }
 
+/// Sweeps ended sessions, stops flows that have outlived their kind, and counts what needs an operator.
 async fn sweep(app: App, mut stop: watch::Receiver<bool>) {
+    let mut round = Round::new(PAGES_MAX, PAGE);
     while !*stop.borrow() {
-        if let Err(error) = sweep_once(&app).await {
+        if let Err(error) = sweep_once(&app, &mut round).await {
             tracing::warn!(error = %crate::ledger::chain(&error), "a sweep did not end; the next one goes on");
         }
         tokio::select! {
@@ -186,34 +189,64 @@ async fn sweep(app: App, mut stop: watch::Receiver<bool>) {
     }
 }
 
-async fn sweep_once(app: &App) -> Result<(), Error> {
+async fn sweep_once(app: &App, round: &mut Round) -> Result<(), Error> {
     let now = app.clock.now();
     koban_store::sessions::expire(&app.store, now, SESSIONS_MAX).await?;
-    sweep_flows(app, now).await?;
+    koban_store::marks::forget(&app.store, now.plus_ms(-MARKS_MS)).await?;
+    round.sweep(app, now).await?;
     app.metrics.flows_stuck.set(rows::backlog(&app.store, now).await?.stuck);
     app.metrics.queue_waiting.set(i64::try_from(app.ledger.waiting()).unwrap_or(i64::MAX));
+    app.metrics.clocks(app.ledger.counts());
     Ok(())
 }
 
-/// Stops what has outlived its kind, and asks the plugins of charges that their users have left to end them.
-async fn sweep_flows(app: &App, now: Timestamp) -> Result<(), Error> {
-    // Ids begin with their time: everything below this one is older than an authorisation holds.
-    let lapsed = u64::try_from(now.plus_ms(-AUTHORISED_MS).0).unwrap_or(0);
-    let mut before = FlowId(uuid::Builder::from_unix_timestamp_millis(lapsed, &[0; 10]).into_uuid());
-    for _ in 0..PAGES_MAX {
-        let flows = rows::list(&app.store, Which::Open, None, Some(before), PAGE).await?;
-        let Some(last) = flows.last() else { return Ok(()) };
-        before = last.id;
-        for flow in flows.iter().filter(|flow| flow.stuck.is_none()) {
-            if let Some(reason) = drive::outlived(flow, now) {
-                drive::stop(app, flow, reason).await?;
-            } else if is_left(flow, now) && rows::next_event(&app.store, flow).await?.is_none() {
-                let what = What::CancelAsked;
-                let arrival = Arrival { flow: flow.id, key: String::new(), what, call: None, at: now };
-                rows::arrive(&app.store, &arrival).await?;
-                app.bell.flow(flow.id);
+/// A round through all open flows, newest first, in bounded parts: however many there are, each has its turn.
+#[derive(Debug)]
+pub struct Round {
+    pages: u32,
+    page: u16,
+    /// Where the next part goes on; none at the beginning of a round.
+    before: Option<FlowId>,
+}
+
+impl Round {
+    /// Parts of so many pages of so many flows.
+    pub fn new(pages: u32, page: u16) -> Round {
+        Round { pages, page, before: None }
+    }
+
+    /// The next part: stops what has outlived its kind, and asks the plugins of charges that their users have left to end them.
+    pub async fn sweep(&mut self, app: &App, now: Timestamp) -> Result<(), Error> {
+        // Ids begin with their time: everything below this one is older than an authorisation holds.
+        let lapsed = u64::try_from(now.plus_ms(-AUTHORISED_MS).0).unwrap_or(0);
+        let newest = FlowId(uuid::Builder::from_unix_timestamp_millis(lapsed, &[0; 10]).into_uuid());
+        for _ in 0..self.pages {
+            let before = self.before.map_or(newest, |before| before.min(newest));
+            let flows = rows::list(&app.store, Which::Open, None, Some(before), self.page).await?;
+            for flow in flows.iter().filter(|flow| flow.stuck.is_none()) {
+                // One flow that cannot be seen to does not keep the others from their turn.
+                if let Err(error) = see_to(app, flow, now).await {
+                    let error = crate::ledger::chain(&error);
+                    tracing::warn!(flow = %flow.id, error, "an old flow could not be seen to; the next round tries again");
+                }
+            }
+            let ended = flows.len() < usize::from(self.page);
+            self.before = flows.last().filter(|_| !ended).map(|flow| flow.id);
+            if ended {
+                break;
             }
         }
+        Ok(())
+    }
+}
+
+async fn see_to(app: &App, flow: &Flow, now: Timestamp) -> Result<(), Error> {
+    if let Some(reason) = drive::outlived(flow, now) {
+        drive::stop(app, flow, reason).await?;
+    } else if is_left(flow, now) && rows::next_event(&app.store, flow).await?.is_none() {
+        let arrival = Arrival { flow: flow.id, key: String::new(), what: What::CancelAsked, call: None, at: now };
+        rows::arrive(&app.store, &arrival).await?;
+        app.bell.flow(flow.id);
     }
     Ok(())
 }

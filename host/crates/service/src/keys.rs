@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use koban_domain::ids::{KeyId, MerchantId};
 use koban_domain::time::Timestamp;
-use koban_store::keys::{self, ApiKeyRow};
+use koban_store::keys::{self, ApiKeyRow, Made};
 use koban_store::platform::Mode;
 use serde::{Deserialize, Serialize};
 
@@ -90,6 +90,8 @@ pub const fn prefix(mode: Mode) -> &'static str {
     }
 }
 
+/// Most live keys of a merchant: neither expired nor revoked.
+pub const LIVE_MAX: i64 = 50;
 /// The longest overlap of a rotated key: seven days.
 pub const OVERLAP_MAX_S: u32 = 7 * 86_400;
 
@@ -113,11 +115,12 @@ pub async fn create(app: &App, ctx: &Ctx, merchant: MerchantId, input: NewKey) -
         revoked_at: None,
     };
     let audit = users::audit(app, ctx, "key.create", row.id.to_string(), "{}");
-    keys::create(&app.store, &row, &audit).await?;
+    check_made(keys::create(&app.store, &row, LIVE_MAX, &audit).await?)?;
     Ok((row.into(), secret))
 }
 
-/// Makes a new key with the same name and scopes; the old one goes on for the overlap.
+/// Makes a new key with the same name and scopes; the old one goes on for the overlap. Both or nothing. Errors:
+/// [`Error::Conflict`] for a key that has expired or is revoked, or at [`LIVE_MAX`].
 pub async fn rotate(
     app: &App,
     ctx: &Ctx,
@@ -128,17 +131,46 @@ pub async fn rotate(
     if overlap_s > OVERLAP_MAX_S {
         return Err(Error::invalid("overlap_s", format!("use 0 to {OVERLAP_MAX_S} seconds")));
     }
-    let old = own(app, ctx, merchant, key).await?;
-    if old.revoked_at.is_some() {
-        return Err(Error::Conflict("this key is revoked; make a new one".into()));
-    }
-    let input = NewKey { name: old.name.clone(), scopes: old.scopes.clone() };
-    let (new, secret) = create(app, ctx, old.merchant, input).await?;
+    check_owner(ctx, merchant)?;
     let now = app.clock.now();
-    let audit = users::audit(app, ctx, "key.rotate", key.to_string(), &format!("{{\"successor\":\"{}\"}}", new.id));
+    let secret = format!("{}{}", prefix(app.clock.mode()), clock::token());
+    let successor = ApiKeyRow {
+        hash: token_hash(&secret),
+        id: KeyId(app.clock.id()),
+        merchant,
+        name: String::new(),
+        scopes: Vec::new(),
+        created_at: now,
+        expires_at: None,
+        revoked_at: None,
+    };
+    let detail = serde_json::json!({ "successor": successor.id }).to_string();
+    let audits = [
+        users::audit(app, ctx, "key.create", successor.id.to_string(), "{}"),
+        users::audit(app, ctx, "key.rotate", key.to_string(), &detail),
+    ];
     let until = now.plus_ms(i64::from(overlap_s) * 1_000);
-    keys::set_expiry(&app.store, (old.merchant, key), until, &audit, now).await?;
-    Ok((new, secret))
+    let (made, successor) = keys::rotate(&app.store, key, successor, until, LIVE_MAX, audits).await?;
+    check_made(made)?;
+    Ok((successor.into(), secret))
+}
+
+fn check_made(made: Made) -> Result<(), Error> {
+    match made {
+        Made::Done => Ok(()),
+        Made::TooMany => {
+            let problem =
+                format!("the merchant has {LIVE_MAX} live keys, which is the most; revoke one that is not used");
+            Err(Error::Conflict(problem))
+        }
+        Made::NoSuchKey => Err(Error::NotFound("key")),
+        Made::NotGood => Err(Error::Conflict("this key has expired or is revoked; make a new one".to_owned())),
+    }
+}
+
+/// One of a merchant's keys.
+pub async fn get(app: &App, ctx: &Ctx, merchant: MerchantId, key: KeyId) -> Result<KeyView, Error> {
+    own(app, ctx, merchant, key).await
 }
 
 /// Ends a key at once.
@@ -149,7 +181,7 @@ pub async fn revoke(app: &App, ctx: &Ctx, merchant: MerchantId, key: KeyId) -> R
     Ok(())
 }
 
-/// A merchant's keys, newest first; at most a hundred live at a time.
+/// A merchant's keys, the hundred newest first: all that are live and some that were.
 pub async fn list(app: &App, ctx: &Ctx, merchant: MerchantId) -> Result<Vec<KeyView>, Error> {
     check_owner(ctx, merchant)?;
     Ok(keys::list(&app.store, merchant, None, 100).await?.into_iter().map(KeyView::from).collect())

@@ -2,16 +2,18 @@
 //! in bulk, commits once and answers everyone.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
 
 use koban_domain::ledger::{Commit, Decided, Work};
 use koban_domain::policy::Policy;
+use koban_domain::time::Timestamp;
 use koban_domain::touched::Touched;
+use koban_store::marks::Mark;
 use koban_store::{LedgerWriter, Store, StoreError, StoreErrorKind};
 use tokio::sync::{mpsc, oneshot, watch};
 
-use crate::clock::{Clock, Stopwatch};
+use crate::clock::{self, Clock, Stopwatch};
 use crate::error::Error;
 
 /// Most units of work in one commit.
@@ -20,6 +22,11 @@ const BATCH_MAX: usize = 1_024;
 const QUEUE_MAX: usize = 2 * BATCH_MAX;
 /// Most attempts of one batch before its units are told that the books cannot be reached.
 const ATTEMPTS_MAX: u32 = 6;
+
+/// A journal that is this far ahead of a host's clock is an alarm: its time stands until the clocks have caught up.
+const JOURNAL_AHEAD_MS: i64 = 60_000;
+/// The alarm is not repeated sooner than this.
+const ALARM_EVERY_US: u64 = 60_000_000;
 
 /// The way into the commit queue. Cloning it is cheap.
 #[derive(Clone)]
@@ -44,6 +51,12 @@ pub struct Counts {
     pub retries: AtomicU64,
     /// Units that found the queue full.
     pub full: AtomicU64,
+    /// Milliseconds by which this host's clock led the database server's at the last commit; below zero if it was behind.
+    pub clock_lead_ms: AtomicI64,
+    /// Milliseconds by which the journal's last time was ahead of this host's clock at the last commit; zero if it was not.
+    pub journal_ahead_ms: AtomicI64,
+    /// Units that were refused because this host's clock leads.
+    pub clock_refused: AtomicU64,
 }
 
 struct Queued {
@@ -52,10 +65,20 @@ struct Queued {
 }
 
 impl Ledger {
-    /// Starts the lane's writer. It ends when every clone of the returned way in is dropped and the queue is empty.
+    /// Starts the lane's writer. It ends when every clone of the returned way in is dropped and the queue is empty. Errors:
+    /// [`StoreError::Setup`] if this host's clock leads the database server's by more than it may.
     pub async fn start(store: Store, clock: Clock) -> Result<Ledger, StoreError> {
         let mut writer = store.ledger().await?;
+        let asked = clock.now();
         let mut tx = writer.begin().await?;
+        if let Some(lead_ms) = too_far_ahead(&clock, asked, tx.server_at()) {
+            tx.commit().await?;
+            return Err(StoreError::Setup(format!(
+                "this host's clock is {lead_ms} ms ahead of the database server's, at most {} ms are allowed; set the clocks \
+                 by NTP and start again (--clock-lead-max changes the bound)",
+                clock.lead_max_ms()
+            )));
+        }
         let policy = Arc::new(tx.policy().await?);
         clock.follow(policy.clock_ahead_ms);
         // Ended at once: a dropped transaction keeps the head locked until its connection is used again.
@@ -63,7 +86,16 @@ impl Ledger {
         let (queue, works) = mpsc::channel(QUEUE_MAX);
         let (sender, policy) = watch::channel(policy);
         let counts = Arc::new(Counts::default());
-        let lane = Lane { store, clock, writer: Some(writer), policy: sender, counts: Arc::clone(&counts) };
+        let mark = Mark { writer: clock::random_id(), number: 0 };
+        let lane = Lane {
+            store,
+            clock,
+            writer: Some(writer),
+            mark,
+            policy: sender,
+            counts: Arc::clone(&counts),
+            alarmed: None,
+        };
         let lane = tokio::spawn(lane.run(works));
         tokio::spawn(async move {
             // A lane that died would leave a host that looks alive and can write nothing. The supervisor starts a new one.
@@ -75,8 +107,8 @@ impl Ledger {
         Ok(Ledger { queue, policy, counts })
     }
 
-    /// Commits a unit of work and says what came of it. Errors: [`Error::Busy`] when the queue is full, [`Error::Store`] when
-    /// the books cannot be reached; what happened is then found under the operation's key.
+    /// Commits a unit of work and says what came of it. Errors: [`Error::Busy`] when the queue is full, [`Error::ClockLeads`]
+    /// when this host's clock cannot be trusted, [`Error::Store`] when the books cannot be reached; what happened is then found under the operation's key.
     pub async fn commit(&self, work: Work) -> Result<Decided, Error> {
         let (answer, decided) = oneshot::channel();
         self.queue.try_send(Queued { work, answer }).map_err(|_| {
@@ -115,8 +147,26 @@ struct Lane {
     store: Store,
     clock: Clock,
     writer: Option<LedgerWriter>,
+    /// What the last attempt left, or would have left, in the books.
+    mark: Mark,
     policy: watch::Sender<Arc<Policy>>,
     counts: Arc<Counts>,
+    /// Since the last alarm about clocks.
+    alarmed: Option<Stopwatch>,
+}
+
+/// Why a batch was not committed.
+enum Failed {
+    /// The store could not, or would not.
+    Store(StoreError),
+    /// This host's clock leads by so many milliseconds.
+    Clock(i64),
+}
+
+impl From<StoreError> for Failed {
+    fn from(error: StoreError) -> Failed {
+        Failed::Store(error)
+    }
 }
 
 impl Lane {
@@ -141,12 +191,16 @@ impl Lane {
         while let Some(part) = waiting.pop() {
             match self.commit_part(part).await {
                 Ok(decided) => done.extend(decided.into_iter().map(Ok)),
-                Err(error) if is_about_content(&error) && part.len() > 1 => {
+                Err(Failed::Store(error)) if is_about_content(&error) && part.len() > 1 => {
                     let (first, second) = part.split_at(part.len() / 2);
                     waiting.push(second);
                     waiting.push(first);
                 }
-                Err(error) => {
+                Err(Failed::Clock(lead_ms)) => {
+                    self.counts.clock_refused.fetch_add(part.len() as u64, Ordering::Relaxed);
+                    done.extend(part.iter().map(|_| Err(Error::ClockLeads { lead_ms })));
+                }
+                Err(Failed::Store(error)) => {
                     tracing::error!(error = %chain(&error), works = part.len(), "a batch was not committed");
                     let shared = Arc::new(error);
                     done.extend(part.iter().map(|_| Err(Error::Store(Arc::clone(&shared)))));
@@ -157,38 +211,77 @@ impl Lane {
     }
 
     /// Tries a batch until it is committed, refused for its content, or out of attempts.
-    async fn commit_part(&mut self, works: &[Work]) -> Result<Vec<Decided>, StoreError> {
-        let mut unsure = false;
+    async fn commit_part(&mut self, works: &[Work]) -> Result<Vec<Decided>, Failed> {
+        let mut unsure = None;
+        let mut lost = None;
         let mut attempt = 0;
         loop {
             attempt += 1;
-            let error = match self.attempt(works).await {
-                Ok(decided) if unsure => return Ok(decided.into_iter().map(own_replay).collect()),
+            let error = match self.attempt(works, &mut unsure).await {
                 Ok(decided) => return Ok(decided),
-                Err(error) => error,
+                Err(Failed::Clock(lead_ms)) => return Err(Failed::Clock(lead_ms)),
+                Err(Failed::Store(error)) => error,
             };
             // Whatever went wrong, the connection is not trusted again.
             self.writer = None;
-            match error.kind() {
-                StoreErrorKind::Retry if attempt < ATTEMPTS_MAX => {}
-                // Lost while committing: the next attempt finds decided operations and moved flows, and never guesses.
-                StoreErrorKind::Unknown if attempt < ATTEMPTS_MAX => unsure = true,
-                _ => return Err(error),
+            let again = unsure.is_some() || error.kind() == StoreErrorKind::Retry;
+            if !again || attempt >= ATTEMPTS_MAX {
+                // While it may have happened nothing else is said of it, lest a half of it be tried by itself.
+                return Err(Failed::Store(lost.filter(|_| unsure.is_some()).unwrap_or(error)));
             }
             self.counts.retries.fetch_add(1, Ordering::Relaxed);
             tracing::warn!(error = %chain(&error), attempt, "a commit is tried again");
+            if error.kind() == StoreErrorKind::Unknown {
+                lost = Some(error);
+            }
             tokio::time::sleep(Duration::from_millis(20 << attempt)).await;
         }
     }
 
-    async fn attempt(&mut self, works: &[Work]) -> Result<Vec<Decided>, StoreError> {
+    /// One attempt. `unsure` holds what an earlier one decided whose commit may have happened: the first thing to find out.
+    async fn attempt(&mut self, works: &[Work], unsure: &mut Option<Vec<Decided>>) -> Result<Vec<Decided>, Failed> {
         let writer = match self.writer.take() {
             Some(writer) => self.writer.insert(writer),
             None => self.writer.insert(self.store.ledger().await?),
         };
         let started = Stopwatch::start();
+        let asked = self.clock.now();
         let mut tx = writer.begin().await?;
+        if unsure.is_some() {
+            let happened = tx.last_mark(self.mark.writer).await? == Some(self.mark.number);
+            if let Some(earlier) = unsure.take().filter(|_| happened) {
+                // Only the lock is given back; should that fail, the books say the same.
+                if tx.commit().await.is_err() {
+                    self.writer = None;
+                }
+                return Ok(earlier);
+            }
+        }
         let head = tx.head();
+        let counts = &self.counts;
+        counts.clock_lead_ms.store(self.clock.lead_ms(asked, tx.server_at()).unwrap_or(0), Ordering::Relaxed);
+        let journal_ahead_ms = head.at.since_ms(asked).max(0);
+        counts.journal_ahead_ms.store(journal_ahead_ms, Ordering::Relaxed);
+        let may_alarm = self.alarmed.is_none_or(|alarmed| alarmed.micros() > ALARM_EVERY_US);
+        if let Some(lead_ms) = too_far_ahead(&self.clock, asked, tx.server_at()) {
+            tx.commit().await?;
+            if may_alarm {
+                self.alarmed = Some(Stopwatch::start());
+                tracing::error!(
+                    lead_ms,
+                    "this host's clock is ahead of the database server's; it commits nothing until its clock is right"
+                );
+            }
+            return Err(Failed::Clock(lead_ms));
+        }
+        if journal_ahead_ms > JOURNAL_AHEAD_MS && may_alarm {
+            self.alarmed = Some(Stopwatch::start());
+            tracing::error!(
+                journal_ahead_ms,
+                "the journal's last time is ahead of this host's clock: this clock is behind, or another host's was ahead; \
+                 entries keep the journal's time until the clocks have caught up"
+            );
+        }
         let mut policy = Arc::clone(&self.policy.borrow());
         if tx.generation() != policy.generation {
             policy = Arc::new(tx.policy().await?);
@@ -201,12 +294,16 @@ impl Lane {
         let mut commit = Commit::new(head, books, now);
         let decided: Vec<Decided> = works.iter().map(|work| commit.decide(work)).collect();
         let decide_us = deciding.micros();
+        self.mark.number += 1;
         if !commit.is_empty() {
+            tx.mark(self.mark);
             tx.write(&commit).await?;
         }
         // Also when nothing was decided: a dropped transaction keeps the head locked until its connection is used again.
-        tx.commit().await?;
-        let counts = &self.counts;
+        if let Err(error) = tx.commit().await {
+            *unsure = Some(decided).filter(|_| error.kind() == StoreErrorKind::Unknown);
+            return Err(error.into());
+        }
         counts.commits.fetch_add(1, Ordering::Relaxed);
         counts.works.fetch_add(works.len() as u64, Ordering::Relaxed);
         counts.decide_us.fetch_add(decide_us, Ordering::Relaxed);
@@ -215,20 +312,16 @@ impl Lane {
     }
 }
 
+/// By how many milliseconds the clock leads the server's, if that is more than it may.
+fn too_far_ahead(clock: &Clock, asked: Timestamp, server: Option<Timestamp>) -> Option<i64> {
+    clock.lead_ms(asked, server).filter(|lead_ms| *lead_ms > clock.lead_max_ms())
+}
+
 /// Whether the store refused the batch for something in it, so that its neighbours may still be committed.
 fn is_about_content(error: &StoreError) -> bool {
     match error.kind() {
         StoreErrorKind::Conflict | StoreErrorKind::Damaged | StoreErrorKind::Fatal => true,
         StoreErrorKind::Retry | StoreErrorKind::Unknown => false,
-    }
-}
-
-/// After an unsure commit, what looks like a replay is this batch's own work.
-fn own_replay(decided: Decided) -> Decided {
-    match decided {
-        Decided::Replayed(Ok(answer)) => Decided::Done(vec![answer]),
-        Decided::Replayed(Err(refusal)) => Decided::Refused(0, refusal),
-        other => other,
     }
 }
 

@@ -1,6 +1,7 @@
 //! Counters and times of the host, in Prometheus' text format. No label carries an amount or somebody's id.
 
 use std::fmt::Write as _;
+use std::sync::atomic::Ordering;
 
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
@@ -54,6 +55,12 @@ pub struct Metrics {
     pub queue_waiting: Gauge,
     /// Effects that were sent, by nothing else: partners are few and known.
     pub effects_sent: Counter,
+    /// Milliseconds by which this host's clock leads the database server's.
+    pub clock_lead_ms: Gauge,
+    /// Milliseconds by which the journal's time is ahead of this host's clock.
+    pub journal_ahead_ms: Gauge,
+    /// Units of work that were refused because this host's clock leads.
+    pub clock_refused: Gauge,
 }
 
 impl Default for Metrics {
@@ -75,7 +82,28 @@ impl Default for Metrics {
         registry.register("ledger_queue_waiting", "Units of work waiting for a commit", queue_waiting.clone());
         let effects_sent = Counter::default();
         registry.register("effects_sent", "Calls to partners that were attempted", effects_sent.clone());
-        Metrics { registry, dealings, replays, calls, faults, flows_stuck, queue_waiting, effects_sent }
+        let mut gauge = |name: &str, help: &str| {
+            let gauge = Gauge::default();
+            registry.register(name, help, gauge.clone());
+            gauge
+        };
+        let clock_lead_ms = gauge("clock_lead_ms", "This host's clock less the database server's, milliseconds");
+        let journal_ahead_ms =
+            gauge("journal_ahead_ms", "The journal's last time less this host's clock, milliseconds");
+        let clock_refused = gauge("clock_refused", "Units of work refused because this host's clock leads");
+        Metrics {
+            registry,
+            dealings,
+            replays,
+            calls,
+            faults,
+            flows_stuck,
+            queue_waiting,
+            effects_sent,
+            clock_lead_ms,
+            journal_ahead_ms,
+            clock_refused,
+        }
     }
 }
 
@@ -83,6 +111,13 @@ impl Metrics {
     /// Counts a dealing.
     pub fn dealt(&self, kind: &'static str, result: &'static str) {
         self.dealings.get_or_create(&Dealing { kind, result }).inc();
+    }
+
+    /// Notes what the commit queue has seen of clocks.
+    pub fn clocks(&self, counts: &crate::ledger::Counts) {
+        self.clock_lead_ms.set(counts.clock_lead_ms.load(Ordering::Relaxed));
+        self.journal_ahead_ms.set(counts.journal_ahead_ms.load(Ordering::Relaxed));
+        self.clock_refused.set(i64::try_from(counts.clock_refused.load(Ordering::Relaxed)).unwrap_or(i64::MAX));
     }
 
     /// Notes a guest call and, if it was one, its fault.

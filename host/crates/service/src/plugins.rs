@@ -1,6 +1,7 @@
 //! Plugins: what is installed and what is in force.
 
 use koban_domain::accounts::PluginKey;
+use koban_domain::flows::Flow;
 use koban_domain::guest::Named;
 use koban_domain::manifest::{Kind, Manifest};
 use koban_domain::money::{Currency, Money};
@@ -15,7 +16,7 @@ use crate::app::App;
 use crate::ctx::Ctx;
 use crate::error::Error;
 use crate::guests::{self, For};
-use crate::loaded::current;
+use crate::loaded::loaded;
 use crate::users::audit;
 
 /// What a plugin is installed from.
@@ -71,8 +72,9 @@ pub struct ExposureView {
 
 /// The plugin with this id, if it is in force.
 pub async fn in_force(app: &App, id: &str) -> Result<Option<Plugin>, Error> {
-    match app.ledger.policy().plugins.get(id) {
-        Some(in_force) => current(app, id, in_force.digest).await.map(Some),
+    let in_force = app.ledger.policy().plugins.get(id).copied();
+    match in_force {
+        Some(in_force) => loaded(app, in_force.digest, in_force.settings).await.map(Some),
         None => Ok(None),
     }
 }
@@ -81,15 +83,22 @@ pub async fn in_force(app: &App, id: &str) -> Result<Option<Plugin>, Error> {
 pub async fn all_in_force(app: &App, kind: Kind) -> Result<Vec<Plugin>, Error> {
     let policy = app.ledger.policy();
     let mut plugins = Vec::new();
-    for (id, in_force) in policy.plugins.iter().filter(|(_, in_force)| in_force.kind == kind) {
-        plugins.push(current(app, id, in_force.digest).await?);
+    for in_force in policy.plugins.values().filter(|in_force| in_force.kind == kind) {
+        plugins.push(loaded(app, in_force.digest, in_force.settings).await?);
     }
     Ok(plugins)
 }
 
-/// The component that a flow began with, under the plugin's settings of today.
-pub async fn by_digest(app: &App, id: &str, digest: Digest) -> Result<Plugin, Error> {
-    current(app, id, digest).await
+/// The component that a flow began with, under the settings that it began with: an upgrade or other settings in between are for
+/// new flows.
+pub async fn of_flow(app: &App, flow: &Flow) -> Result<Plugin, Error> {
+    loaded(app, flow.digest, flow.settings).await
+}
+
+/// The plugin with this id as it is installed, whether it is switched on or not.
+pub async fn installed(app: &App, id: &str) -> Result<Plugin, Error> {
+    let row = rows::by_id(&app.store, id).await?.ok_or(Error::NotFound("plugin"))?;
+    loaded(app, row.digest, row.settings).await
 }
 
 /// Loads a component away from the async workers: without the cache it compiles for a while.

@@ -146,19 +146,35 @@ fn read_flow(row: &impl Columns) -> Result<Flow, StoreError> {
 pub async fn next_event(store: &Store, flow: &Flow) -> Result<Option<Consumed>, StoreError> {
     const SQL: &str = "select place, key, what, call from flow_inbox
         where flow = $1 and consumed = 0 order by place limit 1";
-    let number = flow.events.saturating_add(1);
     on!(store, pool => sqlx::query(SQL)
         .bind(blob(flow.id.bytes()))
         .fetch_optional(pool)
         .await?
-        .map(|row| {
-            Ok(Consumed {
-                place: row.long(0)?,
-                event: Event { number, key: row.text(1)?, what: from_postcard(&row.bytes(2)?, "an event")? },
-                call: row.maybe_fixed(3)?.map(CallKey),
-            })
-        })
+        .map(|row| consumed(flow, &row))
         .transpose())
+}
+
+/// What waits in a flow's inbox, in order, under the number that the flow as given would count the first by.
+pub async fn waiting(store: &Store, flow: &Flow, limit: u16) -> Result<Vec<Consumed>, StoreError> {
+    const SQL: &str = "select place, key, what, call from flow_inbox
+        where flow = $1 and consumed = 0 order by place limit $2";
+    on!(store, pool => sqlx::query(SQL)
+        .bind(blob(flow.id.bytes()))
+        .bind(i64::from(limit))
+        .fetch_all(pool)
+        .await?
+        .iter()
+        .map(|row| consumed(flow, row))
+        .collect())
+}
+
+fn consumed(flow: &Flow, row: &impl Columns) -> Result<Consumed, StoreError> {
+    let number = flow.events.saturating_add(1);
+    Ok(Consumed {
+        place: row.long(0)?,
+        event: Event { number, key: row.text(1)?, what: from_postcard(&row.bytes(2)?, "an event")? },
+        call: row.maybe_fixed(3)?.map(CallKey),
+    })
 }
 
 /// A flow's events behind this place, in order: what an operator looks at.

@@ -5,7 +5,7 @@ use koban_domain::ledger::Audit;
 use koban_domain::records::Digest;
 use koban_domain::time::Timestamp;
 
-use crate::database::{Columns, Store, blob, on, on_tx};
+use crate::database::{Columns, Store, Tx, blob, on, on_tx};
 use crate::error::StoreError;
 use crate::ledger::pages::append_audit;
 use crate::query::LAST_ID;
@@ -38,12 +38,92 @@ impl ApiKeyRow {
     }
 }
 
-/// Writes a new key, with who made it in the audit log.
-pub async fn create(store: &Store, key: &ApiKeyRow, audit: &Audit) -> Result<(), StoreError> {
+/// What came of making or replacing a key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Made {
+    /// It is written.
+    Done,
+    /// The merchant has as many live keys as it may; nothing was written.
+    TooMany,
+    /// There is no such key to replace; nothing was written.
+    NoSuchKey,
+    /// The key to replace has expired or is revoked; nothing was written.
+    NotGood,
+}
+
+/// Writes a new key, with who made it in the audit log, unless the merchant has `live_max` that are neither expired nor revoked.
+pub async fn create(store: &Store, key: &ApiKeyRow, live_max: i64, audit: &Audit) -> Result<Made, StoreError> {
+    let mut tx = store.begin().await?;
+    lock_keys(&mut tx, key.merchant).await?;
+    if live(&mut tx, key.merchant, key.created_at).await? >= live_max {
+        return Ok(Made::TooMany);
+    }
+    insert(&mut tx, key).await?;
+    append_audit(&mut tx, &[(audit.clone(), key.created_at)]).await?;
+    tx.commit().await?;
+    Ok(Made::Done)
+}
+
+/// Replaces a good key in one transaction: writes the successor, which takes the old key's name and scopes, and gives the old one
+/// its end, which may come sooner than the one it has but never later.
+pub async fn rotate(
+    store: &Store,
+    old: KeyId,
+    successor: ApiKeyRow,
+    until: Timestamp,
+    live_max: i64,
+    audits: [Audit; 2],
+) -> Result<(Made, ApiKeyRow), StoreError> {
+    const END: &str = "update api_keys
+        set expires_at = case when expires_at is not null and expires_at < $3 then expires_at else $3 end
+        where id = $1 and merchant = $2";
+    let (merchant, now) = (successor.merchant, successor.created_at);
+    let mut tx = store.begin().await?;
+    lock_keys(&mut tx, merchant).await?;
+    let Some(found) = by_id_in(&mut tx, merchant, old).await? else { return Ok((Made::NoSuchKey, successor)) };
+    if !found.is_good(now) {
+        return Ok((Made::NotGood, successor));
+    }
+    if live(&mut tx, merchant, now).await? >= live_max {
+        return Ok((Made::TooMany, successor));
+    }
+    let successor = ApiKeyRow { name: found.name, scopes: found.scopes, ..successor };
+    insert(&mut tx, &successor).await?;
+    on_tx!(&mut tx, connection => {
+        sqlx::query(END)
+            .bind(blob(old.bytes()))
+            .bind(blob(merchant.bytes()))
+            .bind(until.0)
+            .execute(connection)
+            .await?;
+    });
+    append_audit(&mut tx, &audits.map(|audit| (audit, now))).await?;
+    tx.commit().await?;
+    Ok((Made::Done, successor))
+}
+
+/// One change of a merchant's keys at a time, so that counting them holds. SQLite has one writer anyway.
+async fn lock_keys(tx: &mut Tx<'_>, merchant: MerchantId) -> Result<(), StoreError> {
+    if let Tx::Postgres(transaction) = tx {
+        sqlx::query("select id from merchants where id = $1 for update")
+            .bind(blob(merchant.bytes()))
+            .fetch_optional(&mut **transaction)
+            .await?;
+    }
+    Ok(())
+}
+
+/// How many keys of a merchant are neither expired nor revoked.
+async fn live(tx: &mut Tx<'_>, merchant: MerchantId, now: Timestamp) -> Result<i64, StoreError> {
+    const SQL: &str = "select count(*) from api_keys
+        where merchant = $1 and revoked_at is null and (expires_at is null or expires_at > $2)";
+    on_tx!(tx, connection => sqlx::query(SQL).bind(blob(merchant.bytes())).bind(now.0).fetch_one(connection).await?.long(0))
+}
+
+async fn insert(tx: &mut Tx<'_>, key: &ApiKeyRow) -> Result<(), StoreError> {
     const SQL: &str = "insert into api_keys (hash, id, merchant, name, scopes, created_at, expires_at, revoked_at)
         values ($1, $2, $3, $4, $5, $6, $7, $8)";
-    let mut tx = store.begin().await?;
-    on_tx!(&mut tx, connection => {
+    on_tx!(tx, connection => {
         sqlx::query(SQL)
             .bind(blob(key.hash.0))
             .bind(blob(key.id.bytes()))
@@ -56,8 +136,7 @@ pub async fn create(store: &Store, key: &ApiKeyRow, audit: &Audit) -> Result<(),
             .execute(connection)
             .await?;
     });
-    append_audit(&mut tx, &[(audit.clone(), key.created_at)]).await?;
-    tx.commit().await
+    Ok(())
 }
 
 /// The key with this hash, whether it is good or not: the caller asks [`ApiKeyRow::is_good`].
@@ -71,13 +150,24 @@ pub async fn by_hash(store: &Store, hash: Digest) -> Result<Option<ApiKeyRow>, S
         .transpose())
 }
 
+const BY_ID: &str = "select * from api_keys where id = $1 and merchant = $2";
+
 /// One of a merchant's keys.
 pub async fn by_id(store: &Store, merchant: MerchantId, id: KeyId) -> Result<Option<ApiKeyRow>, StoreError> {
-    const SQL: &str = "select * from api_keys where id = $1 and merchant = $2";
-    on!(store, pool => sqlx::query(SQL)
+    on!(store, pool => sqlx::query(BY_ID)
         .bind(blob(id.bytes()))
         .bind(blob(merchant.bytes()))
         .fetch_optional(pool)
+        .await?
+        .map(|row| read(&row))
+        .transpose())
+}
+
+async fn by_id_in(tx: &mut Tx<'_>, merchant: MerchantId, id: KeyId) -> Result<Option<ApiKeyRow>, StoreError> {
+    on_tx!(tx, connection => sqlx::query(BY_ID)
+        .bind(blob(id.bytes()))
+        .bind(blob(merchant.bytes()))
+        .fetch_optional(connection)
         .await?
         .map(|row| read(&row))
         .transpose())
@@ -102,21 +192,6 @@ pub async fn list(
         .collect())
 }
 
-/// Gives one of a merchant's keys an end, which may come sooner than the one it has but never later. Whether there is such a
-/// key; if not, nothing is written.
-pub async fn set_expiry(
-    store: &Store,
-    (merchant, id): (MerchantId, KeyId),
-    expires_at: Timestamp,
-    audit: &Audit,
-    now: Timestamp,
-) -> Result<bool, StoreError> {
-    const SQL: &str = "update api_keys
-        set expires_at = case when expires_at is not null and expires_at < $3 then expires_at else $3 end
-        where id = $1 and merchant = $2";
-    change(store, SQL, (merchant, id), expires_at, audit, now).await
-}
-
 /// Revokes one of a merchant's keys at once and for ever. Whether there is such a key; if not, nothing is written.
 pub async fn revoke(
     store: &Store,
@@ -125,22 +200,11 @@ pub async fn revoke(
     now: Timestamp,
 ) -> Result<bool, StoreError> {
     const SQL: &str = "update api_keys set revoked_at = coalesce(revoked_at, $3) where id = $1 and merchant = $2";
-    change(store, SQL, (merchant, id), now, audit, now).await
-}
-
-async fn change(
-    store: &Store,
-    sql: &'static str,
-    (merchant, id): (MerchantId, KeyId),
-    at: Timestamp,
-    audit: &Audit,
-    now: Timestamp,
-) -> Result<bool, StoreError> {
     let mut tx = store.begin().await?;
-    let changed = on_tx!(&mut tx, connection => sqlx::query(sql)
+    let changed = on_tx!(&mut tx, connection => sqlx::query(SQL)
         .bind(blob(id.bytes()))
         .bind(blob(merchant.bytes()))
-        .bind(at.0)
+        .bind(now.0)
         .execute(connection)
         .await?
         .rows_affected());

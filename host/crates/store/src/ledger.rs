@@ -5,6 +5,7 @@
 
 mod cache;
 pub(crate) mod json;
+pub mod marks;
 pub(crate) mod pages;
 mod postgres;
 pub(crate) mod rows;
@@ -24,10 +25,12 @@ use koban_domain::records::Digest;
 use koban_domain::time::Timestamp;
 use koban_domain::touched::Touched;
 use sqlx::{ConnectOptions as _, Connection as _, PgConnection};
+use uuid::Uuid;
 
 use crate::database::{Backend, Columns, Store, Tx, on_tx};
 use crate::error::StoreError;
 use crate::ledger::cache::Cache;
+use crate::ledger::marks::Mark;
 
 /// The lane's row: its three chains and the generation of its policy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,8 +51,10 @@ pub struct LaneHead {
 
 const HEAD: &str = "select sequence, hash, at, generation, record_sequence, record_hash, outbox_sequence, commits
     from lane_heads where lane = 0";
+/// With the server's clock, which decides nothing and is only compared with this host's.
 const HEAD_FOR_UPDATE: &str =
-    "select sequence, hash, at, generation, record_sequence, record_hash, outbox_sequence, commits
+    "select sequence, hash, at, generation, record_sequence, record_hash, outbox_sequence, commits,
+        (extract(epoch from clock_timestamp()) * 1000)::int8
     from lane_heads where lane = 0 for update";
 
 fn lane_head(row: &impl Columns) -> Result<LaneHead, StoreError> {
@@ -69,9 +74,17 @@ pub(crate) async fn read_head(tx: &mut Tx<'_>) -> Result<LaneHead, StoreError> {
 }
 
 /// Locks the lane's row for the rest of the transaction. SQLite has locked the whole file with `begin immediate`.
-async fn lock_head(tx: &mut Tx<'_>) -> Result<LaneHead, StoreError> {
-    let sql = tx.either(HEAD, HEAD_FOR_UPDATE);
-    on_tx!(tx, connection => lane_head(&sqlx::query(sql).fetch_one(connection).await?))
+async fn lock_head(tx: &mut Tx<'_>) -> Result<(LaneHead, Option<Timestamp>), StoreError> {
+    match tx {
+        Tx::Sqlite(transaction) => {
+            let row = sqlx::query(HEAD).fetch_one(&mut **transaction).await?;
+            Ok((lane_head(&row)?, None))
+        }
+        Tx::Postgres(transaction) => {
+            let row = sqlx::query(HEAD_FOR_UPDATE).fetch_one(&mut **transaction).await?;
+            Ok((lane_head(&row)?, Some(row.time(8)?)))
+        }
+    }
 }
 
 /// The one who commits to the ledger, with a connection of its own where that helps.
@@ -96,7 +109,7 @@ impl Store {
     /// Begins a change that every commit must know of: locks the lane's head, so that no commit is under way.
     pub(crate) async fn administer(&self) -> Result<AdminTx, StoreError> {
         let mut tx = self.begin().await?;
-        let head = lock_head(&mut tx).await?;
+        let (head, _) = lock_head(&mut tx).await?;
         Ok(AdminTx { tx, head })
     }
 }
@@ -113,9 +126,9 @@ impl LedgerWriter {
             (Backend::Postgres(_), Some(connection)) => Tx::Postgres(connection.begin().await?),
             (Backend::Postgres(backend), None) => Tx::Postgres(backend.pool.begin().await?),
         };
-        let head = lock_head(&mut tx).await?;
+        let (head, server_at) = lock_head(&mut tx).await?;
         cache.settle(&head);
-        Ok(LedgerTx { tx, head, store, suspect, cache })
+        Ok(LedgerTx { tx, head, store, suspect, cache, mark: None, server_at })
     }
 
     async fn connect(&mut self) -> Result<(), StoreError> {
@@ -142,9 +155,26 @@ pub struct LedgerTx<'a> {
     store: &'a Store,
     suspect: &'a mut bool,
     cache: &'a mut Cache,
+    mark: Option<Mark>,
+    server_at: Option<Timestamp>,
 }
 
 impl LedgerTx<'_> {
+    /// What the database server's own clock said just before the head was locked; none where it is this machine's.
+    pub fn server_at(&self) -> Option<Timestamp> {
+        self.server_at
+    }
+
+    /// Has the commit leave this mark, by which its writer knows it again.
+    pub fn mark(&mut self, mark: Mark) {
+        self.mark = Some(mark);
+    }
+
+    /// The number that this writer left last, if it ever did. With the head locked, none of its commits is under way any more.
+    pub async fn last_mark(&mut self, writer: Uuid) -> Result<Option<i64>, StoreError> {
+        marks::last(&mut self.tx, writer).await
+    }
+
     /// The end of the journal, on which this commit builds.
     pub fn head(&self) -> Head {
         self.head.head
@@ -184,8 +214,13 @@ impl LedgerTx<'_> {
         let pages = Pages::seal(commit, &mut next)?;
         let steps = Steps::of(commit)?;
         match &mut self.tx {
-            Tx::Sqlite(transaction) => sqlite::write(transaction, commit, &steps, &pages, &next).await?,
-            Tx::Postgres(transaction) => postgres::write(transaction, commit, &steps, &pages, &next).await?,
+            Tx::Sqlite(transaction) => {
+                sqlite::write(transaction, commit, &steps, &pages, &next).await?;
+                marks::leave(transaction, self.mark, commit.now).await?;
+            }
+            Tx::Postgres(transaction) => {
+                postgres::write(transaction, commit, &steps, &pages, (&next, self.mark)).await?;
+            }
         }
         pages::append_audit(&mut self.tx, &commit.audit).await?;
         self.head = next;
@@ -236,6 +271,7 @@ struct RecordPage {
     sequence: i64,
     first: [u8; 16],
     last: [u8; 16],
+    span: i16,
     count: i32,
     page: Vec<u8>,
     hash: Digest,
@@ -261,7 +297,8 @@ impl Pages {
             next.record_hash = pages::page_hash(next.record_hash, next.record_sequence, &page);
             let (sequence, hash) = (next.record_sequence, next.record_hash);
             let count = count(commit.records.len());
-            pages.records = Some(RecordPage { sequence, first, last, count, page, hash, at: commit.now });
+            let span = crate::records::span_of(first, last);
+            pages.records = Some(RecordPage { sequence, first, last, span, count, page, hash, at: commit.now });
         }
         if !commit.news.is_empty() {
             next.outbox_sequence += 1;
@@ -350,8 +387,8 @@ impl Steps {
                     rows.flows.push(row);
                 }
             }
-            if let Some(place) = step.consumed {
-                rows.consumed.push((place, flow.id, i32::try_from(flow.events).unwrap_or(i32::MAX)));
+            for place in &step.consumed {
+                rows.consumed.push((*place, flow.id, i32::try_from(flow.events).unwrap_or(i32::MAX)));
             }
             for effect in &step.queued {
                 rows.effects.push(EffectRow {
@@ -367,7 +404,7 @@ impl Steps {
                 });
             }
             rows.cancelled.extend(step.cancelled.iter().map(|key| (flow.id, key.clone())));
-            if let Some((call, answer)) = &step.reply {
+            for (call, answer) in &step.replies {
                 rows.replies.push((call.0, postcard_of(answer)?));
             }
         }

@@ -33,5 +33,5 @@ mod reading;
 pub use database::{Config, Dialect, Store};
 pub use error::{StoreError, StoreErrorKind};
 pub use journal::{JournalReader, PostingPlace, PostingSums, RecordPage, StoredAudit, StoredPosting};
-pub use ledger::{LaneHead, LedgerTx, LedgerWriter};
+pub use ledger::{LaneHead, LedgerTx, LedgerWriter, marks};
 pub use reading::{Found, Questions, Reader};

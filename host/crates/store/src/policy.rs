@@ -31,10 +31,11 @@ pub(crate) async fn read(tx: &mut Tx<'_>, generation: i64) -> Result<Policy, Sto
         let rows = sqlx::query(sql).fetch_all(&mut *connection).await?;
         policy.limits = Limits(rows.iter().map(limit).collect::<Result<_, StoreError>>()?);
 
-        let sql = "select id, kind, digest from plugins
+        let sql = "select id, kind, digest, settings from plugins
             where state = 'enabled' and digest not in (select digest from revoked_digests)";
         for row in &sqlx::query(sql).fetch_all(&mut *connection).await? {
-            let in_force = PluginInForce { kind: kind(&row.text(1)?)?, digest: row.digest(2)? };
+            let in_force =
+                PluginInForce { kind: kind(&row.text(1)?)?, digest: row.digest(2)?, settings: row.digest(3)? };
             policy.plugins.insert(row.text(0)?, in_force);
         }
 

@@ -8,8 +8,6 @@ use crate::error::StoreError;
 use crate::ledger::pages::open_records;
 use crate::query::LAST_ID;
 
-/// Pages whose span of ids may hold one id: hosts write their pages out of step by no more than the calls in flight.
-const CANDIDATES_MAX: i64 = 64;
 /// Pages that one listing opens at most.
 const PAGES_MAX: usize = 64;
 /// Pages that one statement reads: a page may be large.
@@ -43,18 +41,7 @@ pub async fn find(store: &Store, id: RecordId) -> Result<Option<Record>, StoreEr
 
 /// The canonical bytes of the record with this id.
 pub async fn find_bytes(store: &Store, id: RecordId) -> Result<Option<Vec<u8>>, StoreError> {
-    // The nearest pages first and only then their spans: the index ends the search for an id that is nowhere.
-    const CANDIDATES: &str = "select sequence from
-        (select sequence, first_id, last_id from record_pages where last_id >= $1 order by last_id limit $2) as nearest
-        where first_id <= $1 order by last_id";
-    let candidates: Vec<i64> = on!(store, pool => sqlx::query(CANDIDATES)
-        .bind(blob(id.bytes()))
-        .bind(CANDIDATES_MAX)
-        .fetch_all(pool)
-        .await?
-        .iter()
-        .map(|row| row.long(0))
-        .collect::<Result<_, _>>())?;
+    let candidates = candidates(store, id).await?;
     const PAGE: &str = "select page from record_pages where sequence = $1";
     for sequence in candidates {
         let page = on!(store, pool => sqlx::query(PAGE).bind(sequence).fetch_one(pool).await?.bytes(0))?;
@@ -63,6 +50,70 @@ pub async fn find_bytes(store: &Store, id: RecordId) -> Result<Option<Vec<u8>>, 
         }
     }
     Ok(None)
+}
+
+/// The pages whose span of ids holds this one, nearest first. A page is filed under the size of its span: one whose ids lie
+/// within 16 ms can only hold ids of the 16 ms before its last, so each size is looked up in a stretch of its own length. What is
+/// found grows with the pages that really overlap the id, and none is ever left out.
+async fn candidates(store: &Store, id: RecordId) -> Result<Vec<i64>, StoreError> {
+    const SQL: &str = "select sequence, last_id from record_pages
+            where span = 0 and last_id >= $1 and last_id <= $2 and first_id <= $1
+        union all select sequence, last_id from record_pages
+            where span = 1 and last_id >= $1 and last_id <= $3 and first_id <= $1
+        union all select sequence, last_id from record_pages
+            where span = 2 and last_id >= $1 and last_id <= $4 and first_id <= $1
+        union all select sequence, last_id from record_pages
+            where span = 3 and last_id >= $1 and last_id <= $5 and first_id <= $1
+        union all select sequence, last_id from record_pages
+            where span = 4 and last_id >= $1 and last_id <= $6 and first_id <= $1
+        union all select sequence, last_id from record_pages
+            where span = 5 and last_id >= $1 and last_id <= $7 and first_id <= $1
+        union all select sequence, last_id from record_pages
+            where span = 6 and last_id >= $1 and first_id <= $1
+        order by last_id";
+    let until = |span: i16| blob(span_end(id.bytes(), span));
+    on!(store, pool => sqlx::query(SQL)
+        .bind(blob(id.bytes()))
+        .bind(until(0))
+        .bind(until(1))
+        .bind(until(2))
+        .bind(until(3))
+        .bind(until(4))
+        .bind(until(5))
+        .fetch_all(pool)
+        .await?
+        .iter()
+        .map(|row| row.long(0))
+        .collect())
+}
+
+/// The largest size of a span: longer than 4 hours and a half, without an end.
+const SPAN_MAX: i16 = 6;
+
+/// The milliseconds that an id begins with (UUIDv7, RFC 9562, section 5.7).
+fn id_ms(id: [u8; 16]) -> u64 {
+    let mut ms = [0; 8];
+    ms[2..].copy_from_slice(&id[..6]);
+    u64::from_be_bytes(ms)
+}
+
+/// Milliseconds below which a span is of this size: 16, 256, 4,096 and so on.
+const fn span_ms(span: i16) -> u64 {
+    16 << (4 * span.unsigned_abs())
+}
+
+/// The size of the span from a page's first id to its last.
+pub(crate) fn span_of(first: [u8; 16], last: [u8; 16]) -> i16 {
+    let length = id_ms(last).saturating_sub(id_ms(first));
+    (0..SPAN_MAX).find(|span| length < span_ms(*span)).unwrap_or(SPAN_MAX)
+}
+
+/// The last id that a page of this size can end with, if it holds this id.
+fn span_end(id: [u8; 16], span: i16) -> [u8; 16] {
+    let mut end = [0xff; 16];
+    let ms = id_ms(id).saturating_add(span_ms(span)).min((1 << 48) - 1);
+    end[..6].copy_from_slice(&ms.to_be_bytes()[2..]);
+    end
 }
 
 /// Records newest first before this place, of one plugin or of all; at most `limit`, and at most so many pages are opened.
@@ -134,4 +185,28 @@ fn decode(id: RecordId, bytes: &[u8]) -> Result<Record, StoreError> {
         return Err(StoreError::damaged(format!("the record {id} says that it is {}", record.id)));
     }
     Ok(record)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn id(ms: u64, low: u8) -> [u8; 16] {
+        let mut id = [low; 16];
+        id[..6].copy_from_slice(&ms.to_be_bytes()[2..]);
+        id
+    }
+
+    #[test]
+    fn a_page_is_looked_for_no_further_than_its_size_reaches() {
+        let sizes = [(0, 0), (15, 0), (16, 1), (255, 1), (256, 2), (16_777_215, 5), (16_777_216, 6), (1 << 40, 6)];
+        for (length, span) in sizes {
+            assert_eq!(span_of(id(1_000, 0xff), id(1_000 + length, 0)), span, "{length}");
+            // Wherever in its page the id is, the page's last one lies within the stretch that is read.
+            if span < SPAN_MAX {
+                assert!(span_end(id(1_000, 0), span) >= id(1_000 + length, 0xff), "{length}");
+            }
+        }
+        assert_eq!(span_end([0xff; 16], 0), [0xff; 16]);
+    }
 }

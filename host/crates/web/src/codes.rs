@@ -80,6 +80,8 @@ pub(crate) enum Trouble {
     Internal,
     /// More work than the host takes on.
     Busy,
+    /// This host's clock cannot be trusted.
+    ClockLeads,
     /// A plugin did not answer.
     PluginFault,
     /// The store cannot be reached.
@@ -92,7 +94,7 @@ pub(crate) enum Trouble {
 
 impl Trouble {
     /// Every trouble, by status.
-    pub(crate) const ALL: [Trouble; 25] = [
+    pub(crate) const ALL: [Trouble; 26] = [
         Trouble::InvalidRequest,
         Trouble::MalformedJson,
         Trouble::IdempotencyKeyRequired,
@@ -114,6 +116,7 @@ impl Trouble {
         Trouble::TooManyRequests,
         Trouble::Internal,
         Trouble::Busy,
+        Trouble::ClockLeads,
         Trouble::PluginFault,
         Trouble::BooksUnreachable,
         Trouble::TimedOut,
@@ -314,6 +317,16 @@ impl Trouble {
                 words(
                     "Retry-Afterの秒数だけ待ち、同じキーでもう一度送ってください。",
                     "Wait as Retry-After says and send the same request with the same key.",
+                ),
+            ),
+            Trouble::ClockLeads => row(
+                "clock_leads",
+                503,
+                true,
+                words("サーバーの時計が進みすぎています", "this host's clock is too far ahead"),
+                words(
+                    "何も処理されていません。同じキーで別のホストに送るか、しばらくお待ちください。運営は時計をNTPで合わせてください。",
+                    "Nothing was decided. Send the same request with the same key to another host, or later; operators set the host's clock by NTP.",
                 ),
             ),
             Trouble::PluginFault => row(

@@ -85,6 +85,7 @@ impl From<Trouble> for Problem {
         let mut problem = Problem::from(trouble.code());
         problem.0.retry_after_s = match trouble {
             Trouble::IdempotencyKeyRunning | Trouble::Busy => Some(1),
+            Trouble::ClockLeads => Some(10),
             Trouble::PluginFault | Trouble::BooksUnreachable | Trouble::TimedOut | Trouble::NotReady => Some(2),
             _ => None,
         };
@@ -166,6 +167,7 @@ impl From<Error> for Problem {
             Error::Conflict(what) => Problem::from(Trouble::Conflict).because(what),
             Error::TooMany { retry_after_s } => Problem::too_many(retry_after_s, None),
             Error::Busy => Trouble::Busy.into(),
+            Error::ClockLeads { .. } => Trouble::ClockLeads.into(),
             Error::PluginFault { ref plugin, ref fault } => {
                 tracing::warn!(%plugin, %fault, "a request met a plugin's fault");
                 Problem::from(Trouble::PluginFault).because(error.to_string())

@@ -6,7 +6,7 @@ use super::*;
 
 #[track_caller]
 fn delivery(operation: &str, body: &Json) -> Delivery {
-    match pretend::route::<ChargeAtm>(NOON, &settings(), operation, body).unwrap() {
+    match pretend::route::<ChargeAtm>(NOON, &settings(), operation, &meant(operation, body)).unwrap() {
         Routing::Deliver(delivery) => delivery,
         Routing::Answer(answer) => panic!("answered at once: {:?}", body_of(&answer)),
     }
@@ -61,12 +61,27 @@ fn what_cannot_be_read_is_answered_at_once_with_400_and_the_reason() {
         ("session-ended", json!({"reason": "x"})),
         ("withdraw", cash("7", 10_000)),
     ] {
-        match pretend::route::<ChargeAtm>(NOON, &settings(), operation, &body).unwrap() {
+        match pretend::route::<ChargeAtm>(NOON, &settings(), operation, &meant(operation, &body)).unwrap() {
             Routing::Answer(answer) => {
                 assert_eq!((answer.status, &body_of(&answer).1["result"]), (400, &json!("malformed")))
             }
             Routing::Deliver(delivery) => panic!("{operation} {body} went to {}", delivery.correlation),
         }
+    }
+}
+
+#[test]
+fn a_body_that_was_signed_for_another_operation_is_not_taken() {
+    for (signed, called) in [("deposit", "reversal"), ("reversal", "deposit"), ("session-ended", "deposit")] {
+        let body = meant(signed, &cash("7", 10_000));
+        match pretend::route::<ChargeAtm>(NOON, &settings(), called, &body).unwrap() {
+            Routing::Answer(answer) => assert_eq!(answer.status, 400),
+            Routing::Deliver(delivery) => panic!("{signed} as {called} went to {}", delivery.correlation),
+        }
+        let mut flow = done();
+        let taken = flow.partner_calls(called, &body).unwrap();
+        assert_eq!((taken.reply_json().0, taken.proposals.len()), (400, 0));
+        assert_eq!(flow.credited_minor(), 10_000);
     }
 }
 

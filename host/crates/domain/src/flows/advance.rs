@@ -79,8 +79,9 @@ pub fn advance(
     let reply = consumed
         .and_then(|consumed| consumed.call)
         .map(|call| (call, step.reply.unwrap_or_else(|| HttpAnswer { status: 204, headers: vec![], body: vec![] })));
-    let mut commit = next.commit(expected, consumed.map(|consumed| consumed.place));
-    (commit.queued, commit.cancelled, commit.arrivals, commit.reply) = (queued, cancelled, arrivals, reply);
+    let mut commit = next.commit(expected, consumed.map(|consumed| consumed.place).into_iter().collect());
+    (commit.queued, commit.cancelled, commit.arrivals) = (queued, cancelled, arrivals);
+    commit.replies = reply.into_iter().collect();
     Ok(Plan { commands, step: commit })
 }
 

@@ -2,13 +2,13 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{FAULTS_MAX, Flow, FlowCredit, Plan, REFUSALS_MAX, StepCommit, Stuck, close};
+use super::{CallKey, FAULTS_MAX, Flow, FlowCredit, Plan, REFUSALS_MAX, StepCommit, Stuck, close};
 use crate::charges::{ChargeCredit, ChargeReversal};
-use crate::guest::{Standing, StepRefusal};
+use crate::guest::{HttpAnswer, Standing, StepRefusal};
 use crate::ledger::Command;
 use crate::money::Money;
 use crate::outcomes::Refusal;
-use crate::records::Fault;
+use crate::records::{Digest, Fault};
 use crate::time::Timestamp;
 
 /// The flow after a fault of its plugin: counted, and stuck after the third in a row. The event stays first in the inbox.
@@ -19,7 +19,7 @@ pub fn faulted(flow: &Flow, fault: &Fault, now: Timestamp) -> StepCommit {
     if next.faults >= FAULTS_MAX {
         next.stuck = Some(Stuck { reason: format!("its plugin faulted {FAULTS_MAX} times: {fault}"), since: now });
     }
-    next.commit(Some(flow.version), None)
+    next.commit(Some(flow.version), Vec::new())
 }
 
 /// The flow after a refusal of its step: the plugin is told once, and after the second refusal of the same event it is stuck.
@@ -32,19 +32,19 @@ pub fn refused(flow: &Flow, place: i64, refusal: StepRefusal, now: Timestamp) ->
         next.stuck = Some(Stuck { reason, since: now });
     }
     next.refused = Some((place, times, refusal));
-    next.commit(Some(flow.version), None)
+    next.commit(Some(flow.version), Vec::new())
 }
 
 /// The flow that an operator is needed for, with the reason.
 pub fn stuck(flow: &Flow, reason: String, now: Timestamp) -> StepCommit {
     let next = Flow { stuck: Some(Stuck { reason, since: now }), changed_at: now, ..flow.clone() };
-    next.commit(Some(flow.version), None)
+    next.commit(Some(flow.version), Vec::new())
 }
 
-/// The flow as an operator lets it go on: faults and refusals forgotten.
-pub fn retried(flow: &Flow, now: Timestamp) -> StepCommit {
-    let next = Flow { stuck: None, faults: 0, refused: None, changed_at: now, ..flow.clone() };
-    next.commit(Some(flow.version), None)
+/// The flow as an operator lets it go on with these settings: faults and refusals forgotten.
+pub fn retried(flow: &Flow, settings: Digest, now: Timestamp) -> StepCommit {
+    let next = Flow { settings, stuck: None, faults: 0, refused: None, changed_at: now, ..flow.clone() };
+    next.commit(Some(flow.version), Vec::new())
 }
 
 /// How an operator ends a flow that cannot go on.
@@ -64,8 +64,17 @@ pub enum Resolution {
     End,
 }
 
-/// The end of a flow by an operator's decision. Errors: [`Refusal::AuthorisationExceeded`] above what the user agreed to.
-pub fn resolved(flow: &Flow, resolution: &Resolution, now: Timestamp) -> Result<Plan, Refusal> {
+/// What waits in the inbox of a flow that an operator ends. The plugin does not know of the resolution and must not decide on it.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Closing {
+    /// Places of the events that are taken out.
+    pub consumed: Vec<i64>,
+    /// What the partner's calls among them are told.
+    pub replies: Vec<(CallKey, HttpAnswer)>,
+}
+
+/// The end of a flow by an operator's decision, with what waits for it, in one commit. Errors: [`Refusal::AuthorisationExceeded`] above what the user agreed to.
+pub fn resolved(flow: &Flow, resolution: &Resolution, closing: Closing, now: Timestamp) -> Result<Plan, Refusal> {
     let mut next = flow.clone();
     let mut commands = Vec::new();
     let standing = match resolution {
@@ -122,7 +131,7 @@ pub fn resolved(flow: &Flow, resolution: &Resolution, now: Timestamp) -> Result<
     next.final_at = next.final_at.or(Some(now));
     let mut cancelled = Vec::new();
     close(&mut next, &mut cancelled);
-    let mut commit = next.commit(Some(flow.version), None);
-    commit.cancelled = cancelled;
+    let mut commit = next.commit(Some(flow.version), closing.consumed);
+    (commit.cancelled, commit.replies) = (cancelled, closing.replies);
     Ok(Plan { commands, step: commit })
 }

@@ -154,7 +154,10 @@ fn work_that_rests_on_a_replaced_or_revoked_component_is_decided_again() {
         world.commit(work)
     };
     let mut policy = (*world.shelf.books.policy).clone();
-    policy.plugins.insert("fraud-rules".into(), PluginInForce { kind: Kind::FraudRule, digest: new });
+    policy.plugins.insert(
+        "fraud-rules".into(),
+        PluginInForce { kind: Kind::FraudRule, digest: new, settings: Digest::default() },
+    );
     policy.revoked.insert(Digest::of(b"revoked"));
     world.shelf.books.policy = Arc::new(policy);
     let (decided, commit) = relying(&mut world, old, true);
@@ -167,7 +170,15 @@ fn work_that_rests_on_a_replaced_or_revoked_component_is_decided_again() {
 fn a_step_is_taken_only_under_the_version_it_was_made_for() {
     let mut world = World::new();
     let authorisation = Authorisation { user: TARO, at_most: Money::yen(10_000), expires_at: NOON.plus_ms(300_000) };
-    let opened = Flow::open(flow(1), "charge-atm", Digest::of(b"c"), Beginning::Charge, authorisation, "ja", NOON);
+    let opened = Flow::open(
+        flow(1),
+        "charge-atm",
+        (Digest::of(b"c"), Digest::of(b"s")),
+        Beginning::Charge,
+        authorisation,
+        "ja",
+        NOON,
+    );
     let mut step = koban_domain::flows::stuck(&opened, "test".into(), NOON);
     step.expected = None;
     let opening = |world: &mut World, step| Work { step: Some(Box::new(step)), ..world.work() };
@@ -175,7 +186,7 @@ fn a_step_is_taken_only_under_the_version_it_was_made_for() {
     assert_eq!(world.commit(work).0, Decided::Done(vec![Answer::Opened(flow(1))]));
     let work = opening(&mut world, step.clone());
     assert_eq!(world.commit(work).0, Decided::FlowMoved, "a flow is opened once");
-    let second = koban_domain::flows::retried(&step.flow, NOON);
+    let second = koban_domain::flows::retried(&step.flow, step.flow.settings, NOON);
     let stale = koban_domain::flows::faulted(&step.flow, &fault(), NOON);
     let work = opening(&mut world, second.clone());
     assert!(matches!(world.commit(work).0, Decided::Done(_)));
@@ -190,7 +201,15 @@ fn a_step_is_taken_only_under_the_version_it_was_made_for() {
 fn a_step_whose_money_is_refused_is_not_taken() {
     let mut world = World::new();
     let authorisation = Authorisation { user: TARO, at_most: Money::yen(10_000), expires_at: NOON.plus_ms(300_000) };
-    let opened = Flow::open(flow(1), "charge-atm", Digest::of(b"c"), Beginning::Charge, authorisation, "ja", NOON);
+    let opened = Flow::open(
+        flow(1),
+        "charge-atm",
+        (Digest::of(b"c"), Digest::of(b"s")),
+        Beginning::Charge,
+        authorisation,
+        "ja",
+        NOON,
+    );
     let mut step = koban_domain::flows::stuck(&opened, "test".into(), NOON);
     step.expected = None;
     let commands = vec![credit(TARO, 1_000_001, "r1")];

@@ -1,7 +1,7 @@
 //! What happens to a flow when its step cannot be taken, and what an operator can do; expectations across flows.
 
 use koban_domain::accounts::Class;
-use koban_domain::flows::{self, FAULTS_MAX, Plan, Resolution};
+use koban_domain::flows::{self, Closing, FAULTS_MAX, Plan, Resolution};
 use koban_domain::guest::{Lost, Proposal, Reversal, Standing, StepRefusal, What};
 use koban_domain::ledger::{Command, Decided, Expect, Unexpected, Work};
 use koban_domain::money::Money;
@@ -46,14 +46,18 @@ fn a_flow_is_stuck_after_three_faults_in_a_row_and_a_step_between_them_forgives(
     let mut charge = Charge::begun(1);
     for faults in 1..FAULTS_MAX {
         let commit = flows::faulted(&charge.flow, &fault(), NOON);
-        assert_eq!((commit.consumed, commit.flow.faults, &commit.flow.stuck), (None, faults, &None), "the event stays");
+        assert_eq!(
+            (&commit.consumed, commit.flow.faults, &commit.flow.stuck),
+            (&vec![], faults, &None),
+            "the event stays"
+        );
         charge.flow = commit.flow;
     }
     let forgiven = charge.clone().message(|_| {}).taken();
     assert_eq!(forgiven.flow.faults, 0);
     let commit = flows::faulted(&charge.flow, &fault(), NOON);
     assert_eq!(commit.flow.stuck.as_ref().unwrap().reason, "its plugin faulted 3 times: trap (unreachable)");
-    let retried = flows::retried(&commit.flow, NOON);
+    let retried = flows::retried(&commit.flow, commit.flow.settings, NOON);
     assert_eq!((retried.flow.faults, retried.flow.stuck), (0, None));
 }
 
@@ -61,7 +65,7 @@ fn a_flow_is_stuck_after_three_faults_in_a_row_and_a_step_between_them_forgives(
 fn a_flow_is_told_of_a_refusal_once_and_is_stuck_after_the_second_of_the_same_event() {
     let charge = Charge::begun(1);
     let first = flows::refused(&charge.flow, 4, refusal(Refusal::BalanceLimit), NOON);
-    assert_eq!((first.consumed, &first.flow.stuck), (None, &None));
+    assert_eq!((&first.consumed, &first.flow.stuck), (&vec![], &None));
     assert_eq!(first.flow.refusal_of(4), Some(refusal(Refusal::BalanceLimit)));
     assert_eq!(first.flow.refusal_of(5), None);
     let second = flows::refused(&first.flow, 4, refusal(Refusal::ReferenceUsed), NOON);
@@ -77,8 +81,11 @@ fn a_flow_is_told_of_a_refusal_once_and_is_stuck_after_the_second_of_the_same_ev
 fn a_credit_that_the_partner_proved_can_be_confirmed_by_an_operator() {
     let (mut world, charge) = credited(4_000);
     let confirm = |yen| Resolution::ConfirmCredit { amount: Money::yen(yen), reference: "r2".into() };
-    assert_eq!(flows::resolved(&charge.flow, &confirm(6_001), NOON).unwrap_err(), Refusal::AuthorisationExceeded);
-    let plan = flows::resolved(&charge.flow, &confirm(6_000), NOON).unwrap();
+    assert_eq!(
+        flows::resolved(&charge.flow, &confirm(6_001), Closing::default(), NOON).unwrap_err(),
+        Refusal::AuthorisationExceeded
+    );
+    let plan = flows::resolved(&charge.flow, &confirm(6_000), Closing::default(), NOON).unwrap();
     assert_eq!((plan.step.flow.standing, plan.step.flow.final_at), (Standing::Done, Some(NOON)));
     assert_eq!(plan.step.cancelled, ["expiry"]);
     assert!(matches!(take(&mut world, plan), Decided::Done(_)));
@@ -90,10 +97,10 @@ fn a_credit_that_the_partner_proved_can_be_confirmed_by_an_operator() {
 fn a_confirmed_credit_is_an_ordinary_command_and_can_be_refused() {
     let (mut world, charge) = credited(4_000);
     let again = Resolution::ConfirmCredit { amount: Money::yen(1_000), reference: "r1".into() };
-    let plan = flows::resolved(&charge.flow, &again, NOON).unwrap();
+    let plan = flows::resolved(&charge.flow, &again, Closing::default(), NOON).unwrap();
     assert_eq!(take(&mut world, plan), Decided::Refused(0, Refusal::ReferenceUsed));
     let nothing = Resolution::ConfirmCredit { amount: Money::yen(-4_000), reference: "r2".into() };
-    let plan = flows::resolved(&charge.flow, &nothing, NOON).unwrap();
+    let plan = flows::resolved(&charge.flow, &nothing, Closing::default(), NOON).unwrap();
     assert_eq!(take(&mut world, plan), Decided::Refused(0, Refusal::AmountNotPositive));
     assert_eq!(world.shelf.books.flows.get(&flow(1)), Some(&charge.flow.version), "then the flow stays as it was");
 }
@@ -102,7 +109,7 @@ fn a_confirmed_credit_is_an_ordinary_command_and_can_be_refused() {
 fn an_operator_can_take_back_what_a_flow_credited() {
     let (mut world, charge) = credited(4_000);
     world.pay(TARO, 3_000, 1).unwrap();
-    let plan = flows::resolved(&charge.flow, &Resolution::ReverseCredits, NOON).unwrap();
+    let plan = flows::resolved(&charge.flow, &Resolution::ReverseCredits, Closing::default(), NOON).unwrap();
     assert_eq!(plan.step.flow.standing, Standing::Failed);
     assert!(matches!(take(&mut world, plan), Decided::Done(_)));
     assert_eq!(world.wallet(TARO), (0, 3_000));
@@ -120,14 +127,14 @@ fn what_is_left_of_a_credit_reversed_in_part_can_be_taken_back_as_well() {
     let plan = charge.message(|step| step.proposals.push(Proposal::Reverse(part))).plan();
     let reversed = plan.step.flow.clone();
     assert!(matches!(take(&mut world, plan), Decided::Done(_)));
-    let plan = flows::resolved(&reversed, &Resolution::ReverseCredits, NOON).unwrap();
+    let plan = flows::resolved(&reversed, &Resolution::ReverseCredits, Closing::default(), NOON).unwrap();
     assert!(matches!(take(&mut world, plan), Decided::Done(_)), "under a reference of its own, for `r1` is used");
     assert_eq!(world.wallet(TARO), (0, 0));
 }
 
 #[test]
 fn a_flow_can_be_ended_without_money() {
-    let plan = flows::resolved(&Charge::begun(1).flow, &Resolution::End, NOON).unwrap();
+    let plan = flows::resolved(&Charge::begun(1).flow, &Resolution::End, Closing::default(), NOON).unwrap();
     assert!(plan.commands.is_empty());
     assert_eq!(plan.step.flow.standing, Standing::Failed);
 }
@@ -136,7 +143,7 @@ fn a_flow_can_be_ended_without_money() {
 fn a_final_flow_that_got_stuck_keeps_its_end_when_it_is_resolved() {
     let done = Charge::begun(1).message(|step| step.standing = Standing::Done).taken();
     let stuck = flows::stuck(&done.flow, "test".into(), NOON).flow;
-    let plan = flows::resolved(&stuck, &Resolution::End, NOON.plus_ms(1)).unwrap();
+    let plan = flows::resolved(&stuck, &Resolution::End, Closing::default(), NOON.plus_ms(1)).unwrap();
     assert_eq!((plan.step.flow.standing, plan.step.flow.final_at), (Standing::Done, Some(NOON)));
     assert_eq!(plan.step.flow.stuck, None);
 }

@@ -109,7 +109,15 @@ impl Charge {
         let authorisation =
             Authorisation { user: TARO, at_most: Money::yen(at_most), expires_at: NOON.plus_ms(300_000) };
         let component = Digest::of(b"component");
-        let opened = Flow::open(flow(1), "charge-atm", component, Beginning::Charge, authorisation, "ja", NOON);
+        let opened = Flow::open(
+            flow(1),
+            "charge-atm",
+            (component, Digest::of(b"settings")),
+            Beginning::Charge,
+            authorisation,
+            "ja",
+            NOON,
+        );
         Charge { flow: opened, now: NOON }
     }
 
@@ -206,7 +214,7 @@ fn a_step_consumes_one_event_and_moves_the_flow_by_one_version() {
     let charge = Charge::begun(10_000);
     assert_eq!((charge.flow.version, charge.flow.steps, charge.flow.events), (1, 1, 0));
     let plan = charge.message(|step| step.proposals.push(credit_of(1_000, "r1", 1))).plan();
-    assert_eq!((plan.step.expected, plan.step.consumed), (Some(1), Some(1)));
+    assert_eq!((plan.step.expected, plan.step.consumed), (Some(1), vec![1]));
     assert_eq!((plan.step.flow.version, plan.step.flow.steps, plan.step.flow.events), (2, 2, 1));
     assert_eq!(plan.step.flow.net(), 1_000);
     let Command::Credit(credit) = &plan.commands[0] else { panic!("{:?}", plan.commands) };
@@ -216,7 +224,7 @@ fn a_step_consumes_one_event_and_moves_the_flow_by_one_version() {
 #[test]
 fn a_beginning_opens_the_flow_and_has_no_event_that_money_could_rest_on() {
     let plan = Charge::opened(10_000).begin(|_| {}).plan();
-    assert_eq!((plan.step.expected, plan.step.consumed, plan.step.reply), (None, None, None));
+    assert_eq!((plan.step.expected, plan.step.consumed, plan.step.replies), (None, vec![], vec![]));
     for because in [0, 1] {
         let begun = Charge::opened(10_000).begin(|step| step.proposals.push(credit_of(1_000, "r1", because)));
         says(begun, "no authenticated answer or message");
@@ -394,7 +402,7 @@ fn a_final_flow_may_only_reverse_its_own_credits_tombstone_reply_and_show() {
         .plan();
     assert_eq!(plan.commands.len(), 2);
     assert_eq!((plan.step.flow.net(), plan.step.flow.standing), (0, Standing::Done));
-    assert_eq!(plan.step.reply, Some((CallKey([9; 16]), answer())));
+    assert_eq!(plan.step.replies, [(CallKey([9; 16]), answer())]);
 }
 
 #[test]
@@ -555,7 +563,7 @@ fn a_flow_that_is_older_than_14_days_gets_stuck() {
 #[test]
 fn a_message_without_a_reply_is_answered_with_no_content() {
     let plan = Charge::begun(1).message(|_| {}).plan();
-    assert_eq!(plan.step.reply.unwrap().1.status, 204);
+    assert_eq!(plan.step.replies[0].1.status, 204);
 }
 
 #[test]

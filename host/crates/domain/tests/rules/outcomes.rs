@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use koban_domain::accounts::{AccountKey, Class};
 use koban_domain::books::Postings;
 use koban_domain::charges::{ChargeCredit, ChargeReversal, Exposure};
-use koban_domain::flows::{self, Authorisation, Flow, Resolution};
+use koban_domain::flows::{self, Authorisation, Closing, Flow, Resolution};
 use koban_domain::guest::Side;
 use koban_domain::ids::{MerchantId, PaymentId, RefundId, TransferId};
 use koban_domain::ledger::{Command, Decided, Expect, Unexpected, Work};
@@ -347,9 +347,20 @@ fn others() -> Vec<Refusal> {
         Charge::begun(10_000).later(300_001).message(|step| step.proposals.push(credit_of(10_000, "r1", 1))).refused(),
     );
     let authorisation = Authorisation { user: TARO, at_most: Money::yen(10), expires_at: NOON };
-    let stuck = Flow::open(flow(1), "charge-atm", Digest::default(), Beginning::Charge, authorisation, "ja", NOON);
+    let stuck = Flow::open(
+        flow(1),
+        "charge-atm",
+        (Digest::default(), Digest::default()),
+        Beginning::Charge,
+        authorisation,
+        "ja",
+        NOON,
+    );
     let confirmed = Resolution::ConfirmCredit { amount: Money::yen(11), reference: "r1".into() };
-    assert_eq!(flows::resolved(&stuck, &confirmed, NOON).unwrap_err(), Refusal::AuthorisationExceeded);
+    assert_eq!(
+        flows::resolved(&stuck, &confirmed, Closing::default(), NOON).unwrap_err(),
+        Refusal::AuthorisationExceeded
+    );
 
     let mut world = World::limited_by(vec![]);
     world.budget(i64::MAX, 0);

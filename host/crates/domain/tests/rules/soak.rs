@@ -159,9 +159,17 @@ impl Trial {
         let flow = self.flows.get(&number).cloned().unwrap_or_else(|| {
             let authorisation = Authorisation { user: TARO, at_most: Money::yen(1), expires_at: NOON };
             let id = koban_domain::ids::FlowId(Uuid::from_u128(number));
-            Flow::open(id, "charge-atm", Digest::default(), Beginning::Charge, authorisation, "ja", NOON)
+            Flow::open(
+                id,
+                "charge-atm",
+                (Digest::default(), Digest::default()),
+                Beginning::Charge,
+                authorisation,
+                "ja",
+                NOON,
+            )
         });
-        let mut step = flows::retried(&flow, NOON);
+        let mut step = flows::retried(&flow, flow.settings, NOON);
         let wrong = c.is_multiple_of(3);
         step.expected = (flow.version > 0).then_some(flow.version);
         if wrong {

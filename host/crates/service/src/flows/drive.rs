@@ -66,7 +66,7 @@ pub async fn drive(app: &App, id: FlowId) -> Result<Driven, Error> {
     if app.ledger.policy().revoked.contains(&flow.digest) {
         return stop(app, &flow, revoked(&flow)).await;
     }
-    let plugin = match plugins::by_digest(app, &flow.plugin, flow.digest).await {
+    let plugin = match plugins::of_flow(app, &flow).await {
         Ok(plugin) => plugin,
         Err(error @ (Error::Store(_) | Error::Busy)) => return Err(error),
         Err(error) => return stop(app, &flow, format!("its component cannot be loaded: {error}")).await,
@@ -166,11 +166,11 @@ pub(crate) fn taken_out(flow: &Flow, consumed: &Consumed, reply: Option<HttpAnsw
     StepCommit {
         flow: Flow { version: flow.version + 1, changed_at: now, ..flow.clone() },
         expected: Some(flow.version),
-        consumed: Some(consumed.place),
+        consumed: vec![consumed.place],
         queued: Vec::new(),
         cancelled: Vec::new(),
         arrivals: Vec::new(),
-        reply: consumed.call.zip(reply),
+        replies: consumed.call.zip(reply).into_iter().collect(),
     }
 }
 
@@ -252,7 +252,7 @@ pub(crate) async fn commit(app: &App, work: Work) -> Result<Decided, Error> {
 /// Who wants to know of a step once it is committed.
 pub(crate) struct Told {
     flow: Option<FlowId>,
-    call: Option<CallKey>,
+    calls: Vec<CallKey>,
     effects: bool,
     events: bool,
 }
@@ -262,7 +262,7 @@ impl Told {
         let step = work.step.as_deref();
         Told {
             flow: step.map(|step| step.flow.id),
-            call: step.and_then(|step| step.reply.as_ref()).map(|(call, _)| *call),
+            calls: step.map_or(Vec::new(), |step| step.replies.iter().map(|(call, _)| *call).collect()),
             effects: step.is_some_and(|step| !step.queued.is_empty()),
             // An expectation may be refused in the commit itself, which is an event, too.
             events: step.is_some_and(|step| !step.arrivals.is_empty()) || !work.commands.is_empty(),
@@ -270,8 +270,8 @@ impl Told {
     }
 
     pub(crate) fn tell(&self, app: &App) {
-        if let Some(call) = self.call {
-            app.bell.replied(call);
+        for call in &self.calls {
+            app.bell.replied(*call);
         }
         if self.effects {
             app.bell.effects();

@@ -179,7 +179,7 @@ impl Worker {
         if self.app.ledger.policy().revoked.contains(&flow.digest) {
             return ended(refused, "the component that asked for it is revoked");
         }
-        let plugin = plugins::by_digest(&self.app, &flow.plugin, flow.digest).await?;
+        let plugin = plugins::of_flow(&self.app, &flow).await?;
         let Some(operation) = plugin.manifest().operation(&call.endpoint, &call.operation) else {
             return ended(refused, "the manifest has no such operation");
         };

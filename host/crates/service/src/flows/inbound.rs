@@ -1,6 +1,6 @@
 //! Calls that partners make: checked, routed, stored with the flow's event in one transaction, and answered after the commit.
 //!
-//! The same correlation with the same body is the same call: it is delivered once and gets the stored reply, however often it
+//! The same operation, path, query, correlation and body is the same call: it is delivered once and gets the stored reply, however often it
 //! comes, on whichever host.
 
 use std::collections::BTreeMap;
@@ -76,9 +76,8 @@ pub async fn receive(app: &App, request: InboundRequest) -> Result<InboundReply,
     if !is_plugin_id(&request.plugin) {
         return Err(Error::NotFound("plugin"));
     }
-    let row = koban_store::plugins::by_id(&app.store, &request.plugin).await?.ok_or(Error::NotFound("plugin"))?;
     // Installed is enough: a channel that was switched off still hears what its partners have to say about running flows.
-    let plugin = plugins::by_digest(app, &request.plugin, row.digest).await?;
+    let plugin = plugins::installed(app, &request.plugin).await?;
     let (endpoint, operation) =
         plugin.manifest().inbound(&request.operation).ok_or(Error::NotFound("inbound operation"))?;
     if !operation.settlement && request.body.len() > MESSAGE_BYTES_MAX {
@@ -92,6 +91,16 @@ pub async fn receive(app: &App, request: InboundRequest) -> Result<InboundReply,
     let verified = koban_outside::verify(headers, &request.body, keys, app.clock.now()).map_err(|error| {
         tracing::warn!(plugin = request.plugin, operation = request.operation, %error, "a call was not signed by its partner");
         Error::BadSignature(error.to_string())
+    })?;
+    let has_more = !request.path.is_empty() || !request.query.is_empty();
+    operation.check_meant(has_more, &request.body).map_err(|why| {
+        tracing::warn!(
+            plugin = request.plugin,
+            operation = request.operation,
+            why,
+            "a signed message was posted elsewhere"
+        );
+        Error::BadSignature(why)
     })?;
     let answer = if operation.settlement {
         let file = settlement::store(app, &request.plugin, &request.body).await?;
@@ -140,7 +149,7 @@ async fn message(app: &App, plugin: &Plugin, endpoint: &str, request: &InboundRe
         query: query.clone(),
         body: request.body.clone(),
     };
-    let (answer, record) = guests::call(app, plugin, For::PLATFORM, Input::Route(routed)).await;
+    let (answer, record) = guests::call(app, plugin, For::PLATFORM, Input::Route(routed.clone())).await;
     let routing = match answer {
         Ok(Output::Routing(routing)) => routing,
         Ok(Output::Failure(failure)) => {
@@ -164,7 +173,7 @@ async fn message(app: &App, plugin: &Plugin, endpoint: &str, request: &InboundRe
         Routing::Deliver(delivery) => delivery.correlation.as_str(),
         Routing::Answer(_) => "",
     };
-    let call = CallKey::of(key, &request.operation, correlation, &request.body);
+    let call = CallKey::of(key, &routed, correlation);
     // Begun before the first look, so that no reply falls between.
     let mut waiter = app.bell.reply_of(call);
     if let Some(known) = calls::find_call(&app.store, call).await? {

@@ -1,9 +1,10 @@
 //! What an operator can do with a flow: let it go on, or end it with a named correcting entry.
 
-use koban_domain::flows::{self, Flow, Resolution, StepCommit};
-use koban_domain::guest::{Failure, HttpAnswer};
+use koban_domain::flows::{self, Closing, Consumed, Flow, Resolution, StepCommit};
+use koban_domain::guest::{Failure, HttpAnswer, What};
 use koban_domain::ids::{AuditId, FlowId};
 use koban_domain::ledger::{Audit, Decided, Work};
+use koban_domain::records::Digest;
 use koban_store::flows as rows;
 use serde::Serialize;
 
@@ -17,15 +18,27 @@ use crate::plugins::check_reason;
 
 /// How often an act is decided anew because the flow moved meanwhile.
 const DECIDED_MAX: u32 = 5;
-/// Most waiting events that a resolution answers.
-const ANSWERED_MAX: u32 = 1_000;
+/// Most waiting events that a resolution answers in its commit, and as many that come meanwhile.
+const ANSWERED_MAX: u16 = 1_000;
 /// The code of the note on a flow that an operator ended.
 pub const RESOLVED: &str = "resolved_by_operator";
+
+/// What the partner's call that waits first in a resolved flow is told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Reply {
+    /// Yes, in the manifest's words: an ATM keeps the cash.
+    Accept,
+    /// No: an ATM gives the cash back.
+    Refuse,
+}
 
 #[derive(Serialize)]
 struct Asked<'a> {
     flow: FlowId,
     resolution: Option<&'a Resolution>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reply: Option<Reply>,
     reason: &'a str,
 }
 
@@ -33,7 +46,7 @@ struct Asked<'a> {
 pub async fn retry(app: &App, ctx: &Ctx, id: FlowId, reason: &str) -> Result<Answered<FlowDetail>, Error> {
     ctx.operator()?;
     check_reason(reason)?;
-    let asked = Asked { flow: id, resolution: None, reason };
+    let asked = Asked { flow: id, resolution: None, reply: None, reason };
     let operation = operations::begin(app, ctx, "POST /v1/operator/flows/{id}/retry", &asked)?;
     for _ in 0..DECIDED_MAX {
         if let Some(decided) = operation.decided(app).await? {
@@ -47,7 +60,8 @@ pub async fn retry(app: &App, ctx: &Ctx, id: FlowId, reason: &str) -> Result<Ans
             let text = "the flow's component is revoked, so it cannot go on; resolve the flow instead";
             return Err(Error::Conflict(text.to_owned()));
         }
-        let step = flows::retried(&flow, app.clock.now());
+        let settings = settings_for(app, &flow).await?;
+        let step = flows::retried(&flow, settings, app.clock.now());
         let work = operator_work(app, ctx, step, "flow.retry", &serde_json::json!({ "reason": reason }));
         if let Some(replayed) = commit(app, &operation, work).await? {
             app.bell.flow(id);
@@ -57,19 +71,29 @@ pub async fn retry(app: &App, ctx: &Ctx, id: FlowId, reason: &str) -> Result<Ans
     Err(moved_on())
 }
 
-/// Ends a flow: confirms a credit that the partner proved, takes its own credits back, or ends it without money. What still
-/// waits in its inbox is answered with 410, so that nothing of it is decided afterwards.
+/// The settings that a retried flow goes on with: those of today if its component is still the one installed, which has checked
+/// them; otherwise its own.
+async fn settings_for(app: &App, flow: &Flow) -> Result<Digest, Error> {
+    let installed = koban_store::plugins::by_id(&app.store, &flow.plugin).await?;
+    Ok(installed.filter(|row| row.digest == flow.digest).map_or(flow.settings, |row| row.settings))
+}
+
+/// Ends a flow: confirms a credit that the partner proved, takes its own credits back, or ends it without money. What waits in
+/// its inbox is taken out in the same commit, so that nothing of it is decided afterwards. `reply` is what the call that waits
+/// first is told, and others of its operation; without it, and to all other calls, the answer is no. Errors: [`Error::Invalid`]
+/// for a confirmed credit while a call waits and nobody said what it is told.
 pub async fn resolve(
     app: &App,
     ctx: &Ctx,
     id: FlowId,
     resolution: &Resolution,
+    reply: Option<Reply>,
     reason: &str,
 ) -> Result<Answered<FlowDetail>, Error> {
     ctx.operator()?;
     check_reason(reason)?;
     check_resolution(resolution)?;
-    let asked = Asked { flow: id, resolution: Some(resolution), reason };
+    let asked = Asked { flow: id, resolution: Some(resolution), reply, reason };
     let operation = operations::begin(app, ctx, "POST /v1/operator/flows/{id}/resolve", &asked)?;
     for _ in 0..DECIDED_MAX {
         if let Some(decided) = operation.decided(app).await? {
@@ -77,12 +101,14 @@ pub async fn resolve(
         }
         let flow = flow(app, id).await?;
         check_needed(&flow, resolution)?;
-        let work = match flows::resolved(&flow, resolution, app.clock.now()) {
+        let waiting = rows::waiting(&app.store, &flow, ANSWERED_MAX).await?;
+        let answers = Answers::find(app, &flow, resolution, reply, &waiting).await?;
+        let work = match flows::resolved(&flow, resolution, answers.closing(&waiting), app.clock.now()) {
             Ok(mut plan) => {
                 if !flow.standing.is_final() && plan.step.flow.standing == koban_domain::guest::Standing::Failed {
                     plan.step.flow.note = Some(note(reason));
                 }
-                let detail = serde_json::json!({ "resolution": resolution, "reason": reason });
+                let detail = serde_json::json!({ "resolution": resolution, "reply": reply, "reason": reason });
                 let mut work = operator_work(app, ctx, plan.step, "flow.resolve", &detail);
                 work.commands = plan.commands;
                 work
@@ -95,11 +121,87 @@ pub async fn resolve(
             }
         };
         if let Some(replayed) = commit(app, &operation, work).await? {
-            answer_waiting(app, id).await?;
+            answer_late(app, id, &answers).await?;
             return answered(app, id, replayed).await;
         }
     }
     Err(moved_on())
+}
+
+/// What calls in the inbox of a resolved flow are told.
+struct Answers {
+    /// The operation that waits first, with what its calls are told.
+    first: Option<(String, HttpAnswer)>,
+}
+
+impl Answers {
+    async fn find(
+        app: &App,
+        flow: &Flow,
+        resolution: &Resolution,
+        reply: Option<Reply>,
+        waiting: &[Consumed],
+    ) -> Result<Answers, Error> {
+        let Some(operation) = waiting.iter().find_map(called) else { return Ok(Answers { first: None }) };
+        let reply = match (reply, resolution) {
+            (Some(reply), _) => reply,
+            (None, Resolution::ConfirmCredit { .. }) => {
+                let problem = format!(
+                    "a call of `{operation}` waits: say `accept` if the partner shall keep the money, `refuse` if it shall not"
+                );
+                return Err(Error::invalid("reply", problem));
+            }
+            (None, Resolution::ReverseCredits | Resolution::End) => Reply::Refuse,
+        };
+        let component = koban_store::plugins::component(&app.store, flow.digest).await?;
+        let component = component.ok_or(Error::NotFound("component"))?;
+        let spec = component.manifest.inbound(operation).map(|(_, spec)| spec);
+        let answer = match reply {
+            Reply::Accept => spec.and_then(|spec| spec.accepted.as_deref()).map(yes_or_no).ok_or_else(|| {
+                let problem = format!(
+                    "the manifest of `{}` does not say how `{operation}` is accepted (`accepted`), so only `refuse` can be told",
+                    flow.plugin
+                );
+                Error::invalid("reply", problem)
+            })?,
+            Reply::Refuse => spec.and_then(|spec| spec.refused.as_deref()).map_or_else(gone, yes_or_no),
+        };
+        Ok(Answers { first: Some((operation.to_owned(), answer)) })
+    }
+
+    fn of(&self, consumed: &Consumed) -> HttpAnswer {
+        match (&self.first, called(consumed)) {
+            (Some((first, answer)), Some(operation)) if operation == first => answer.clone(),
+            _ => gone(),
+        }
+    }
+
+    fn closing(&self, waiting: &[Consumed]) -> Closing {
+        let replies = waiting.iter().filter_map(|one| one.call.map(|call| (call, self.of(one))));
+        Closing { consumed: waiting.iter().map(|one| one.place).collect(), replies: replies.collect() }
+    }
+}
+
+/// The operation of a partner's call that waits for its reply.
+fn called(consumed: &Consumed) -> Option<&str> {
+    match (&consumed.call, &consumed.event.what) {
+        (Some(_), What::Message(message)) => Some(&message.operation),
+        _ => None,
+    }
+}
+
+fn yes_or_no(body: &str) -> HttpAnswer {
+    answer(200, body)
+}
+
+/// For partners whose manifest has no words for it: this is settled, do not ask again.
+fn gone() -> HttpAnswer {
+    answer(410, r#"{"result":"closed","reason":"resolved_by_operator"}"#)
+}
+
+fn answer(status: u16, body: &str) -> HttpAnswer {
+    let json = ("content-type".to_owned(), "application/json".to_owned());
+    HttpAnswer { status, headers: vec![json], body: body.as_bytes().to_vec() }
 }
 
 async fn flow(app: &App, id: FlowId) -> Result<Flow, Error> {
@@ -161,16 +263,14 @@ fn note(reason: &str) -> Failure {
     Failure { code: RESOLVED.to_owned(), message: reason.to_owned(), text: None, retryable: false }
 }
 
-/// Takes what waits out of a resolved flow's inbox: the plugin does not know of the resolution and must not decide on it.
-async fn answer_waiting(app: &App, id: FlowId) -> Result<(), Error> {
+/// Takes out what came between the look and the commit: the plugin does not know of the resolution and must not decide on it.
+async fn answer_late(app: &App, id: FlowId, answers: &Answers) -> Result<(), Error> {
     for _ in 0..ANSWERED_MAX {
         let flow = flow(app, id).await?;
         let Some(consumed) = rows::next_event(&app.store, &flow).await? else { return Ok(()) };
-        let gone = br#"{"result":"closed","reason":"resolved_by_operator"}"#.to_vec();
-        let json = ("content-type".to_owned(), "application/json".to_owned());
-        let reply = HttpAnswer { status: 410, headers: vec![json], body: gone };
         let mut work = Work::new(app.clock.id(), "system");
-        work.step = Some(Box::new(drive::taken_out(&flow, &consumed, Some(reply), app.clock.now())));
+        let reply = Some(answers.of(&consumed));
+        work.step = Some(Box::new(drive::taken_out(&flow, &consumed, reply, app.clock.now())));
         if let Decided::Refused(_, refusal) = drive::commit(app, work).await? {
             return Err(Error::Internal(format!("an event could not be taken out of an inbox: {refusal}")));
         }

@@ -210,3 +210,70 @@ async fn two_hosts_over_the_same_rows_take_every_step_once() {
     assert_eq!((house.balance().await, house.exposure().await), (6_000, 6_000));
     jobs.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn calls_that_differ_in_path_or_query_are_different_calls() {
+    let house = House::with_attacker("none").await;
+    let charge = house.begun(10_000, "c-1").await;
+    let body = serde_json::json!({ "correlation": "c-1", "amount": 1_000, "reference": "r-1" }).to_string();
+    let call = async |path: &str, query: &[(&str, &str)]| {
+        let signature = koban_outside::sign_answer("m", body.as_bytes(), &crate::partner::keys(), house.clock.now());
+        let headers = signature.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
+        let mut request = house.request("pay", headers, body.as_bytes());
+        request.path = path.to_owned();
+        request.query = query.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        koban_service::flows::receive(&house.app, request).await.unwrap().status
+    };
+    for _ in 0..2 {
+        call("", &[]).await;
+        call("/other", &[]).await;
+        call("", &[("a", "1"), ("b", "2")]).await;
+        call("", &[("b", "2"), ("a", "1")]).await;
+    }
+    let events = koban_store::flows::events(&house.app.store, charge, 0, 100).await.unwrap();
+    let calls = events.iter().filter(|event| event.call.is_some()).count();
+    assert_eq!(calls, 4, "each was given to the flow once: {events:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_sweep_comes_to_every_old_flow_however_many_newer_ones_there_are() {
+    const DAY_MS: i64 = 86_400_000;
+    let house = House::with_attacker("none").await;
+    let mut charges = Vec::new();
+    for number in 0..7 {
+        charges.push(house.begun(1_000, &format!("c-{number}")).await);
+        house.clock.advance_ms(1_000);
+    }
+    house.clock.advance_ms(15 * DAY_MS);
+    // Parts of two flows: the oldest one has its turn in the fourth.
+    let mut round = koban_service::jobs::Round::new(1, 2);
+    for _ in 0..4 {
+        round.sweep(&house.app, house.clock.now()).await.unwrap();
+    }
+    for charge in charges {
+        let stuck = koban_service::flows::get(&house.app, charge).await.unwrap().summary.stuck;
+        assert!(stuck.is_some_and(|why| why.contains("14 days")), "{charge}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_message_that_was_signed_for_another_operation_is_nobodys() {
+    let house = House::with_atm().await;
+    let charge = house.begun(30_000, "s-1").await;
+    house.until(charge, Standing::WaitingForUser).await;
+    house.calls("deposit", &cash("s-1", 1, 10_000)).await.unwrap();
+    // Somebody between the network and us posts the signed deposit as a reversal.
+    let body = crate::house::meant("deposit", cash("s-1", 1, 10_000).to_string().as_bytes());
+    let signed = || {
+        let headers = koban_outside::sign_answer("msg_1", &body, &crate::partner::keys(), house.clock.now());
+        headers.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
+    };
+    let moved =
+        koban_service::flows::receive(&house.app, house.request("reversal", signed(), &body)).await.unwrap_err();
+    assert!(matches!(&moved, Error::BadSignature(why) if why.contains("another operation")), "{moved}");
+    let mut longer = house.request("deposit", signed(), &body);
+    longer.path = "/x".to_owned();
+    let longer = koban_service::flows::receive(&house.app, longer).await.unwrap_err();
+    assert!(matches!(&longer, Error::BadSignature(why) if why.contains("not signed")), "{longer}");
+    assert_eq!(house.balance().await, 10_000);
+}

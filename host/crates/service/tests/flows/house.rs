@@ -54,7 +54,12 @@ impl House {
 
     /// A host with the channel that attacks in this way.
     pub(crate) async fn with_attacker(attack: &str) -> House {
-        House::with("hostile-channel", "partner", vec![Named::text("attack", attack)], |_| ()).await
+        House::with_changed_attacker(attack, |_| ()).await
+    }
+
+    /// The same under a manifest that differs so.
+    pub(crate) async fn with_changed_attacker(attack: &str, change: impl FnOnce(&mut Manifest)) -> House {
+        House::with("hostile-channel", "partner", vec![Named::text("attack", attack)], change).await
     }
 
     async fn with(
@@ -212,6 +217,7 @@ impl House {
     }
 
     async fn call(&self, host: &App, operation: &str, body: &[u8], id: &str) -> Result<InboundReply, Error> {
+        let body = &meant(operation, body);
         let signature = koban_outside::sign_answer(id, body, &keys(), self.clock.now());
         let headers = signature.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
         flows::receive(host, self.request(operation, headers, body)).await
@@ -226,6 +232,17 @@ impl House {
             headers,
             body: body.to_vec(),
         }
+    }
+}
+
+/// The body as its partner signs it for this operation: it says which one is meant.
+pub(crate) fn meant(operation: &str, body: &[u8]) -> Vec<u8> {
+    match serde_json::from_slice::<serde_json::Value>(body) {
+        Ok(serde_json::Value::Object(mut fields)) => {
+            fields.insert("operation".to_owned(), operation.into());
+            serde_json::Value::Object(fields).to_string().into_bytes()
+        }
+        _ => body.to_vec(),
     }
 }
 

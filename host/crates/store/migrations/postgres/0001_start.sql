@@ -22,6 +22,14 @@ create table lane_heads (
 insert into lane_heads (lane, sequence, hash, at, generation, record_sequence, record_hash, outbox_sequence, commits)
 values (0, 0, decode(repeat('00', 32), 'hex'), 0, 0, 0, decode(repeat('00', 32), 'hex'), 0, 0);
 
+-- What each writer committed last. One that lost its connection while committing looks here whether it happened.
+create table lane_writers (
+    writer bytea not null,
+    number bigint not null,
+    at bigint not null,
+    constraint lane_writers_pk primary key (writer)
+);
+
 -- Four sums per account, each growing only. `owner` is the user, the merchant or the plugin; zeros for the platform. Half of
 -- each page stays free, so that new versions of a row find room beside the old one.
 create table accounts (
@@ -179,18 +187,20 @@ create table signals (
 ) with (fillfactor = 50);
 
 -- The records of one commit: lz4 of the postcard of a list of (id, canonical bytes). Pages are chained: each hash covers the
--- one before it. A record is found through the span of ids of its page; no index row is kept per record.
+-- one before it. A record is found through the span of ids of its page; no index row is kept per record. `span` is the size
+-- of that span: 0 for less than 16 ms from the first id to the last, and each further one sixteen times as long, up to 6.
 create table record_pages (
     sequence bigint not null,
     first_id bytea not null,
     last_id bytea not null,
+    span smallint not null,
     count integer not null,
     page bytea not null,
     hash bytea not null,
     at bigint not null,
     constraint record_pages_pk primary key (sequence)
 );
-create index record_pages_by_last_id on record_pages (last_id, first_id);
+create index record_pages_by_span on record_pages (span, last_id, first_id);
 -- The page is compressed already.
 alter table record_pages alter column page set storage external;
 

@@ -22,6 +22,14 @@ create table lane_heads (
 insert into lane_heads (lane, sequence, hash, at, generation, record_sequence, record_hash, outbox_sequence, commits)
 values (0, 0, zeroblob(32), 0, 0, 0, zeroblob(32), 0, 0);
 
+-- What each writer committed last. One that lost its connection while committing looks here whether it happened.
+create table lane_writers (
+    writer blob not null,
+    number integer not null,
+    at integer not null,
+    constraint lane_writers_pk primary key (writer)
+) strict, without rowid;
+
 -- Four sums per account, each growing only. `owner` is the user, the merchant or the plugin; zeros for the platform.
 create table accounts (
     id blob not null,
@@ -177,17 +185,19 @@ create table signals (
 ) strict, without rowid;
 
 -- The records of one commit: lz4 of the postcard of a list of (id, canonical bytes). Pages are chained: each hash covers the
--- one before it. A record is found through the span of ids of its page; no index row is kept per record.
+-- one before it. A record is found through the span of ids of its page; no index row is kept per record. `span` is the size
+-- of that span: 0 for less than 16 ms from the first id to the last, and each further one sixteen times as long, up to 6.
 create table record_pages (
     sequence integer not null primary key,
     first_id blob not null,
     last_id blob not null,
+    span integer not null,
     count integer not null,
     page blob not null,
     hash blob not null,
     at integer not null
 ) strict;
-create index record_pages_by_last_id on record_pages (last_id, first_id);
+create index record_pages_by_span on record_pages (span, last_id, first_id);
 
 -- News of one commit, written with it and read in order: lz4 of the postcard of a list of news.
 create table outbox (

@@ -15,6 +15,7 @@ use sqlx::PgConnection;
 use crate::database::Columns as _;
 use crate::error::StoreError;
 use crate::ledger::cache::Missing;
+use crate::ledger::marks::Mark;
 use crate::ledger::{LaneHead, Pages, Steps, rows};
 
 /// Reads every row that is touched: one statement for each kind, none for a kind that is not touched.
@@ -227,7 +228,7 @@ pub(super) async fn write(
     commit: &Commit,
     steps: &Steps,
     pages: &Pages,
-    next: &LaneHead,
+    next: (&LaneHead, Option<Mark>),
 ) -> Result<(), StoreError> {
     write_core(connection, commit, pages, next).await?;
     write_dealings(connection, commit).await?;
@@ -268,21 +269,26 @@ const CORE: &str = "with
         select * from unnest($40::bytea[], $41::bytea[], $42::bytea[], $43::int8[], $44::text[], $45::text[], $46::bytea[],
             $47::int8[])),
     new_record_page as (
-        insert into record_pages (sequence, first_id, last_id, count, page, hash, at)
-        select $48::int8, $49::bytea, $50::bytea, $51::int4, $52::bytea, $53::bytea, $54::int8 where $48::int8 is not null),
+        insert into record_pages (sequence, first_id, last_id, count, page, hash, at, span)
+        select $48::int8, $49::bytea, $50::bytea, $51::int4, $52::bytea, $53::bytea, $54::int8, $66::int2
+        where $48::int8 is not null),
     new_news as (
         insert into outbox (sequence, count, page, at)
         select $55::int8, $56::int4, $57::bytea, $58::int8 where $55::int8 is not null),
     moved_head as (
         update lane_heads set sequence = $59, hash = $60, at = $61, record_sequence = $62, record_hash = $63,
-            outbox_sequence = $64, commits = $65 where lane = 0)
+            outbox_sequence = $64, commits = $65 where lane = 0),
+    marked as (
+        insert into lane_writers (writer, number, at)
+        select $67::bytea, $68::int8, $69::int8 where $67::bytea is not null
+        on conflict on constraint lane_writers_pk do update set number = excluded.number, at = excluded.at)
     select count(*) from moved_accounts";
 
 async fn write_core(
     connection: &mut PgConnection,
     commit: &Commit,
     pages: &Pages,
-    next: &LaneHead,
+    (next, mark): (&LaneHead, Option<Mark>),
 ) -> Result<(), StoreError> {
     let entries = &commit.entries;
     let mut postings: Vec<_> = commit
@@ -370,7 +376,11 @@ async fn write_core(
         .bind(next.record_sequence)
         .bind(next.record_hash.0)
         .bind(next.outbox_sequence)
-        .bind(next.commits);
+        .bind(next.commits)
+        .bind(records.map(|page| page.span))
+        .bind(mark.map(|mark| mark.writer.into_bytes()))
+        .bind(mark.map(|mark| mark.number))
+        .bind(commit.now.0);
     let found = query.fetch_one(connection).await?.long(0)?;
     // Pair of the load: what was read under the head's lock must still be there.
     match usize::try_from(found) == Ok(moved.len()) {

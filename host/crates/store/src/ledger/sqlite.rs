@@ -336,12 +336,13 @@ async fn write_operations(connection: &mut SqliteConnection, commit: &Commit) ->
 
 async fn write_pages(connection: &mut SqliteConnection, pages: &Pages) -> Result<(), StoreError> {
     if let Some(page) = &pages.records {
-        let sql = "insert into record_pages (sequence, first_id, last_id, count, page, hash, at)
-            values ($1, $2, $3, $4, $5, $6, $7)";
+        let sql = "insert into record_pages (sequence, first_id, last_id, span, count, page, hash, at)
+            values ($1, $2, $3, $4, $5, $6, $7, $8)";
         sqlx::query(sql)
             .bind(page.sequence)
             .bind(page.first.to_vec())
             .bind(page.last.to_vec())
+            .bind(page.span)
             .bind(page.count)
             .bind(page.page.clone())
             .bind(page.hash.0.to_vec())

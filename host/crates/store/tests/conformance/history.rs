@@ -232,7 +232,18 @@ impl History {
                 let authorisation =
                     Authorisation { user: user(0), at_most: Money::yen(50_000), expires_at: now.plus_ms(600_000) };
                 let id = FlowId(self.id());
-                (Flow::open(id, PLUGIN, Digest::of(b"c"), Beginning::Charge, authorisation, "ja", now), None)
+                (
+                    Flow::open(
+                        id,
+                        PLUGIN,
+                        (Digest::of(b"c"), Digest::of(b"s")),
+                        Beginning::Charge,
+                        authorisation,
+                        "ja",
+                        now,
+                    ),
+                    None,
+                )
             }
         };
         flow.version = expected.unwrap_or(0) + 1;
@@ -255,11 +266,11 @@ impl History {
         let answer = HttpAnswer { status: 200, headers: vec![], body: vec![1, 2] };
         StepCommit {
             expected,
-            consumed: None,
+            consumed: vec![],
             queued: vec![effect],
             cancelled: if self.dice.one_in(3) { vec![key] } else { vec!["shown".into()] },
             arrivals: vec![arrival],
-            reply: self.dice.one_in(4).then_some((CallKey([3; 16]), answer)),
+            replies: self.dice.one_in(4).then_some((CallKey([3; 16]), answer)).into_iter().collect(),
             flow,
         }
     }

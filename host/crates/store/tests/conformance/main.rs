@@ -354,11 +354,11 @@ async fn a_step_consumes_its_event_once() {
         let step = |version: i64| StepCommit {
             flow: Flow { version: version + 1, events: 1, ..opened.flow.clone() },
             expected: Some(version),
-            consumed: Some(place),
+            consumed: vec![place],
             queued: Vec::new(),
             cancelled: Vec::new(),
             arrivals: Vec::new(),
-            reply: None,
+            replies: Vec::new(),
         };
         work.step = Some(Box::new(step(1)));
         commit(&mut writer, &[work.clone()], START).await.unwrap();

@@ -3,9 +3,9 @@
 use koban_domain::ids::{KeyId, MerchantId, OperatorId, SessionId, UserId};
 use koban_domain::records::Digest;
 use koban_domain::time::Timestamp;
-use koban_store::keys::ApiKeyRow;
+use koban_store::keys::{ApiKeyRow, Made};
 use koban_store::sessions::{SessionOwner, SessionRow};
-use koban_store::{Dialect, audit as audit_log, keys, sessions};
+use koban_store::{Dialect, Store, audit as audit_log, keys, sessions};
 
 use crate::harness::*;
 
@@ -126,6 +126,11 @@ async fn ended_sessions_are_taken_away_a_bounded_number_at_a_time() {
     .await;
 }
 
+async fn create(store: &Store, number: u128, merchant: MerchantId) {
+    let made = keys::create(store, &key(number, merchant), 50, &audit(number, "key.create")).await.unwrap();
+    assert_eq!(made, Made::Done);
+}
+
 fn key(number: u128, merchant: MerchantId) -> ApiKeyRow {
     ApiKeyRow {
         hash: Digest::of(&number.to_be_bytes()),
@@ -140,24 +145,55 @@ fn key(number: u128, merchant: MerchantId) -> ApiKeyRow {
 }
 
 #[tokio::test]
-async fn a_key_is_rotated_with_overlap_and_its_end_is_never_moved_later() {
+async fn a_key_is_rotated_in_one_act_and_its_end_is_never_moved_later() {
     on_each(async |store| {
         let shop = MerchantId(uuid(1));
-        keys::create(store, &key(1, shop), &audit(1, "key.create")).await.unwrap();
-        keys::create(store, &key(2, shop), &audit(2, "key.create")).await.unwrap();
+        create(store, 1, shop).await;
         let (soon, later) = (NOON.plus_ms(SECOND), NOON.plus_ms(60 * SECOND));
-        let end = async |number: u128, at: Timestamp| {
-            let id = (shop, KeyId(uuid(1)));
-            keys::set_expiry(store, id, at, &audit(number, "key.rotate"), NOON).await.unwrap()
+        let rotate = async |number: u128, at: Timestamp, until: Timestamp| {
+            let successor = ApiKeyRow { name: String::new(), scopes: vec![], created_at: at, ..key(number, shop) };
+            let audits = [audit(2 * number, "key.create"), audit(2 * number + 1, "key.rotate")];
+            keys::rotate(store, KeyId(uuid(1)), successor, until, 50, audits).await.unwrap()
         };
-        assert!(end(3, later).await);
-        assert!(end(4, soon).await);
-        assert!(end(5, later).await);
+        let (made, second) = rotate(2, NOON, later).await;
+        assert_eq!((made, second), (Made::Done, key(2, shop)), "it has the name and the scopes of the old one");
+        assert_eq!(rotate(3, NOON, soon).await.0, Made::Done);
+        assert_eq!(rotate(4, NOON, later).await.0, Made::Done);
         let old = keys::by_hash(store, key(1, shop).hash).await.unwrap().unwrap();
         assert_eq!(old.expires_at, Some(soon));
         assert!(old.is_good(NOON) && !old.is_good(soon));
-        assert!(keys::by_hash(store, key(2, shop).hash).await.unwrap().unwrap().is_good(later));
-        assert_eq!(keys::list(store, shop, None, 10).await.unwrap().len(), 2);
+        // An expired key is replaced by nothing, nor is one that is revoked or somebody else's.
+        assert_eq!(rotate(5, soon, later).await.0, Made::NotGood);
+        keys::revoke(store, (shop, KeyId(uuid(2))), &audit(90, "key.revoke"), NOON).await.unwrap();
+        let successor = |merchant| ApiKeyRow { merchant, ..key(6, shop) };
+        let of = async |id: u128, merchant| {
+            let audits = [audit(91, "key.create"), audit(92, "key.rotate")];
+            keys::rotate(store, KeyId(uuid(id)), successor(merchant), later, 50, audits).await.unwrap().0
+        };
+        assert_eq!(of(2, shop).await, Made::NotGood);
+        assert_eq!(of(3, MerchantId(uuid(2))).await, Made::NoSuchKey);
+        assert_eq!(keys::list(store, shop, None, 10).await.unwrap().len(), 4, "what was refused wrote nothing");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_merchant_has_a_bounded_number_of_live_keys() {
+    on_each(async |store| {
+        let shop = MerchantId(uuid(1));
+        for number in 1..=3 {
+            create(store, number, shop).await;
+        }
+        let fourth = async |number: u128| {
+            keys::create(store, &key(number, shop), 3, &audit(number, "key.create")).await.unwrap()
+        };
+        assert_eq!(fourth(4).await, Made::TooMany);
+        let audits = [audit(10, "key.create"), audit(11, "key.rotate")];
+        let rotated = keys::rotate(store, KeyId(uuid(1)), key(5, shop), NOON, 3, audits).await.unwrap();
+        assert_eq!(rotated.0, Made::TooMany, "both are live for a moment");
+        keys::revoke(store, (shop, KeyId(uuid(1))), &audit(12, "key.revoke"), NOON).await.unwrap();
+        assert_eq!(fourth(6).await, Made::Done);
+        assert_eq!(keys::create(store, &key(7, MerchantId(uuid(2))), 3, &audit(7, "a")).await.unwrap(), Made::Done);
     })
     .await;
 }
@@ -167,7 +203,7 @@ async fn a_merchant_cannot_touch_anothers_key_and_a_revoked_one_stays_revoked() 
     on_each(async |store| {
         let (shop, other) = (MerchantId(uuid(1)), MerchantId(uuid(2)));
         let id = KeyId(uuid(1));
-        keys::create(store, &key(1, shop), &audit(1, "key.create")).await.unwrap();
+        create(store, 1, shop).await;
         assert!(!keys::revoke(store, (other, id), &audit(2, "key.revoke"), NOON).await.unwrap());
         assert_eq!(keys::by_id(store, other, id).await.unwrap(), None);
         assert!(keys::by_id(store, shop, id).await.unwrap().unwrap().is_good(NOON));

@@ -60,6 +60,27 @@ async fn a_record_is_found_by_its_id_alone_also_where_pages_overlap() {
 }
 
 #[tokio::test]
+async fn the_record_of_a_long_call_is_found_however_many_pages_ended_meanwhile() {
+    // An id of so many milliseconds after noon.
+    let id = |ms: i64, low: u128| (u128::from(u64::try_from(NOON.0 + ms).unwrap()) << 80) + low;
+    on_each(async |store| {
+        // Each page's calls were quick; then one ends that began before all of them, and one that took five hours.
+        for page in 0..150_i64 {
+            keep(store, u128::try_from(page).unwrap() + 1, &[record(id(100 + page * 10, 1), "quick")]).await;
+        }
+        keep(store, 200, &[record(id(50, 2), "slow"), record(id(1_700, 2), "quick")]).await;
+        keep(store, 201, &[record(id(-5 * 3_600_000, 3), "slowest"), record(id(1_800, 3), "quick")]).await;
+        for (number, plugin) in
+            [(id(50, 2), "slow"), (id(-5 * 3_600_000, 3), "slowest"), (id(100, 1), "quick"), (id(1_800, 3), "quick")]
+        {
+            assert_eq!(records::find(store, RecordId(uuid(number))).await.unwrap(), Some(record(number, plugin)));
+        }
+        assert_eq!(records::find(store, RecordId(uuid(id(50, 1)))).await.unwrap(), None);
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn a_damaged_record_is_named_and_not_passed_off_as_missing() {
     on_each(async |store| {
         keep(store, 1, &[record(10, "a")]).await;

@@ -2,7 +2,7 @@
 
 use koban_domain::accounts::PluginKey;
 use koban_domain::flows::{Arrival, CallKey, StepCommit, Stuck};
-use koban_domain::guest::{HttpAnswer, Message, Standing, What};
+use koban_domain::guest::{HttpAnswer, InboundCall, Message, Standing, What};
 use koban_domain::ids::{FlowId, UserId};
 use koban_domain::ledger::{Command, Expect, Unexpected};
 use koban_store::flows::Which;
@@ -60,7 +60,7 @@ async fn events_are_given_one_after_the_other_and_numbered_by_the_flow() {
         assert_eq!(flows::next_event(store, &flow).await.unwrap(), Some(event.clone()));
 
         let mut step = step_of(&flow);
-        step.consumed = Some(first);
+        step.consumed = vec![first];
         step.flow.events = 1;
         let flow = take(store, 2, step).await;
         let event = flows::next_event(store, &flow).await.unwrap().unwrap();
@@ -104,8 +104,15 @@ async fn flows_with_waiting_events_are_found_after_a_restart_unless_they_wait_fo
 
 fn call(correlation: &str) -> InboundRow {
     let plugin = PluginKey::of(PLUGIN);
+    let made = InboundCall {
+        endpoint: "network".into(),
+        operation: "deposit".into(),
+        path: String::new(),
+        query: vec![],
+        body: b"body".to_vec(),
+    };
     InboundRow {
-        key: CallKey::of(plugin, "deposit", correlation, b"body"),
+        key: CallKey::of(plugin, &made, correlation),
         plugin,
         operation: "deposit".into(),
         correlation: correlation.into(),
@@ -138,9 +145,9 @@ async fn the_same_call_is_delivered_once_and_gets_the_reply_that_its_step_gave()
         let event = flows::next_event(store, &flow).await.unwrap().unwrap();
         assert_eq!((event.place, event.call), (place, Some(call("s1").key)));
         let mut step = step_of(&flow);
-        step.consumed = Some(place);
+        step.consumed = vec![place];
         step.flow.events = 1;
-        step.reply = Some((call("s1").key, answer(200)));
+        step.replies = vec![(call("s1").key, answer(200))];
         let flow = take(store, 2, step).await;
         assert_eq!(flows::next_event(store, &flow).await.unwrap(), None);
         let stored = inbound::find_call(store, call("s1").key).await.unwrap().unwrap();

@@ -226,7 +226,15 @@ pub(crate) fn paid(answers: &[Answer]) -> Payment {
 
 pub(crate) fn flow_of(number: u128, user: UserId, plugin: &str) -> Flow {
     let authorisation = Authorisation { user, at_most: yen(50_000), expires_at: NOON.plus_ms(3_600_000) };
-    Flow::open(FlowId(uuid(number)), plugin, Digest::of(b"component"), Beginning::Charge, authorisation, "ja", NOON)
+    Flow::open(
+        FlowId(uuid(number)),
+        plugin,
+        (Digest::of(b"component"), Digest::of(b"settings")),
+        Beginning::Charge,
+        authorisation,
+        "ja",
+        NOON,
+    )
 }
 
 /// The step that opens a flow.
@@ -234,11 +242,11 @@ pub(crate) fn opening(flow: &Flow) -> StepCommit {
     StepCommit {
         flow: Flow { version: 1, ..flow.clone() },
         expected: None,
-        consumed: None,
+        consumed: vec![],
         queued: vec![],
         cancelled: vec![],
         arrivals: vec![],
-        reply: None,
+        replies: vec![],
     }
 }
 

@@ -130,7 +130,8 @@ pub(crate) async fn create(
 
 /// Replace a key.
 ///
-/// The new key has the old one's name and scopes; the old one goes on for the overlap, so that no request fails meanwhile.
+/// The new key has the old one's name and scopes; the old one goes on for the overlap, so that no request fails meanwhile. A merchant
+/// has at most 50 live keys; a key that has expired or is revoked cannot be replaced.
 #[utoipa::path(post, path = "/v1/merchant/keys/{id}/rotate", tag = "merchant", security(("api_key" = ["keys:write"])),
     params(("id" = String, Path, description = "The key's id.")),
     responses((status = 201, body = NewKeyBody)))]
@@ -140,8 +141,7 @@ pub(crate) async fn rotate(
     Id(id): Id<KeyId>,
     Json(body): Json<RotateRequest>,
 ) -> Result<Created<NewKeyBody>, Problem> {
-    let old = keys::list(&app, &key.reading(), key.merchant).await?.into_iter().find(|known| known.id == id);
-    key.check_grants(&old.ok_or(Problem::not_found("key"))?.scopes)?;
+    key.check_grants(&keys::get(&app, &key.reading(), key.merchant, id).await?.scopes)?;
     let made = keys::rotate(&app, &key.reading(), key.merchant, id, body.overlap_s).await?;
     Ok(Created::new("/v1/merchant/keys".to_owned(), made.into()))
 }

@@ -8,7 +8,7 @@ use koban_domain::money::Currency;
 use koban_domain::records::Digest;
 use koban_service::App;
 use koban_service::flows::view::{DecisionView, EffectView, WaitingView};
-use koban_service::flows::{self, FlowDetail, FlowFilter, FlowSummary, Which};
+use koban_service::flows::{self, FlowDetail, FlowFilter, FlowSummary, Reply, Which};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
@@ -45,9 +45,32 @@ pub(crate) struct ResolveRequest {
     /// For `confirm_credit`: the partner's reference.
     #[schema(value_type = Option<String>)]
     reference: Option<Line>,
+    /// What the partner's call that waits first (`next`) is told, in the manifest's words: `accept`, such as that an ATM may keep
+    /// the cash, or `refuse`. Needed for `confirm_credit` while a call waits; otherwise `refuse` unless told.
+    reply: Option<ReplyWord>,
     /// Why, in 1 to 500 characters; it goes into the audit log.
     #[schema(value_type = String)]
     reason: Line,
+}
+
+/// What a waiting call is told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+#[schema(as = FlowReply)]
+pub(crate) enum ReplyWord {
+    /// Yes.
+    Accept,
+    /// No.
+    Refuse,
+}
+
+impl From<ReplyWord> for Reply {
+    fn from(word: ReplyWord) -> Reply {
+        match word {
+            ReplyWord::Accept => Reply::Accept,
+            ReplyWord::Refuse => Reply::Refuse,
+        }
+    }
 }
 
 /// A way to end a flow.
@@ -358,5 +381,6 @@ pub(crate) async fn resolve(
     Json(body): Json<ResolveRequest>,
 ) -> Result<Done<FlowDetailBody>, Problem> {
     let resolution = body.resolution()?;
-    Ok(Done::answered(flows::resolve(&app, &operator.ctx(key), id, &resolution, &body.reason.0).await?))
+    let reply = body.reply.map(Reply::from);
+    Ok(Done::answered(flows::resolve(&app, &operator.ctx(key), id, &resolution, reply, &body.reason.0).await?))
 }
