@@ -3,6 +3,7 @@
 mod apt;
 mod bench;
 mod guests;
+mod limit;
 mod parts;
 mod postgres;
 mod run;

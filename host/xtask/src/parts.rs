@@ -7,6 +7,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, bail};
 
 use crate::guests::{build_host, build_packages};
+use crate::limit::within;
 use crate::postgres::{Purpose, Server};
 use crate::run::{Stopwatch, run, run_tests, say, seconds};
 use crate::setup;
@@ -34,6 +35,11 @@ const PARTS: [Part; 9] = [
     Part { name: "it-postgres", what: "end-to-end tests on PostgreSQL", budget_s: 340, run: it_postgres },
 ];
 
+/// A part that takes so many times its budget hangs, and is killed.
+const LIMIT_BUDGETS: u64 = 3;
+/// No part is killed sooner: a slow machine is no mistake.
+const LIMIT_LEAST_S: u64 = 600;
+
 /// All parts together: 45 minutes.
 const BUDGET_S: u64 = 45 * 60;
 
@@ -54,7 +60,12 @@ pub(crate) fn test(tree: &Tree, arguments: &[String]) -> Result<ExitCode> {
         say(&format!("{}: {}", part.name, part.what));
         let failed_before = bench.tally.failed;
         let stopwatch = Stopwatch::start();
-        let outcome = (part.run)(&mut bench);
+        let limit = Duration::from_secs((LIMIT_BUDGETS * part.budget_s).max(LIMIT_LEAST_S));
+        let (outcome, killed) = within(part.name, limit, || (part.run)(&mut bench));
+        let outcome = match outcome {
+            Err(error) if killed => Err(error.context(format!("it hung and was killed after {}", seconds(limit)))),
+            outcome => outcome,
+        };
         taken.push((part, stopwatch.elapsed()));
         match outcome {
             Ok(()) => say(&format!("{}: {}", part.name, seconds(stopwatch.elapsed()))),
@@ -73,7 +84,7 @@ pub(crate) fn test(tree: &Tree, arguments: &[String]) -> Result<ExitCode> {
     if let Some(failure) = &failure {
         println!("{failure}\n");
     }
-    println!("{}", bench.tally.line());
+    bench.tally.close()?;
     Ok(if failure.is_none() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 

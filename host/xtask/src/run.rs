@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
 
+use crate::limit::Running;
 use crate::tally::Tally;
 
 /// Says what happens now and why, so that nobody wonders about a silent minute.
@@ -24,7 +25,9 @@ pub(crate) fn timed<T>(what: &str, work: impl FnOnce() -> Result<T>) -> Result<T
 
 /// Runs a program with our own input and output, and fails when it does.
 pub(crate) fn run(command: &mut Command) -> Result<()> {
-    let status = command.status().with_context(|| format!("could not start {}", line(command)))?;
+    let mut child = command.spawn().with_context(|| format!("could not start {}", line(command)))?;
+    let _running = Running::is(child.id());
+    let status = child.wait().with_context(|| format!("could not wait for {}", line(command)))?;
     if !status.success() {
         bail!("{} ended with {status}", line(command));
     }
@@ -35,6 +38,7 @@ pub(crate) fn run(command: &mut Command) -> Result<()> {
 pub(crate) fn run_tests(command: &mut Command, tally: &mut Tally) -> Result<()> {
     let mut child =
         command.stdout(Stdio::piped()).spawn().with_context(|| format!("could not start {}", line(command)))?;
+    let _running = Running::is(child.id());
     let output = child.stdout.take().context("a piped child has an output")?;
     for row in BufReader::new(output).split(b'\n') {
         let row = row.context("the tests' output could not be read")?;

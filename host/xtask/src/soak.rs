@@ -11,7 +11,7 @@ use crate::setup;
 use crate::tally::Tally;
 use crate::tree::{Profile, Tree};
 
-/// Runs the end-to-end tests with `KOBAN_SOAK=1`. `--seeds N` becomes `KOBAN_SOAK_SEEDS`; other arguments go to the test runner.
+/// Runs the ledger against its model, then the end-to-end tests, with `KOBAN_SOAK=1`. `--seeds N` becomes `KOBAN_SOAK_SEEDS`; other arguments go to the test runner.
 pub(crate) fn soak(tree: &Tree, arguments: &[String]) -> Result<ExitCode> {
     let (seeds, filters) = take_seeds(arguments)?;
     setup::c_compiler()?;
@@ -22,7 +22,14 @@ pub(crate) fn soak(tree: &Tree, arguments: &[String]) -> Result<ExitCode> {
     let server = Server::start(Purpose::Tests)?;
 
     let mut tally = Tally::default();
-    let mut outcome = Ok(());
+    let mut outcome = timed("soak of the domain", || {
+        let mut command = tree.cargo();
+        command.args(["test", "--workspace", "--test", "rules", "--", "--show-output", "soak"]).env("KOBAN_SOAK", "1");
+        if let Some(seeds) = &seeds {
+            command.env("KOBAN_SOAK_SEEDS", seeds);
+        }
+        run_tests(&mut command, &mut tally)
+    });
     for store in ["sqlite", "postgres"] {
         outcome = outcome.and(timed(&format!("soak on {store}"), || {
             let mut command = tree.cargo();

@@ -1,5 +1,7 @@
 //! Adding up what the test runners report.
 
+use anyhow::{Context as _, Result};
+
 /// The results of all runners so far.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Tally {
@@ -25,6 +27,16 @@ impl Tally {
                 _ => {}
             }
         }
+    }
+
+    /// Says the closing line: on standard output, or into the file that `KOBAN_TALLY` names, for a caller who prints it last.
+    pub(crate) fn close(&self) -> Result<()> {
+        match std::env::var_os("KOBAN_TALLY") {
+            None => println!("{}", self.line()),
+            Some(file) => std::fs::write(&file, format!("{}\n", self.line()))
+                .with_context(|| format!("{} cannot be written", file.to_string_lossy()))?,
+        }
+        Ok(())
     }
 
     /// The closing line.
