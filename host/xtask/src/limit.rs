@@ -1,6 +1,6 @@
 //! A limit for what hangs: when its time is up, the running program and everything that it started are killed.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
@@ -77,18 +77,16 @@ fn parents() -> HashMap<u32, u32> {
     pids.filter_map(|pid| Some((pid, parent(pid)?))).collect()
 }
 
-/// A process and all that it started, directly or not.
-fn with_descendants(root: u32, parents: &HashMap<u32, u32>) -> HashSet<u32> {
-    let mut found = HashSet::from([root]);
-    loop {
-        let before = found.len();
-        found.extend(
-            parents.iter().filter(|(_, parent)| found.contains(parent)).map(|(pid, _)| *pid).collect::<Vec<_>>(),
-        );
-        if found.len() == before {
-            return found;
-        }
+/// A process and all that it started, directly or not. Whoever started something comes before it, so that nobody sees a child
+/// end and goes on.
+fn with_descendants(root: u32, parents: &HashMap<u32, u32>) -> Vec<u32> {
+    let mut found = vec![root];
+    let mut next = 0;
+    while let Some(parent) = found.get(next).copied() {
+        found.extend(parents.iter().filter(|(_, known)| **known == parent).map(|(pid, _)| *pid));
+        next += 1;
     }
+    found
 }
 
 #[cfg(test)]
@@ -99,8 +97,8 @@ mod tests {
     #[test]
     fn a_process_is_found_with_all_that_it_started_and_no_others() {
         let parents = HashMap::from([(2, 1), (3, 2), (4, 3), (5, 1), (6, 5)]);
-        assert_eq!(with_descendants(2, &parents), HashSet::from([2, 3, 4]));
-        assert_eq!(with_descendants(6, &parents), HashSet::from([6]));
+        assert_eq!(with_descendants(2, &parents), [2, 3, 4]);
+        assert_eq!(with_descendants(6, &parents), [6]);
     }
 
     #[test]

@@ -62,10 +62,8 @@ pub(crate) fn test(tree: &Tree, arguments: &[String]) -> Result<ExitCode> {
         let stopwatch = Stopwatch::start();
         let limit = Duration::from_secs((LIMIT_BUDGETS * part.budget_s).max(LIMIT_LEAST_S));
         let (outcome, killed) = within(part.name, limit, || (part.run)(&mut bench));
-        let outcome = match outcome {
-            Err(error) if killed => Err(error.context(format!("it hung and was killed after {}", seconds(limit)))),
-            outcome => outcome,
-        };
+        let outcome =
+            if killed { Err(anyhow::anyhow!("it hung and was killed after {}", seconds(limit))) } else { outcome };
         taken.push((part, stopwatch.elapsed()));
         match outcome {
             Ok(()) => say(&format!("{}: {}", part.name, seconds(stopwatch.elapsed()))),
