@@ -4,6 +4,8 @@ mod client;
 mod harness;
 mod house;
 
+mod access;
+mod adjustments;
 mod bad_input;
 mod charges;
 mod cli;
@@ -28,3 +30,4 @@ mod sweep;
 mod tamper;
 mod transfers;
 mod two_hosts;
+mod verification;

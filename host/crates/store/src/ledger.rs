@@ -6,6 +6,7 @@
 mod cache;
 pub(crate) mod json;
 pub(crate) mod pages;
+pub(crate) mod people;
 mod postgres;
 pub(crate) mod rows;
 mod sqlite;
@@ -169,6 +170,7 @@ impl LedgerTx<'_> {
             Tx::Sqlite(transaction) => sqlite::load(transaction, touched, &missing, &mut books).await?,
             Tx::Postgres(transaction) => postgres::load(transaction, touched, &missing, &mut books).await?,
         }
+        people::load(&mut self.tx, touched, &mut books).await?;
         self.cache.learn(&missing, &books);
         Ok(books)
     }
@@ -187,6 +189,7 @@ impl LedgerTx<'_> {
             Tx::Sqlite(transaction) => sqlite::write(transaction, commit, &steps, &pages, &next).await?,
             Tx::Postgres(transaction) => postgres::write(transaction, commit, &steps, &pages, &next).await?,
         }
+        people::write(&mut self.tx, commit).await?;
         pages::append_audit(&mut self.tx, &commit.audit).await?;
         self.head = next;
         Ok(())
