@@ -185,6 +185,8 @@ async fn head_on(database: &Database) -> (i64, String) {
         let row = UserRow {
             id: user(number),
             kind: WalletKind::Prepaid,
+            access: koban_domain::access::Access::Open,
+            verification: koban_domain::verification::Verification::of(WalletKind::Prepaid),
             email: None,
             password_hash: None,
             display_name: format!("user {number}"),
@@ -195,6 +197,7 @@ async fn head_on(database: &Database) -> (i64, String) {
     }
     let shop = MerchantRow {
         id: SHOP,
+        access: koban_domain::access::Access::Open,
         name: "Corner shop".into(),
         category: "5812".into(),
         currencies: vec![Currency::JPY],

@@ -4,6 +4,8 @@ mod client;
 mod harness;
 mod house;
 
+mod access;
+mod adjustments;
 mod bad_input;
 mod charges;
 mod cli;
@@ -30,3 +32,4 @@ mod tamper;
 mod transfers;
 mod two_hosts;
 mod unsure;
+mod verification;

@@ -109,13 +109,13 @@ impl Bulk {
             let ids = part.iter().map(|user| hex::encode(user.bytes()));
             match self {
                 Bulk::Sqlite(connection) => {
-                    let sql = "insert into users (id, kind, created_at, display_name, locale)
-                        select unhex(value), 2, $2, 'bench', 'ja' from json_each($1)";
+                    let sql = "insert into users (id, kind, verification, created_at, display_name, locale)
+                        select unhex(value), 2, 3, $2, 'bench', 'ja' from json_each($1)";
                     sqlx::query(sql).bind(list(ids)).bind(now.0).execute(connection).await?;
                 }
                 Bulk::Postgres(connection) => {
-                    let sql = "insert into users (id, kind, created_at, display_name, locale)
-                        select decode(id, 'hex'), 2, $2, 'bench', 'ja' from json_array_elements_text($1::json) as t (id)";
+                    let sql = "insert into users (id, kind, verification, created_at, display_name, locale)
+                        select decode(id, 'hex'), 2, 3, $2, 'bench', 'ja' from json_array_elements_text($1::json) as t (id)";
                     sqlx::query(sql).bind(list(ids)).bind(now.0).execute(connection).await?;
                 }
             }

@@ -20,6 +20,11 @@ pub(crate) trait Caller {
         Request::new(self.client(), Method::POST, path.into(), Some(body))
     }
 
+    /// A request that sets something, under a key.
+    fn put(&self, path: impl Into<String>, body: Value) -> Request<'_> {
+        Request::new(self.client(), Method::PUT, path.into(), Some(body))
+    }
+
     /// A request without a body.
     fn get(&self, path: impl Into<String>) -> Request<'_> {
         Request::new(self.client(), Method::GET, path.into(), None)
@@ -206,7 +211,7 @@ impl<'a> Request<'a> {
         let key = self.key.unwrap_or_else(|| unique("key"));
         let mut headers: Vec<(&str, &str)> =
             self.headers.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
-        if self.method == Method::POST {
+        if self.method == Method::POST || self.method == Method::PUT {
             headers.push(("idempotency-key", &key));
         }
         let body = self.body.map(|body| body.to_string().into_bytes());

@@ -30,6 +30,8 @@ pub enum Class {
     WriteOff = 8,
     /// What partners keep for their work.
     Fees = 9,
+    /// What closed accounts still held; owed to their owners.
+    ClosedBalances = 13,
 }
 
 /// A side of an account.
@@ -74,7 +76,7 @@ impl Layer {
 
 impl Class {
     /// Every class, in order of code.
-    pub const ALL: [Class; 9] = [
+    pub const ALL: [Class; 10] = [
         Class::Prepaid,
         Class::Funds,
         Class::Receivable,
@@ -84,6 +86,7 @@ impl Class {
         Class::Suspense,
         Class::WriteOff,
         Class::Fees,
+        Class::ClosedBalances,
     ];
 
     /// The class with this code.
@@ -108,13 +111,16 @@ impl Class {
             Class::Suspense => "suspense",
             Class::WriteOff => "write-off",
             Class::Fees => "fees",
+            Class::ClosedBalances => "closed-balances",
         }
     }
 
     /// The side on which the account grows.
     pub const fn normal(self) -> PostingSide {
         match self {
-            Class::Prepaid | Class::Funds | Class::Payable | Class::Suspense => PostingSide::Credit,
+            Class::Prepaid | Class::Funds | Class::Payable | Class::Suspense | Class::ClosedBalances => {
+                PostingSide::Credit
+            }
             Class::Receivable | Class::Clearing | Class::Bank | Class::WriteOff | Class::Fees => PostingSide::Debit,
         }
     }
@@ -123,7 +129,12 @@ impl Class {
     /// may turn it over.
     pub const fn floor(self) -> Option<i64> {
         match self {
-            Class::Prepaid | Class::Funds | Class::Receivable | Class::Payable | Class::Suspense => Some(0),
+            Class::Prepaid
+            | Class::Funds
+            | Class::Receivable
+            | Class::Payable
+            | Class::Suspense
+            | Class::ClosedBalances => Some(0),
             Class::Clearing | Class::Bank | Class::WriteOff | Class::Fees => None,
         }
     }

@@ -4,10 +4,12 @@ use std::collections::HashMap;
 use std::hash::Hash;
 use std::sync::Arc;
 
+use crate::access::Access;
 use crate::accounts::{Account, AccountId, AccountKey, Class, Layer, PluginKey, PostingSide};
+use crate::adjustments::Adjustment;
 use crate::charges::{Exposure, PartnerReference, ReferenceKey};
 use crate::flows::Expectation;
-use crate::ids::{FlowId, MerchantId, PaymentId, RefundId, TransferId, UserId};
+use crate::ids::{AdjustmentId, FlowId, MerchantId, PaymentId, RefundId, SubmissionId, TransferId, UserId};
 use crate::journal::Posting;
 use crate::limits::{CounterKey, WalletKind};
 use crate::money::{Currency, Money};
@@ -22,14 +24,19 @@ use crate::settlements::{Difference, SettlementFile};
 use crate::signals::{Ring, SubjectKey};
 use crate::time::Timestamp;
 use crate::transfers::Transfer;
+use crate::verification::{Submission, Verification};
 
 /// A wallet user as the books need one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct User {
     /// Who.
     pub id: UserId,
-    /// Verified or not.
+    /// Which account the wallet is.
     pub kind: WalletKind,
+    /// Open, frozen or closed.
+    pub access: Access,
+    /// Where the verification stands.
+    pub verification: Verification,
     /// When they signed up.
     pub created_at: Timestamp,
 }
@@ -41,6 +48,8 @@ pub struct Merchant {
     pub id: MerchantId,
     /// In which currencies it is paid.
     pub currencies: Vec<Currency>,
+    /// Open or frozen.
+    pub access: Access,
 }
 
 /// Rows of one kind: loaded ones, changed ones, and how they were at the last savepoint.
@@ -155,7 +164,7 @@ books! {
     accounts: AccountId => Account,
     /// Users.
     users: UserId => User,
-    /// Merchants; never changed here.
+    /// Merchants.
     merchants: MerchantId => Merchant,
     /// Payments.
     payments: PaymentId => Payment,
@@ -179,6 +188,10 @@ books! {
     expectations: (PluginKey, String) => Expectation,
     /// Signal counters by subject.
     signals: SubjectKey => Ring,
+    /// What users submitted to be verified, new ones only.
+    submissions: SubmissionId => Submission,
+    /// Adjustments.
+    adjustments: AdjustmentId => Adjustment,
     /// Versions of flows.
     flows: FlowId => i64,
     /// Decided operations.

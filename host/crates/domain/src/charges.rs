@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::access::Access;
 use crate::accounts::{AccountKey, Class, PluginKey};
 use crate::books::{Books, Postings};
 use crate::guest::Side;
@@ -151,10 +152,16 @@ pub fn credit(
         return Err(Refusal::AmountNotPositive);
     }
     let wallet = books.wallet(command.user, currency)?;
+    if !command.arrived {
+        wallet.user.check_open()?;
+    }
     if currency != Currency::JPY {
         return Err(Refusal::CurrencyNotAccepted);
     }
     let exposure = *books.exposures.get(&(command.plugin, currency)).ok_or(Refusal::ChannelNotAvailable)?;
+    if !command.arrived {
+        wallet.user.check_not_revoked()?;
+    }
     let key = ReferenceKey::credit(command.plugin, &command.reference);
     match books.references.get(&key).map(|known| known.state) {
         Some(ReferenceState::Tombstoned) => return Err(Refusal::ReferenceTombstoned),
@@ -218,6 +225,11 @@ fn credit_fits(
     repaid: i64,
     now: Timestamp,
 ) -> Result<(), Refusal> {
+    // What a frozen user is brought is theirs; what a closed or revoked account is brought waits in suspense.
+    if wallet.user.access == Access::Closed {
+        return Err(Refusal::AccountClosed);
+    }
+    wallet.user.check_not_revoked()?;
     if exposure.budget_is_used_up() {
         return Err(Refusal::LossBudgetExhausted);
     }

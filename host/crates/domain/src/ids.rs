@@ -100,6 +100,10 @@ ids! {
     EventId "evt" "an event id";
     /// A partner's settlement file.
     FileId "fil" "a file id";
+    /// What a user submitted to be verified.
+    SubmissionId "sub" "a submission id";
+    /// An adjustment that two operators make.
+    AdjustmentId "adj" "an adjustment id";
 }
 
 /// A source of new ids. The host makes them time-ordered (UUIDv7); tests and simulations count.

@@ -3,13 +3,17 @@
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use crate::access::{self, Freeze};
 use crate::accounts::PluginKey;
+use crate::adjustments::{self, Adjustment, Judge, Propose};
 use crate::books::{Books, Postings};
 use crate::charges::{self, ChargeCredit, ChargeReversal, Credited, Tombstone};
+use crate::closures::{self, Close};
 use crate::events;
 use crate::flows::{self, Arrival, StepCommit};
-use crate::ids::{AuditId, EntryId, EventId, FlowId, MerchantId, RecordId, UserId};
+use crate::ids::{AuditId, EntryId, EventId, FlowId, KeyId, MerchantId, RecordId, UserId};
 use crate::journal::{Draft, Entry, Head};
+use crate::money::Money;
 use crate::operations::{Claim, Operation, OperationKey};
 use crate::outcomes::Refusal;
 use crate::paths::EntryKind;
@@ -21,7 +25,7 @@ use crate::settlements::{self, Settle, Settled, WriteOff, WrittenOff};
 use crate::signals::{Ring, Subjects};
 use crate::time::Timestamp;
 use crate::transfers::{self, Send, Transfer};
-use crate::verification::{self, Verify};
+use crate::verification::{self, Submission, Unverify, Verify};
 
 /// What a use case asks of the ledger.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -40,6 +44,18 @@ pub enum Command {
     Transfer(Send),
     /// A user is verified.
     Verify(Verify),
+    /// A user submits what shall verify them.
+    Submit(Submission),
+    /// A verification is rejected or revoked.
+    Unverify(Unverify),
+    /// Somebody is frozen, or no longer.
+    Freeze(Freeze),
+    /// An account is closed.
+    Close(Close),
+    /// An operator proposes an adjustment.
+    Propose(Propose),
+    /// Another operator decides it.
+    Judge(Judge),
     /// A settlement file is matched.
     Settle(Settle),
     /// A difference is closed.
@@ -95,6 +111,12 @@ pub enum Answer {
     Opened(FlowId),
     /// Done, with nothing more to say.
     Noted,
+    /// An account was closed; what it held, in each currency.
+    Closed(UserId, Vec<Money>),
+    /// An adjustment was proposed.
+    Proposed(Adjustment),
+    /// An adjustment was decided.
+    Judged(Adjustment),
 }
 
 /// A record, encoded once by whoever made the call.
@@ -182,6 +204,10 @@ pub struct Work {
     pub payee: Option<(UserId, Uuid)>,
     /// Audit rows that are written if nothing is refused.
     pub audit: Vec<Audit>,
+    /// The API key that it came by.
+    pub key: Option<KeyId>,
+    /// The device that it came from.
+    pub device: Option<String>,
 }
 
 impl Work {
@@ -200,6 +226,8 @@ impl Work {
             counted: None,
             payee: None,
             audit: Vec::new(),
+            key: None,
+            device: None,
         }
     }
 }
@@ -275,6 +303,8 @@ impl Commit {
             && self.books.differences.changed().next().is_none()
             && self.books.files.changed().next().is_none()
             && self.books.users.changed().next().is_none()
+            && self.books.merchants.changed().next().is_none()
+            && self.books.adjustments.changed().next().is_none()
     }
 
     /// Decides one unit of work against the books as the work before it left them.
@@ -318,6 +348,7 @@ impl Commit {
 
     /// Applies the commands in order. Nothing leaves the books' savepoint before all of them are accepted.
     fn apply(&mut self, work: &Work) -> Result<(Vec<Answer>, Applied), (usize, Refusal)> {
+        access::check(&self.books, work).map_err(|refusal| (0, refusal))?;
         if let Some(refusal) = work.refused {
             return Err((0, refusal));
         }
@@ -399,6 +430,30 @@ impl Commit {
                 let meta = meta(&[("reference", Some(&command.reference)), ("reason", Some(&command.reason))]);
                 let subject = command.plugin.0;
                 (draft(EntryKind::WriteOff, subject, None, meta, postings), Answer::WrittenOff(written_off))
+            }
+            Command::Submit(submission) => {
+                verification::submit(books, submission, now)?;
+                return Ok(Answer::Noted);
+            }
+            Command::Unverify(command) => {
+                verification::unverify(books, command)?;
+                return Ok(Answer::Noted);
+            }
+            Command::Freeze(command) => {
+                access::freeze(books, command)?;
+                return Ok(Answer::Noted);
+            }
+            Command::Close(command) => {
+                let (postings, set_aside) = closures::close(books, command)?;
+                let meta = meta(&[("reason", Some(&command.reason))]);
+                let answer = Answer::Closed(command.user, set_aside);
+                (draft(EntryKind::Closure, command.user.0, None, meta, postings), answer)
+            }
+            Command::Propose(command) => return adjustments::propose(books, command, now).map(Answer::Proposed),
+            Command::Judge(command) => {
+                let (postings, adjustment) = adjustments::judge(books, command, now)?;
+                let meta = meta(&[("reason", Some(&adjustment.reason))]);
+                (draft(EntryKind::Adjustment, adjustment.id.0, None, meta, postings), Answer::Judged(adjustment))
             }
             Command::Tombstone(command) => {
                 charges::tombstone(books, command, now)?;

@@ -1,8 +1,11 @@
 //! Koban's pure room: values and decisions. It knows no IO, no async, no clock, no SQL, no HTTP and no WebAssembly.
 
+pub mod access;
 pub mod accounts;
+pub mod adjustments;
 pub mod books;
 pub mod charges;
+pub mod closures;
 pub mod events;
 pub mod flows;
 pub mod guest;

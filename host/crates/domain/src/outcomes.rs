@@ -21,6 +21,21 @@ pub enum Refusal {
     /// Payer and payee are the same.
     #[error("sender and receiver are the same")]
     SameParty,
+    /// The API key is frozen.
+    #[error("this API key is frozen")]
+    KeyFrozen,
+    /// The device is frozen.
+    #[error("this device is frozen")]
+    DeviceFrozen,
+    /// The wallet is frozen.
+    #[error("the wallet is frozen")]
+    WalletFrozen,
+    /// The account is closed.
+    #[error("the account is closed")]
+    AccountClosed,
+    /// The merchant is frozen.
+    #[error("the merchant takes no payments now")]
+    MerchantFrozen,
     /// The currency is not one that this wallet, merchant or plugin takes.
     #[error("this currency is not accepted here")]
     CurrencyNotAccepted,
@@ -42,12 +57,33 @@ pub enum Refusal {
     /// The receiver is not verified.
     #[error("the receiver cannot take transfers yet")]
     ReceiverNotVerified,
+    /// The receiver is frozen, closed, or no longer verified: which one is not said.
+    #[error("the receiver cannot take transfers now")]
+    ReceiverUnavailable,
+    /// The verification was revoked and not given again.
+    #[error("the verification was revoked")]
+    VerificationRevoked,
     /// The user is verified already.
     #[error("the user is verified already")]
     AlreadyVerified,
+    /// The verification does not stand where this act begins.
+    #[error("the verification does not stand where this begins")]
+    VerificationState,
     /// Money is owed after a charge was taken back; the next charge repays it.
     #[error("an amount is due for repayment; charge the wallet first")]
     RepaymentDue,
+    /// Something is held or open, and must end first.
+    #[error("something is held or open and must end first")]
+    HoldsOpen,
+    /// There is no such adjustment.
+    #[error("there is no such adjustment")]
+    AdjustmentNotFound,
+    /// The adjustment was decided, or its time has run out.
+    #[error("the adjustment was decided before or has expired")]
+    AdjustmentClosed,
+    /// Another operator must decide what one has proposed.
+    #[error("another operator must decide this")]
+    SecondPersonRequired,
     /// The merchant has used this reference for another payment.
     #[error("the merchant reference is used by another payment")]
     MerchantReferenceUsed,
@@ -127,12 +163,17 @@ pub enum Retry {
 
 impl Refusal {
     /// Every refusal, in the order of precedence.
-    pub const ALL: [Refusal; 36] = [
+    pub const ALL: [Refusal; 48] = [
         Refusal::AmountNotPositive,
         Refusal::UserNotFound,
         Refusal::MerchantNotFound,
         Refusal::PaymentNotFound,
         Refusal::SameParty,
+        Refusal::KeyFrozen,
+        Refusal::DeviceFrozen,
+        Refusal::WalletFrozen,
+        Refusal::AccountClosed,
+        Refusal::MerchantFrozen,
         Refusal::CurrencyNotAccepted,
         Refusal::DeclinedByFraud,
         Refusal::StepUpRequired,
@@ -140,8 +181,15 @@ impl Refusal {
         Refusal::ChannelNotAvailable,
         Refusal::NotVerified,
         Refusal::ReceiverNotVerified,
+        Refusal::ReceiverUnavailable,
+        Refusal::VerificationRevoked,
         Refusal::AlreadyVerified,
+        Refusal::VerificationState,
         Refusal::RepaymentDue,
+        Refusal::HoldsOpen,
+        Refusal::AdjustmentNotFound,
+        Refusal::AdjustmentClosed,
+        Refusal::SecondPersonRequired,
         Refusal::MerchantReferenceUsed,
         Refusal::ReferenceUsed,
         Refusal::ReferenceTombstoned,
@@ -174,6 +222,11 @@ impl Refusal {
             Refusal::MerchantNotFound => "merchant_not_found",
             Refusal::PaymentNotFound => "payment_not_found",
             Refusal::SameParty => "same_party",
+            Refusal::KeyFrozen => "key_frozen",
+            Refusal::DeviceFrozen => "device_frozen",
+            Refusal::WalletFrozen => "wallet_frozen",
+            Refusal::AccountClosed => "account_closed",
+            Refusal::MerchantFrozen => "merchant_frozen",
             Refusal::CurrencyNotAccepted => "currency_not_accepted",
             Refusal::DeclinedByFraud => "declined_by_fraud",
             Refusal::StepUpRequired => "step_up_required",
@@ -181,8 +234,15 @@ impl Refusal {
             Refusal::ChannelNotAvailable => "channel_not_available",
             Refusal::NotVerified => "not_verified",
             Refusal::ReceiverNotVerified => "receiver_not_verified",
+            Refusal::ReceiverUnavailable => "receiver_unavailable",
+            Refusal::VerificationRevoked => "verification_revoked",
             Refusal::AlreadyVerified => "already_verified",
+            Refusal::VerificationState => "verification_state",
             Refusal::RepaymentDue => "repayment_due",
+            Refusal::HoldsOpen => "holds_open",
+            Refusal::AdjustmentNotFound => "adjustment_not_found",
+            Refusal::AdjustmentClosed => "adjustment_closed",
+            Refusal::SecondPersonRequired => "second_person_required",
             Refusal::MerchantReferenceUsed => "merchant_reference_used",
             Refusal::ReferenceUsed => "reference_used",
             Refusal::ReferenceTombstoned => "reference_tombstoned",
@@ -215,19 +275,34 @@ impl Refusal {
             Refusal::UserNotFound
             | Refusal::MerchantNotFound
             | Refusal::PaymentNotFound
+            | Refusal::AdjustmentNotFound
             | Refusal::CreditNotFound
             | Refusal::DifferenceNotFound => 404,
-            Refusal::DeclinedByFraud | Refusal::StepUpRequired | Refusal::ReviewRequired | Refusal::NotVerified => 403,
+            Refusal::DeclinedByFraud
+            | Refusal::StepUpRequired
+            | Refusal::KeyFrozen
+            | Refusal::DeviceFrozen
+            | Refusal::WalletFrozen
+            | Refusal::AccountClosed
+            | Refusal::VerificationRevoked
+            | Refusal::SecondPersonRequired
+            | Refusal::ReviewRequired
+            | Refusal::NotVerified => 403,
             Refusal::AlreadyVerified
             | Refusal::MerchantReferenceUsed
             | Refusal::ReferenceUsed
             | Refusal::ReferenceTombstoned
             | Refusal::ReferenceCredited
+            | Refusal::VerificationState
+            | Refusal::HoldsOpen
+            | Refusal::AdjustmentClosed
             | Refusal::FileUsed
             | Refusal::CorrelationTaken => 409,
             Refusal::SameParty
             | Refusal::CurrencyNotAccepted
             | Refusal::ReceiverNotVerified
+            | Refusal::MerchantFrozen
+            | Refusal::ReceiverUnavailable
             | Refusal::RepaymentDue
             | Refusal::ReversalExceedsCredit
             | Refusal::RefundExceedsPayment
@@ -250,7 +325,15 @@ impl Refusal {
     /// Whether trying again, with a new key, can help.
     pub const fn retry(self) -> Retry {
         match self {
-            Refusal::StepUpRequired
+            Refusal::KeyFrozen
+            | Refusal::DeviceFrozen
+            | Refusal::WalletFrozen
+            | Refusal::MerchantFrozen
+            | Refusal::ReceiverUnavailable
+            | Refusal::VerificationRevoked
+            | Refusal::VerificationState
+            | Refusal::HoldsOpen
+            | Refusal::StepUpRequired
             | Refusal::ReviewRequired
             | Refusal::ChannelNotAvailable
             | Refusal::NotVerified
@@ -263,7 +346,11 @@ impl Refusal {
             | Refusal::BalanceLimit
             | Refusal::InsufficientFunds
             | Refusal::MerchantBalanceTooLow => Retry::AfterChange,
-            Refusal::AmountNotPositive
+            Refusal::AccountClosed
+            | Refusal::AdjustmentNotFound
+            | Refusal::AdjustmentClosed
+            | Refusal::SecondPersonRequired
+            | Refusal::AmountNotPositive
             | Refusal::UserNotFound
             | Refusal::MerchantNotFound
             | Refusal::PaymentNotFound

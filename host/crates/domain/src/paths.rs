@@ -25,11 +25,15 @@ pub enum EntryKind {
     WriteOff = 7,
     /// A user was verified: prepaid value became funds.
     Verification = 8,
+    /// An account was closed: what it held is set aside.
+    Closure = 17,
+    /// Two operators corrected the books.
+    Adjustment = 18,
 }
 
 impl EntryKind {
     /// Every kind, in order of code.
-    pub const ALL: [EntryKind; 8] = [
+    pub const ALL: [EntryKind; 10] = [
         EntryKind::ChargeCredit,
         EntryKind::ChargeReversal,
         EntryKind::Payment,
@@ -38,6 +42,8 @@ impl EntryKind {
         EntryKind::Settlement,
         EntryKind::WriteOff,
         EntryKind::Verification,
+        EntryKind::Closure,
+        EntryKind::Adjustment,
     ];
 
     /// The kind with this code.
@@ -61,6 +67,8 @@ impl EntryKind {
             EntryKind::Settlement => "settlement",
             EntryKind::WriteOff => "write-off",
             EntryKind::Verification => "verification",
+            EntryKind::Closure => "closure",
+            EntryKind::Adjustment => "adjustment",
         }
     }
 }
@@ -92,6 +100,28 @@ pub const PATHS: &[(EntryKind, Class, Class)] = &[
     (EntryKind::WriteOff, Class::Clearing, Class::Suspense),
     (EntryKind::WriteOff, Class::Bank, Class::Suspense),
     (EntryKind::Verification, Class::Prepaid, Class::Funds),
+    (EntryKind::Closure, Class::Prepaid, Class::ClosedBalances),
+    (EntryKind::Closure, Class::Funds, Class::ClosedBalances),
+    (EntryKind::Adjustment, Class::Suspense, Class::Prepaid),
+    (EntryKind::Adjustment, Class::Suspense, Class::Funds),
+    (EntryKind::Adjustment, Class::Suspense, Class::Receivable),
+    (EntryKind::Adjustment, Class::Suspense, Class::Payable),
+    (EntryKind::Adjustment, Class::Suspense, Class::Clearing),
+    (EntryKind::Adjustment, Class::Suspense, Class::Bank),
+    (EntryKind::Adjustment, Class::Suspense, Class::WriteOff),
+    (EntryKind::Adjustment, Class::WriteOff, Class::Prepaid),
+    (EntryKind::Adjustment, Class::WriteOff, Class::Funds),
+    (EntryKind::Adjustment, Class::WriteOff, Class::Receivable),
+    (EntryKind::Adjustment, Class::WriteOff, Class::Payable),
+    (EntryKind::Adjustment, Class::WriteOff, Class::Clearing),
+    (EntryKind::Adjustment, Class::WriteOff, Class::Suspense),
+    (EntryKind::Adjustment, Class::Prepaid, Class::Suspense),
+    (EntryKind::Adjustment, Class::Funds, Class::Suspense),
+    (EntryKind::Adjustment, Class::Payable, Class::Suspense),
+    (EntryKind::Adjustment, Class::Clearing, Class::Suspense),
+    (EntryKind::Adjustment, Class::Bank, Class::Suspense),
+    (EntryKind::Adjustment, Class::ClosedBalances, Class::Suspense),
+    (EntryKind::Adjustment, Class::ClosedBalances, Class::WriteOff),
 ];
 
 /// Whether this command may debit the one class and credit the other.
@@ -121,12 +151,16 @@ mod tests {
     }
 
     #[test]
-    fn only_charges_refunds_transfers_and_verification_reach_a_wallet() {
+    fn only_charges_refunds_transfers_verification_and_adjustments_reach_a_wallet() {
         for (kind, _, credit) in PATHS {
             if matches!(credit, Class::Prepaid | Class::Funds) {
                 assert!(matches!(
                     kind,
-                    EntryKind::ChargeCredit | EntryKind::Refund | EntryKind::Transfer | EntryKind::Verification
+                    EntryKind::ChargeCredit
+                        | EntryKind::Refund
+                        | EntryKind::Transfer
+                        | EntryKind::Verification
+                        | EntryKind::Adjustment
                 ));
             }
         }

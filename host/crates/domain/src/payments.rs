@@ -191,6 +191,8 @@ fn check(books: &Books, command: &Pay, now: Timestamp) -> Result<Vec<Share>, Ref
     }
     let wallet = books.wallet(command.payer, currency)?;
     let merchant = books.merchants.get(&command.merchant).ok_or(Refusal::MerchantNotFound)?;
+    wallet.user.check_open()?;
+    merchant.check_open()?;
     if !merchant.currencies.contains(&currency) {
         return Err(Refusal::CurrencyNotAccepted);
     }

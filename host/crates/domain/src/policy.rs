@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use crate::guest::Verdict;
+use crate::ids::KeyId;
 use crate::limits::Limits;
 use crate::manifest::Kind;
 use crate::records::Digest;
@@ -24,6 +25,10 @@ pub struct Policy {
     pub fraud: FailurePolicy,
     /// How far the platform's clock runs ahead of the machines', milliseconds; more than nought only in tests.
     pub clock_ahead_ms: i64,
+    /// API keys that nothing may come by.
+    pub frozen_keys: BTreeSet<KeyId>,
+    /// Devices that nothing may come from.
+    pub frozen_devices: BTreeSet<String>,
 }
 
 /// A plugin in force.

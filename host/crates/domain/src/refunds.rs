@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::access::Access;
 use crate::accounts::AccountKey;
 use crate::books::{Books, Postings};
 use crate::ids::{MerchantId, PaymentId, RefundId, UserId};
@@ -58,6 +59,10 @@ pub fn refund(books: &mut Books, command: &GiveBack, now: Timestamp) -> Result<(
         .filter(|payment| payment.merchant == command.merchant && payment.payer == command.payer)
         .ok_or(Refusal::PaymentNotFound)?
         .clone();
+    // A frozen user is given back what is theirs; a closed account takes nothing any more.
+    if wallet.user.access == Access::Closed {
+        return Err(Refusal::AccountClosed);
+    }
     if payment.amount.currency != currency {
         return Err(Refusal::CurrencyNotAccepted);
     }

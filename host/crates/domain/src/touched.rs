@@ -2,10 +2,11 @@
 
 use std::collections::BTreeSet;
 
+use crate::access::Holder;
 use crate::accounts::{AccountId, AccountKey, Class, PluginKey};
 use crate::charges::ReferenceKey;
 use crate::guest::Side;
-use crate::ids::{FlowId, MerchantId, PaymentId, UserId};
+use crate::ids::{AdjustmentId, FlowId, MerchantId, PaymentId, UserId};
 use crate::ledger::{Command, Work};
 use crate::limits::{self, Action, CounterKey};
 use crate::money::Currency;
@@ -41,6 +42,8 @@ pub struct Touched {
     pub expectations: BTreeSet<(PluginKey, String)>,
     /// Signal subjects.
     pub signals: BTreeSet<SubjectKey>,
+    /// Adjustments.
+    pub adjustments: BTreeSet<AdjustmentId>,
     /// Flows.
     pub flows: BTreeSet<FlowId>,
     /// Operations.
@@ -54,6 +57,9 @@ impl Touched {
         for work in batch {
             touched.operations.extend(work.operation.map(|claim| claim.key));
             touched.flows.extend(work.step.as_ref().map(|step| step.flow.id));
+            // Whether the user of a new flow may deal is decided with it.
+            let opened = work.step.as_ref().filter(|step| step.expected.is_none());
+            touched.users.extend(opened.map(|step| step.flow.authorisation.user));
             if let Some(counted) = &work.counted {
                 touched.signals.extend(counted.subjects.iter());
             }
@@ -112,6 +118,26 @@ impl Touched {
                 self.counters.extend(limits::counters(command.sender, Action::Send, currency, now));
             }
             Command::Verify(command) => self.wallet(command.user, Currency::JPY),
+            Command::Submit(submission) => drop(self.users.insert(submission.user)),
+            Command::Unverify(command) => drop(self.users.insert(command.user)),
+            Command::Freeze(command) => match command.holder {
+                Holder::User(user) => drop(self.users.insert(user)),
+                Holder::Merchant(merchant) => drop(self.merchants.insert(merchant)),
+            },
+            Command::Close(command) => {
+                for currency in &command.currencies {
+                    self.wallet(command.user, *currency);
+                    self.account(AccountKey::platform(Class::ClosedBalances, *currency));
+                }
+            }
+            Command::Propose(_) => {}
+            Command::Judge(command) => {
+                self.adjustments.insert(command.adjustment);
+                for line in &command.lines {
+                    self.account(line.debit);
+                    self.account(line.credit);
+                }
+            }
             Command::Settle(command) => {
                 self.files.insert((command.plugin, command.digest));
                 let currency = command.lines.first().map_or(Currency::JPY, |line| line.amount.currency);

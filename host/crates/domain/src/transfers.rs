@@ -57,12 +57,17 @@ pub fn transfer(books: &mut Books, command: &Send, now: Timestamp) -> Result<(Po
     if command.sender == command.receiver {
         return Err(Refusal::SameParty);
     }
+    sender.user.check_open()?;
     if sender.user.kind != WalletKind::Funds {
         return Err(Refusal::NotVerified);
     }
     if receiver.user.kind != WalletKind::Funds {
         return Err(Refusal::ReceiverNotVerified);
     }
+    if receiver.user.check_open().and(receiver.user.check_not_revoked()).is_err() {
+        return Err(Refusal::ReceiverUnavailable);
+    }
+    sender.user.check_not_revoked()?;
     if sender.receivable.balance() > 0 {
         return Err(Refusal::RepaymentDue);
     }

@@ -19,6 +19,7 @@ use crate::metrics::Metrics;
 use crate::operations::Running;
 use crate::reads::Reads;
 use crate::sealing::Sealer;
+use crate::verification::{ByOperators, Check};
 
 /// Everything that a use case can reach. Cloning it is cheap.
 #[derive(Clone)]
@@ -48,6 +49,8 @@ pub struct Parts {
     pub bell: Bell,
     /// The host's keys for what is sealed at rest.
     pub sealer: Sealer,
+    /// Who checks what users submit to be verified.
+    pub identity_check: Box<dyn Check>,
     /// Counters and times.
     pub metrics: Metrics,
 }
@@ -74,6 +77,7 @@ impl App {
             hashing: Hashing::default(),
             bell: Bell::default(),
             sealer,
+            identity_check: Box::new(ByOperators),
             metrics: Metrics::default(),
             store,
             ledger,

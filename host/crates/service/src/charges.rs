@@ -169,6 +169,17 @@ async fn most(app: &App, user: UserId, plugin: &Plugin, input: &ChargeInput) -> 
         return Err(Error::refused(Refusal::ChannelNotAvailable));
     };
     let owner = koban_store::users::by_id(&app.store, user).await?.ok_or(Error::NotFound("user"))?;
+    let dealing = koban_domain::books::User {
+        id: owner.id,
+        kind: owner.kind,
+        access: owner.access,
+        verification: owner.verification,
+        created_at: owner.created_at,
+    };
+    // The commit decides it again: whoever is frozen meanwhile opens no flow.
+    if let Err(refusal) = dealing.check_open().and(dealing.check_not_revoked()) {
+        return Ok(Err(refusal));
+    }
     let wallet = wallets::balances(app, user).await?;
     let now = app.clock.now();
     let policy = app.ledger.policy();

@@ -193,6 +193,10 @@ pub async fn by_secret(app: &App, secret: &str) -> Result<MerchantKey, Error> {
     if !row.is_good(app.clock.now()) {
         return Err(Error::NotSignedIn);
     }
+    // Money is decided by the commit; a frozen key is not to read either.
+    if app.ledger.policy().frozen_keys.contains(&row.id) {
+        return Err(Error::refused(koban_domain::outcomes::Refusal::KeyFrozen));
+    }
     let key = KeyView::from(row);
     Ok(MerchantKey { merchant: key.merchant, key: key.id, scopes: key.scopes })
 }

@@ -1,16 +1,19 @@
 //! Koban's use cases: identity and plugins before the commit queue, the books inside it, the news after it. The only room that
 //! sees both guests and rows.
 
+pub mod adjustments;
 pub mod app;
 pub mod audit;
 pub mod charges;
 pub mod clock;
+pub mod closures;
 pub mod ctx;
 pub mod decisions;
 pub mod differences;
 pub mod error;
 pub mod flows;
 pub mod fraud;
+pub mod freezes;
 pub mod guests;
 pub mod identity;
 pub mod jobs;
@@ -33,6 +36,7 @@ pub mod refunds;
 pub mod sealing;
 pub mod transfers;
 pub mod users;
+pub mod verification;
 pub mod verify;
 pub mod wallets;
 

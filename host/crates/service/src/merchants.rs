@@ -1,5 +1,6 @@
 //! Merchants: who is paid, and what they are owed.
 
+use koban_domain::access::Access;
 use koban_domain::accounts::AccountKey;
 use koban_domain::ids::MerchantId;
 use koban_domain::money::{Currency, Money};
@@ -33,6 +34,8 @@ pub struct MerchantView {
     pub category: String,
     /// In which currencies it is paid.
     pub currencies: Vec<Currency>,
+    /// Open or frozen.
+    pub access: Access,
     /// Since when.
     pub created_at: Timestamp,
 }
@@ -46,6 +49,7 @@ pub async fn create(app: &App, ctx: &Ctx, input: NewMerchant) -> Result<Merchant
     }
     let merchant = MerchantRow {
         id: MerchantId(app.clock.id()),
+        access: Access::Open,
         name,
         category: input.category,
         currencies: vec![Currency::JPY],
@@ -87,6 +91,7 @@ impl From<MerchantRow> for MerchantView {
             name: row.name,
             category: row.category,
             currencies: row.currencies,
+            access: row.access,
             created_at: row.created_at,
         }
     }

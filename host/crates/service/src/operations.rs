@@ -3,13 +3,14 @@
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use koban_domain::ledger::{Answer, Decided, Work};
+use koban_domain::ids::KeyId;
+use koban_domain::ledger::{Answer, Audit, Command, Decided, Work};
 use koban_domain::operations::{Claim, Operation, OperationKey};
 use koban_domain::outcomes::Refusal;
 use serde::Serialize;
 
 use crate::app::App;
-use crate::ctx::Ctx;
+use crate::ctx::{Actor, Ctx};
 use crate::error::Error;
 
 /// Operations that are being worked on by this host.
@@ -22,6 +23,9 @@ pub struct Begun {
     /// What the commit brings in.
     pub claim: Claim,
     running: Running,
+    /// The API key that the request came by, and the device that it came from: frozen ones are refused in the commit.
+    key: Option<KeyId>,
+    device: Option<String>,
 }
 
 impl Drop for Begun {
@@ -51,7 +55,11 @@ pub fn begin(app: &App, ctx: &Ctx, route: &str, body: &impl Serialize) -> Result
     if !app.running.0.lock().unwrap_or_else(PoisonError::into_inner).insert(claim.key) {
         return Err(Error::KeyRunning);
     }
-    Ok(Begun { claim, running: app.running.clone() })
+    let key = match ctx.actor {
+        Actor::Merchant(_, key) => Some(key),
+        Actor::User(_) | Actor::Operator(_) | Actor::System => None,
+    };
+    Ok(Begun { claim, running: app.running.clone(), key, device: ctx.device.clone() })
 }
 
 impl Begun {
@@ -74,6 +82,7 @@ impl Begun {
     /// decide again.
     pub async fn commit(&self, app: &App, mut work: Work) -> Result<Option<Answered<Answer>>, Error> {
         work.operation = Some(self.claim);
+        (work.key, work.device) = (self.key, self.device.clone());
         match app.ledger.commit(work).await? {
             Decided::Done(answers) => {
                 outcome(answers.into_iter().next_back().ok_or(Refusal::PathNotAllowed), false).map(Some)
@@ -83,6 +92,31 @@ impl Begun {
             Decided::KeyReused => Err(Error::KeyReused),
             Decided::FlowMoved | Decided::PluginChanged => Ok(None),
         }
+    }
+}
+
+/// Commits one command of an operator or a user under a key, with its row in the audit log.
+pub(crate) async fn act(
+    app: &App,
+    ctx: &Ctx,
+    (route, asked): (&str, &impl Serialize),
+    command: Command,
+    audit: Option<Audit>,
+) -> Result<Answered<Answer>, Error> {
+    let operation = begin(app, ctx, route, asked)?;
+    if let Some(decided) = operation.decided(app).await? {
+        return Ok(decided);
+    }
+    let mut work = Work::new(app.clock.id(), ctx.actor.to_string());
+    work.commands = vec![command];
+    work.audit.extend(audit);
+    operation.commit(app, work).await?.ok_or(Error::Busy)
+}
+
+impl<T> Answered<T> {
+    /// Another value, answered in the same way.
+    pub fn with<U>(&self, value: U) -> Answered<U> {
+        Answered { value, replayed: self.replayed }
     }
 }
 

@@ -4,14 +4,13 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use koban_domain::books::User;
 use koban_domain::ids::{MerchantId, UserId};
 use koban_domain::operations::{Claim, Operation, OperationKey};
 use koban_domain::records::Digest;
 use koban_domain::signals::{Ring, SubjectKey, Subjects};
 use koban_domain::time::Timestamp;
 use koban_store::sessions::SessionRow;
-use koban_store::{Questions, Reader, Store, StoreError};
+use koban_store::{Payer, Questions, Reader, Store, StoreError};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::error::Error;
@@ -55,7 +54,7 @@ pub struct Asked {
 pub struct Known {
     /// The operation, if it was decided before.
     pub operation: Option<Operation>,
-    payer: Option<User>,
+    payer: Option<Payer>,
     category: Option<String>,
     /// Whether the payer has paid this payee before.
     pub payee_known: bool,
@@ -79,7 +78,7 @@ impl Asked {
 
 impl Known {
     /// The payer. Errors: there is no such user.
-    pub fn payer(&self) -> Result<User, Error> {
+    pub fn payer(&self) -> Result<Payer, Error> {
         self.payer.ok_or(Error::NotFound("user"))
     }
 

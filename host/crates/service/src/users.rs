@@ -1,10 +1,11 @@
 //! Wallet users: signing up and in, sessions, and the operator's word that somebody is who they say.
 
+use koban_domain::access::Access;
 use koban_domain::ids::{AuditId, OperatorId, SessionId, UserId};
 use koban_domain::ledger::{Answer, Audit, Command, Work};
 use koban_domain::limits::WalletKind;
 use koban_domain::time::Timestamp;
-use koban_domain::verification::Verify;
+use koban_domain::verification::{Verification, Verify};
 use koban_store::StoreErrorKind;
 use koban_store::sessions::{self, SessionOwner, SessionRow};
 use koban_store::users::UserRow;
@@ -46,8 +47,12 @@ pub struct UserView {
     pub email: String,
     /// What others see.
     pub name: String,
-    /// Verified or not.
+    /// Which account the wallet is.
     pub kind: WalletKind,
+    /// Open, frozen or closed.
+    pub access: Access,
+    /// Where the verification stands.
+    pub verification: Verification,
     /// `ja` or `en`.
     pub locale: String,
     /// When they signed up.
@@ -86,6 +91,8 @@ pub async fn sign_up(app: &App, input: SignUp) -> Result<UserView, Error> {
     let user = UserRow {
         id: UserId(app.clock.id()),
         kind: WalletKind::Prepaid,
+        access: Access::Open,
+        verification: Verification::Unverified,
         email: Some(email),
         password_hash: Some(password_hash),
         display_name: name,
@@ -212,6 +219,8 @@ impl From<UserRow> for UserView {
             email: row.email.unwrap_or_default(),
             name: row.display_name,
             kind: row.kind,
+            access: row.access,
+            verification: row.verification,
             locale: row.locale,
             created_at: row.created_at,
         }

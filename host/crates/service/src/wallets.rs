@@ -121,7 +121,7 @@ pub(crate) async fn statement_of(app: &App, keys: &[AccountKey], page: &Page) ->
 
 /// The id of what an entry is about, as the API writes it.
 pub fn subject(kind: EntryKind, bytes: [u8; 16]) -> String {
-    use koban_domain::ids::{FileId, FlowId, PaymentId, RefundId, TransferId};
+    use koban_domain::ids::{AdjustmentId, FileId, FlowId, PaymentId, RefundId, TransferId};
     let id = uuid::Uuid::from_bytes(bytes);
     match kind {
         EntryKind::ChargeCredit | EntryKind::ChargeReversal => FlowId(id).to_string(),
@@ -130,6 +130,7 @@ pub fn subject(kind: EntryKind, bytes: [u8; 16]) -> String {
         EntryKind::Transfer => TransferId(id).to_string(),
         EntryKind::Settlement => FileId(id).to_string(),
         EntryKind::WriteOff => id.simple().to_string(),
-        EntryKind::Verification => UserId(id).to_string(),
+        EntryKind::Verification | EntryKind::Closure => UserId(id).to_string(),
+        EntryKind::Adjustment => AdjustmentId(id).to_string(),
     }
 }

@@ -116,6 +116,12 @@ pub async fn by_user(store: &Store, user: UserId, before: Option<FlowId>, limit:
         .collect())
 }
 
+/// Whether a user has a flow that is not final.
+pub async fn user_has_open(store: &Store, user: UserId) -> Result<bool, StoreError> {
+    const SQL: &str = "select 1 from flows where user_id = $1 and standing < 4 limit 1";
+    Ok(on!(store, pool => sqlx::query(SQL).bind(blob(user.bytes())).fetch_optional(pool).await?.is_some()))
+}
+
 /// How much waits at this time, and since when.
 pub async fn backlog(store: &Store, now: Timestamp) -> Result<Backlog, StoreError> {
     const SQL: &str = "select

@@ -151,6 +151,16 @@ pub async fn by_hash(store: &Store, hash: Digest) -> Result<Option<ApiKeyRow>, S
 }
 
 const BY_ID: &str = "select * from api_keys where id = $1 and merchant = $2";
+/// A key of whichever merchant.
+pub async fn find(store: &Store, id: KeyId) -> Result<Option<ApiKeyRow>, StoreError> {
+    const SQL: &str = "select * from api_keys where id = $1";
+    on!(store, pool => sqlx::query(SQL)
+        .bind(blob(id.bytes()))
+        .fetch_optional(pool)
+        .await?
+        .map(|row| read(&row))
+        .transpose())
+}
 
 /// One of a merchant's keys.
 pub async fn by_id(store: &Store, merchant: MerchantId, id: KeyId) -> Result<Option<ApiKeyRow>, StoreError> {

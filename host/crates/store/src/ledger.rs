@@ -7,6 +7,7 @@ mod cache;
 pub(crate) mod json;
 pub mod marks;
 pub(crate) mod pages;
+pub(crate) mod people;
 mod postgres;
 pub(crate) mod rows;
 mod sqlite;
@@ -199,6 +200,7 @@ impl LedgerTx<'_> {
             Tx::Sqlite(transaction) => sqlite::load(transaction, touched, &missing, &mut books).await?,
             Tx::Postgres(transaction) => postgres::load(transaction, touched, &missing, &mut books).await?,
         }
+        people::load(&mut self.tx, touched, &mut books).await?;
         self.cache.learn(&missing, &books);
         Ok(books)
     }
@@ -222,6 +224,7 @@ impl LedgerTx<'_> {
                 postgres::write(transaction, commit, &steps, &pages, (&next, self.mark)).await?;
             }
         }
+        people::write(&mut self.tx, commit).await?;
         pages::append_audit(&mut self.tx, &commit.audit).await?;
         self.head = next;
         Ok(())

@@ -1,11 +1,13 @@
 //! Koban's rows: SQLite and PostgreSQL behind one interface. This room decides nothing, knows no HTTP and calls no guest.
 
+pub mod adjustments;
 pub mod audit;
 pub mod bench;
 pub mod charges;
 pub mod endpoints;
 pub mod files;
 pub mod flows;
+pub mod freezes;
 pub mod inbound;
 pub mod keys;
 pub mod limits;
@@ -19,6 +21,7 @@ pub mod plugins;
 pub mod records;
 pub mod sessions;
 pub mod statements;
+pub mod submissions;
 pub mod transfers;
 pub mod users;
 
@@ -34,4 +37,4 @@ pub use database::{Config, Dialect, Store};
 pub use error::{StoreError, StoreErrorKind};
 pub use journal::{JournalReader, PostingPlace, PostingSums, RecordPage, StoredAudit, StoredPosting};
 pub use ledger::{LaneHead, LedgerTx, LedgerWriter, marks};
-pub use reading::{Found, Questions, Reader};
+pub use reading::{Found, Payer, Questions, Reader};

@@ -1,5 +1,6 @@
 //! Merchants as rows.
 
+use koban_domain::access::Access;
 use koban_domain::ids::MerchantId;
 use koban_domain::ledger::Audit;
 use koban_domain::money::Currency;
@@ -8,7 +9,7 @@ use koban_domain::time::Timestamp;
 use crate::database::{Columns, Store, blob, on, on_tx};
 use crate::error::StoreError;
 use crate::ledger::pages::append_audit;
-use crate::ledger::rows::currencies;
+use crate::ledger::rows::{access, currencies};
 use crate::query::LAST_ID;
 
 /// A merchant.
@@ -22,6 +23,8 @@ pub struct MerchantRow {
     pub category: String,
     /// In which currencies it is paid.
     pub currencies: Vec<Currency>,
+    /// Open or frozen; the ledger alone changes it.
+    pub access: Access,
     /// Since when.
     pub created_at: Timestamp,
 }
@@ -47,7 +50,7 @@ pub async fn create(store: &Store, merchant: &MerchantRow, audit: &Audit) -> Res
 
 /// The merchant with this id.
 pub async fn by_id(store: &Store, id: MerchantId) -> Result<Option<MerchantRow>, StoreError> {
-    const SQL: &str = "select id, name, category, currencies, created_at from merchants where id = $1";
+    const SQL: &str = "select id, name, category, currencies, created_at, access from merchants where id = $1";
     on!(store, pool => sqlx::query(SQL)
         .bind(blob(id.bytes()))
         .fetch_optional(pool)
@@ -58,7 +61,7 @@ pub async fn by_id(store: &Store, id: MerchantId) -> Result<Option<MerchantRow>,
 
 /// Merchants, newest first, before this one.
 pub async fn list(store: &Store, before: Option<MerchantId>, limit: u16) -> Result<Vec<MerchantRow>, StoreError> {
-    const SQL: &str = "select id, name, category, currencies, created_at from merchants
+    const SQL: &str = "select id, name, category, currencies, created_at, access from merchants
         where id < $1 order by id desc limit $2";
     on!(store, pool => sqlx::query(SQL)
         .bind(blob(before.map_or(LAST_ID, |id| id.bytes())))
@@ -76,6 +79,7 @@ fn read(row: &impl Columns) -> Result<MerchantRow, StoreError> {
         name: row.text("name")?,
         category: row.text("category")?,
         currencies: currencies(&row.text("currencies")?)?,
+        access: access(row.small("access")?)?,
         created_at: row.time("created_at")?,
     })
 }

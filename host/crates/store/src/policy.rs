@@ -39,6 +39,16 @@ pub(crate) async fn read(tx: &mut Tx<'_>, generation: i64) -> Result<Policy, Sto
             policy.plugins.insert(row.text(0)?, in_force);
         }
 
+        for row in &sqlx::query("select kind, name from frozen").fetch_all(&mut *connection).await? {
+            let name = row.text(1)?;
+            match row.small(0)? {
+                1 => drop(policy.frozen_keys.insert(
+                    name.parse().map_err(|_| StoreError::damaged(format!("`{name}` is frozen and no key")))?,
+                )),
+                _ => drop(policy.frozen_devices.insert(name)),
+            }
+        }
+
         for row in &sqlx::query("select digest from revoked_digests").fetch_all(&mut *connection).await? {
             policy.revoked.insert(row.digest(0)?);
         }

@@ -6,11 +6,12 @@
 
 use std::collections::{HashMap, HashSet};
 
-use koban_domain::books::User;
 use koban_domain::ids::{MerchantId, UserId};
+use koban_domain::limits::WalletKind;
 use koban_domain::operations::{Fingerprint, Operation, OperationKey};
 use koban_domain::records::Digest;
 use koban_domain::signals::{Ring, SubjectKey};
+use koban_domain::time::Timestamp;
 use sqlx::{ConnectOptions as _, PgConnection};
 
 use crate::database::{Backend, Columns, Store};
@@ -49,7 +50,7 @@ pub struct Found {
     /// Operations that were decided.
     pub operations: HashMap<OperationKey, Operation>,
     /// Kind and age of users.
-    pub users: HashMap<UserId, User>,
+    pub users: HashMap<UserId, Payer>,
     /// ISO 18245 category codes of merchants.
     pub categories: HashMap<MerchantId, String>,
     /// Who has paid whom before.
@@ -156,6 +157,15 @@ async fn connected<'a>(
     Ok(connection.insert(open))
 }
 
+/// What rules may ask of a payer. Whether they may deal is for the commit to say.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Payer {
+    /// Which account the wallet is.
+    pub kind: WalletKind,
+    /// When they signed up.
+    pub created_at: Timestamp,
+}
+
 const SESSIONS_SQLITE: &str =
     "select s.* from json_each($1) k cross join sessions s on s.token_hash = unhex(k.value ->> 0)";
 const SESSIONS_POSTGRES: &str = "select * from sessions where token_hash = any($1)";
@@ -204,7 +214,7 @@ impl Found {
             2 => {
                 let id = UserId(row.id(1)?);
                 let kind = rows::wallet_kind(row.small(6)?)?;
-                self.users.insert(id, User { id, kind, created_at: row.time(5)? });
+                self.users.insert(id, Payer { kind, created_at: row.time(5)? });
             }
             3 => {
                 self.categories.insert(MerchantId(row.id(1)?), row.text(4)?);

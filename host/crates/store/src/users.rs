@@ -1,12 +1,14 @@
 //! Wallet users as rows: who they are and how they sign in. Their kind is changed by the ledger alone.
 
+use koban_domain::access::Access;
 use koban_domain::ids::UserId;
 use koban_domain::limits::WalletKind;
 use koban_domain::time::Timestamp;
+use koban_domain::verification::Verification;
 
 use crate::database::{Columns, Store, blob, on, on_write};
 use crate::error::StoreError;
-use crate::ledger::rows::{wallet_kind, wallet_kind_code};
+use crate::ledger::rows::{access, verification, wallet_kind, wallet_kind_code};
 use crate::query::LAST_ID;
 
 /// A user with what signing in needs.
@@ -16,6 +18,10 @@ pub struct UserRow {
     pub id: UserId,
     /// Verified or not.
     pub kind: WalletKind,
+    /// Open, frozen or closed.
+    pub access: Access,
+    /// Where the verification stands.
+    pub verification: Verification,
     /// When they signed up.
     pub created_at: Timestamp,
     /// What others see.
@@ -30,8 +36,9 @@ pub struct UserRow {
 
 /// Writes a new user. Errors: [`StoreError::Conflict`] with `users_email` if somebody has the address.
 pub async fn create(store: &Store, user: &UserRow) -> Result<(), StoreError> {
-    const SQL: &str = "insert into users (id, kind, created_at, display_name, email, password_hash, locale)
-        values ($1, $2, $3, $4, $5, $6, $7)";
+    const SQL: &str =
+        "insert into users (id, kind, created_at, display_name, email, password_hash, locale, access, verification)
+        values ($1, $2, $3, $4, $5, $6, $7, $8, $9)";
     on_write!(store, pool => sqlx::query(SQL)
         .bind(blob(user.id.bytes()))
         .bind(wallet_kind_code(user.kind))
@@ -40,6 +47,8 @@ pub async fn create(store: &Store, user: &UserRow) -> Result<(), StoreError> {
         .bind(user.email.as_deref())
         .bind(user.password_hash.as_deref())
         .bind(user.locale.as_str())
+        .bind(user.access.code())
+        .bind(user.verification.code())
         .execute(pool)
         .await
         .map(drop))?;
@@ -48,8 +57,7 @@ pub async fn create(store: &Store, user: &UserRow) -> Result<(), StoreError> {
 
 /// The user with this id.
 pub async fn by_id(store: &Store, id: UserId) -> Result<Option<UserRow>, StoreError> {
-    const SQL: &str =
-        "select id, kind, created_at, display_name, email, password_hash, locale from users where id = $1";
+    const SQL: &str = "select id, kind, created_at, access, verification, display_name, email, password_hash, locale from users where id = $1";
     on!(store, pool => sqlx::query(SQL)
         .bind(blob(id.bytes()))
         .fetch_optional(pool)
@@ -60,14 +68,14 @@ pub async fn by_id(store: &Store, id: UserId) -> Result<Option<UserRow>, StoreEr
 
 /// The user with this address, which is compared as it stands: the caller gives it in lower case.
 pub async fn by_email(store: &Store, email: &str) -> Result<Option<UserRow>, StoreError> {
-    const SQL: &str =
-        "select id, kind, created_at, display_name, email, password_hash, locale from users where email = $1";
+    const SQL: &str = "select id, kind, created_at, access, verification, display_name, email, password_hash, locale from users where email = $1";
     on!(store, pool => sqlx::query(SQL).bind(email).fetch_optional(pool).await?.map(|row| read(&row)).transpose())
 }
 
 /// Users, newest first, before this one.
 pub async fn list(store: &Store, before: Option<UserId>, limit: u16) -> Result<Vec<UserRow>, StoreError> {
-    const SQL: &str = "select id, kind, created_at, display_name, email, password_hash, locale from users
+    const SQL: &str =
+        "select id, kind, created_at, access, verification, display_name, email, password_hash, locale from users
         where id < $1 order by id desc limit $2";
     on!(store, pool => sqlx::query(SQL)
         .bind(blob(before.map_or(LAST_ID, |id| id.bytes())))
@@ -83,6 +91,8 @@ fn read(row: &impl Columns) -> Result<UserRow, StoreError> {
     Ok(UserRow {
         id: UserId(row.id("id")?),
         kind: wallet_kind(row.small("kind")?)?,
+        access: access(row.small("access")?)?,
+        verification: verification(row.small("verification")?)?,
         created_at: row.time("created_at")?,
         display_name: row.text("display_name")?,
         email: row.maybe_text("email")?,

@@ -4,7 +4,7 @@ use std::str::FromStr;
 
 use axum::extract::{FromRequestParts, Path as AnyPath, Query as AnyQuery};
 use axum::http::request::Parts;
-use koban_domain::ids::{FlowId, IdError, KeyId, MerchantId, PaymentId, RecordId, TransferId, UserId};
+use koban_domain::ids::{AdjustmentId, FlowId, IdError, KeyId, MerchantId, PaymentId, RecordId, TransferId, UserId};
 use koban_domain::records::Digest;
 use koban_service::page::{LIMIT_MAX, Page, Paged};
 use serde::Serialize;
@@ -33,6 +33,7 @@ named! {
     FlowId: "flow",
     ChargeId: "charge",
     KeyId: "key",
+    AdjustmentId: "adjustment",
     RecordId: "decision",
     Digest: "component",
     PluginName: "plugin",

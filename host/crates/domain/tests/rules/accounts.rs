@@ -1,12 +1,14 @@
 //! What each command posts, as T-accounts; docs/reference/accounts.md shows the same examples.
 
 use koban_domain::accounts::{AccountKey, Class, PostingSide};
+use koban_domain::closures::Close;
 use koban_domain::guest::Side;
+use koban_domain::ledger::Command;
 use koban_domain::money::Currency;
 use koban_domain::outcomes::Refusal;
 
 use crate::pages;
-use crate::world::{HANAKO, KENJI, TARO, World, arrived, t_account};
+use crate::world::{COLLEAGUE, HANAKO, KENJI, TARO, World, arrived, judgement, proposal, t_account};
 
 /// A sentence, what happened before, and what is shown.
 type Example = (&'static str, fn(&mut World), fn(&mut World));
@@ -102,6 +104,28 @@ const EXAMPLES: &[Example] = &[
         "A verification makes funds of prepaid value",
         |world| drop(world.charge(TARO, 10_000, "r1").unwrap()),
         |world| drop(world.verify(TARO).unwrap()),
+    ),
+    (
+        "A closure sets aside what the account held",
+        |world| {
+            world.charge(HANAKO, 10_000, "r1").unwrap();
+            world.hold_prepaid(HANAKO, 500);
+        },
+        |world| {
+            let (user, reason) = (HANAKO, "asked for".to_owned());
+            world.does(Command::Close(Close { user, currencies: vec![Currency::JPY], reason })).unwrap();
+        },
+    ),
+    (
+        "An adjustment moves what one operator proposed and another approved",
+        |world| {
+            world.charge(TARO, 95_000, "r1").unwrap();
+            world.does(arrived(TARO, 10_000, "r2")).unwrap();
+        },
+        |world| {
+            world.does(Command::Propose(proposal(1, 4_000))).unwrap();
+            world.does(Command::Judge(judgement(1, 4_000, COLLEAGUE, true))).unwrap();
+        },
     ),
     (
         "A settlement brings the money of the credits it lists to the bank, less fees",

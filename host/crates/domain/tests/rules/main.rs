@@ -11,6 +11,7 @@ mod model;
 mod outcomes;
 mod pages;
 mod payments;
+mod people;
 mod settlements;
 mod shelf;
 mod soak;

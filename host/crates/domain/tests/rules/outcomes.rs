@@ -2,12 +2,15 @@
 
 use std::collections::BTreeSet;
 
+use koban_domain::access::{Access, Freeze, Holder};
 use koban_domain::accounts::{AccountKey, Class};
+use koban_domain::adjustments::Propose;
 use koban_domain::books::Postings;
 use koban_domain::charges::{ChargeCredit, ChargeReversal, Exposure};
+use koban_domain::closures::Close;
 use koban_domain::flows::{self, Authorisation, Closing, Flow, Resolution};
 use koban_domain::guest::Side;
-use koban_domain::ids::{MerchantId, PaymentId, RefundId, TransferId};
+use koban_domain::ids::{KeyId, MerchantId, PaymentId, RefundId, TransferId};
 use koban_domain::ledger::{Command, Decided, Expect, Unexpected, Work};
 use koban_domain::limits::{Action, Limit, WalletKind, Window};
 use koban_domain::manifest::Beginning;
@@ -20,13 +23,14 @@ use koban_domain::refunds::GiveBack;
 use koban_domain::settlements::{Settle, WriteOff};
 use koban_domain::time::Timestamp;
 use koban_domain::transfers::Send;
-use koban_domain::verification::Verify;
+use koban_domain::verification::{Unverify, Verify};
 use uuid::Uuid;
 
 use crate::flows::{Charge, credit_of};
 use crate::pages;
 use crate::world::{
-    HANAKO, KENJI, NOBODY, NOON, OPERATOR, SHOP, TARO, World, atm, credit, flow, pay, payment, reverse, settle, usd,
+    COLLEAGUE, HANAKO, KENJI, NOBODY, NOON, OPERATOR, SHOP, TARO, World, arrived, atm, credit, flow, judgement, pay,
+    payment, proposal, reverse, settle, submission, usd,
 };
 
 /// One after the other, what is wrong with a command; each repair uncovers the next refusal of its list.
@@ -113,7 +117,12 @@ fn charging() -> (&'static str, Vec<Refusal>) {
     let bad = ChargeCredit { amount: Money::new(-1, usd()), ..command };
     Ladder::new("charge", world, Command::Credit(bad))
         .refused(Refusal::AmountNotPositive, repair!(Credit, amount = Money::new(200, usd())))
-        .refused(Refusal::UserNotFound, repair!(Credit, user = TARO))
+        .refused(Refusal::UserNotFound, |world, command| {
+            repair!(Credit, user = TARO)(world, command);
+            world.access(TARO, Access::Frozen);
+        })
+        .refused(Refusal::WalletFrozen, |world, _| world.access(TARO, Access::Closed))
+        .refused(Refusal::AccountClosed, |world, _| world.access(TARO, Access::Open))
         .refused(Refusal::CurrencyNotAccepted, repair!(Credit, amount = Money::yen(200)))
         .refused(Refusal::ChannelNotAvailable, |world, _| {
             world.shelf.books.exposures = exposures;
@@ -183,7 +192,14 @@ fn paying() -> (&'static str, Vec<Refusal>) {
     Ladder::new("payment", world, Command::Pay(bad))
         .refused(Refusal::AmountNotPositive, repair!(Pay, amount = Money::new(200, usd())))
         .refused(Refusal::UserNotFound, repair!(Pay, payer = TARO))
-        .refused(Refusal::MerchantNotFound, repair!(Pay, merchant = SHOP))
+        .refused(Refusal::MerchantNotFound, |world, command| {
+            repair!(Pay, merchant = SHOP)(world, command);
+            world.freeze(Holder::User(TARO), true);
+            world.freeze(Holder::Merchant(SHOP), true);
+        })
+        .refused(Refusal::WalletFrozen, |world, _| world.access(TARO, Access::Closed))
+        .refused(Refusal::AccountClosed, |world, _| world.access(TARO, Access::Open))
+        .refused(Refusal::MerchantFrozen, |world, _| world.freeze(Holder::Merchant(SHOP), false))
         .refused(Refusal::CurrencyNotAccepted, repair!(Pay, amount = Money::yen(200)))
         .refused(Refusal::RepaymentDue, |world, _| drop(world.charge(TARO, 5, "r2").unwrap()))
         .refused(Refusal::MerchantReferenceUsed, repair!(Pay, reference = Some("order 2".into())))
@@ -210,7 +226,11 @@ fn refunding() -> (&'static str, Vec<Refusal>) {
     Ladder::new("refund", world, Command::Refund(bad))
         .refused(Refusal::AmountNotPositive, repair!(Refund, amount = Money::new(1_001, usd())))
         .refused(Refusal::UserNotFound, repair!(Refund, payer = TARO))
-        .refused(Refusal::PaymentNotFound, repair!(Refund, payment = payment(1)))
+        .refused(Refusal::PaymentNotFound, |world, command| {
+            repair!(Refund, payment = payment(1))(world, command);
+            world.access(TARO, Access::Closed);
+        })
+        .refused(Refusal::AccountClosed, |world, _| world.access(TARO, Access::Open))
         .refused(Refusal::CurrencyNotAccepted, repair!(Refund, amount = Money::yen(1_001)))
         .refused(Refusal::RefundExceedsPayment, repair!(Refund, amount = Money::yen(1_000)))
         .refused(Refusal::BalanceLimit, |world, _| lift(world, Action::Hold, Window::Once))
@@ -240,9 +260,20 @@ fn sending() -> (&'static str, Vec<Refusal>) {
                 (send.sender, send.receiver) = (HANAKO, HANAKO);
             }
         })
-        .refused(Refusal::SameParty, repair!(Transfer, receiver = TARO))
+        .refused(Refusal::SameParty, |world, command| {
+            repair!(Transfer, receiver = TARO)(world, command);
+            world.access(HANAKO, Access::Frozen);
+        })
+        .refused(Refusal::WalletFrozen, |world, _| world.access(HANAKO, Access::Closed))
+        .refused(Refusal::AccountClosed, |world, _| world.access(HANAKO, Access::Open))
         .refused(Refusal::NotVerified, |world, _| drop(world.verify(HANAKO).unwrap()))
-        .refused(Refusal::ReceiverNotVerified, repair!(Transfer, receiver = KENJI))
+        .refused(Refusal::ReceiverNotVerified, |world, command| {
+            repair!(Transfer, receiver = KENJI)(world, command);
+            world.access(KENJI, Access::Frozen);
+            world.revoke(HANAKO);
+        })
+        .refused(Refusal::ReceiverUnavailable, |world, _| world.access(KENJI, Access::Open))
+        .refused(Refusal::VerificationRevoked, |world, _| drop(world.verify(HANAKO).unwrap()))
         .refused(Refusal::RepaymentDue, |world, _| {
             world.charge(HANAKO, 5, "r2").unwrap();
             let mut policy = (*world.shelf.books.policy).clone();
@@ -259,9 +290,91 @@ fn sending() -> (&'static str, Vec<Refusal>) {
 
 fn verifying() -> (&'static str, Vec<Refusal>) {
     Ladder::new("verification", World::new(), Command::Verify(Verify { user: NOBODY, operator: OPERATOR }))
-        .refused(Refusal::UserNotFound, repair!(Verify, user = HANAKO))
+        .refused(Refusal::UserNotFound, |world, command| {
+            repair!(Verify, user = HANAKO)(world, command);
+            world.access(HANAKO, Access::Closed);
+        })
+        .refused(Refusal::AccountClosed, |world, _| world.access(HANAKO, Access::Open))
         .refused(Refusal::AlreadyVerified, repair!(Verify, user = TARO))
         .done()
+}
+
+fn submitting() -> (&'static str, Vec<Refusal>) {
+    let mut world = World::new();
+    world.access(TARO, Access::Frozen);
+    Ladder::new("submission", world, Command::Submit(submission(NOBODY)))
+        .refused(Refusal::UserNotFound, repair!(Submit, user = TARO))
+        .refused(Refusal::WalletFrozen, |world, _| world.access(TARO, Access::Closed))
+        .refused(Refusal::AccountClosed, |world, _| {
+            world.access(TARO, Access::Open);
+            world.verify(TARO).unwrap();
+        })
+        .refused(Refusal::AlreadyVerified, |world, _| {
+            world.revoke(TARO);
+            world.does(Command::Submit(submission(TARO))).unwrap();
+        })
+        .refused(Refusal::VerificationState, |world, _| {
+            world.does(Command::Unverify(Unverify { user: TARO, revoked: false })).unwrap();
+        })
+        .done()
+}
+
+fn unverifying() -> (&'static str, Vec<Refusal>) {
+    Ladder::new("rejection, revocation", World::new(), Command::Unverify(Unverify { user: NOBODY, revoked: true }))
+        .refused(Refusal::UserNotFound, repair!(Unverify, user = TARO))
+        .refused(Refusal::VerificationState, |world, _| drop(world.verify(TARO).unwrap()))
+        .done()
+}
+
+fn freezing() -> (&'static str, Vec<Refusal>) {
+    let mut world = World::new();
+    world.access(TARO, Access::Closed);
+    let merchant = Holder::Merchant(MerchantId(Uuid::nil()));
+    Ladder::new("freeze", world, Command::Freeze(Freeze { holder: Holder::User(NOBODY), frozen: true }))
+        .refused(Refusal::UserNotFound, repair!(Freeze, holder = merchant))
+        .refused(Refusal::MerchantNotFound, repair!(Freeze, holder = Holder::User(TARO)))
+        .refused(Refusal::AccountClosed, repair!(Freeze, holder = Holder::Merchant(SHOP)))
+        .done()
+}
+
+fn closing() -> (&'static str, Vec<Refusal>) {
+    let mut world = World::new();
+    world.charge(TARO, 5, "r1").unwrap();
+    world.pay(TARO, 5, 1).unwrap();
+    world.reverse(TARO, 5, "r1", "r1").unwrap();
+    world.access(TARO, Access::Closed);
+    let close = Close { user: NOBODY, currencies: vec![Currency::JPY], reason: "asked".into() };
+    Ladder::new("closure", world, Command::Close(close))
+        .refused(Refusal::UserNotFound, repair!(Close, user = TARO))
+        .refused(Refusal::AccountClosed, |world, _| world.access(TARO, Access::Open))
+        .refused(Refusal::RepaymentDue, |world, _| {
+            world.charge(TARO, 10, "r2").unwrap();
+            world.hold_of(TARO, 3);
+        })
+        .refused(Refusal::HoldsOpen, |world, _| world.hold_of(TARO, 0))
+        .done()
+}
+
+fn adjusting() -> (&'static str, Vec<Refusal>) {
+    let mut world = World::new();
+    let bad = Propose { lines: vec![], ..proposal(1, 10) };
+    let (name, mut found) = Ladder::new("adjustment", world.clone(), Command::Propose(bad))
+        .refused(Refusal::AmountNotPositive, |_, command| *command = Command::Propose(proposal(1, 10)))
+        .done();
+    world.does(Command::Propose(proposal(1, 10))).unwrap();
+    world.does(Command::Propose(proposal(2, 10))).unwrap();
+    world.does(Command::Judge(judgement(2, 10, COLLEAGUE, false))).unwrap();
+    let (_, judged) = Ladder::new("adjustment", world, Command::Judge(judgement(3, 10, OPERATOR, true)))
+        .refused(Refusal::AdjustmentNotFound, |_, command| *command = Command::Judge(judgement(2, 10, OPERATOR, true)))
+        .refused(Refusal::AdjustmentClosed, |_, command| *command = Command::Judge(judgement(1, 10, OPERATOR, true)))
+        .refused(Refusal::SecondPersonRequired, repair!(Judge, operator = COLLEAGUE))
+        .refused(Refusal::InsufficientFunds, |world, _| {
+            world.charge(TARO, 95_000, "r1").unwrap();
+            world.does(arrived(TARO, 10_000, "r2")).unwrap();
+        })
+        .done();
+    found.extend(judged);
+    (name, found)
 }
 
 fn settling() -> (&'static str, Vec<Refusal>) {
@@ -326,6 +439,11 @@ fn ladders() -> Vec<(&'static str, Vec<Refusal>)> {
         refunding(),
         sending(),
         verifying(),
+        submitting(),
+        unverifying(),
+        freezing(),
+        closing(),
+        adjusting(),
         settling(),
         writing_off(),
         expecting(),
@@ -340,6 +458,19 @@ fn others() -> Vec<Refusal> {
         let work = Work { refused: Some(refusal), commands: vec![credit(TARO, 1, "r1")], ..world.work() };
         assert_eq!(world.commit(work).0, Decided::Refused(0, refusal));
         assert!(world.shelf.entries.is_empty());
+        found.push(refusal);
+    }
+    for (key, device, refusal) in
+        [(Some(KeyId::default()), None, Refusal::KeyFrozen), (None, Some("phone"), Refusal::DeviceFrozen)]
+    {
+        let mut world = World::new();
+        let mut policy = (*world.shelf.books.policy).clone();
+        policy.frozen_keys.insert(KeyId::default());
+        policy.frozen_devices.insert("phone".into());
+        world.shelf.books.policy = std::sync::Arc::new(policy);
+        let commands = vec![credit(TARO, 1, "r1")];
+        let work = Work { key, device: device.map(str::to_owned), commands, ..world.work() };
+        assert_eq!(world.commit(work).0, Decided::Refused(0, refusal));
         found.push(refusal);
     }
     found.push(Charge::begun(10_000).message(|step| step.proposals.push(credit_of(10_001, "r1", 1))).refused());

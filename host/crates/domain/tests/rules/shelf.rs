@@ -38,6 +38,7 @@ impl Shelf {
         let (all, mut some) = (&self.books, Books { policy: self.books.policy.clone(), ..Books::default() });
         copy(&all.accounts, &mut some.accounts, &touched.accounts);
         copy(&all.users, &mut some.users, &touched.users);
+        copy(&all.adjustments, &mut some.adjustments, &touched.adjustments);
         copy(&all.merchants, &mut some.merchants, &touched.merchants);
         copy(&all.payments, &mut some.payments, &touched.payments);
         copy(&all.merchant_references, &mut some.merchant_references, &touched.merchant_references);
@@ -63,6 +64,8 @@ impl Shelf {
         let (from, to) = (&commit.books, &mut self.books);
         absorb(&from.accounts, &mut to.accounts);
         absorb(&from.users, &mut to.users);
+        absorb(&from.merchants, &mut to.merchants);
+        absorb(&from.adjustments, &mut to.adjustments);
         absorb(&from.payments, &mut to.payments);
         absorb(&from.merchant_references, &mut to.merchant_references);
         absorb(&from.refunds, &mut to.refunds);

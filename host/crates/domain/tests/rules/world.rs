@@ -2,11 +2,15 @@
 
 use std::collections::BTreeMap;
 
+use koban_domain::access::{Access, Freeze, Holder};
 use koban_domain::accounts::{Account, AccountKey, Class, Layer, PluginKey, PostingSide};
+use koban_domain::adjustments::{Judge, Line, Propose};
 use koban_domain::books::{Merchant, User};
 use koban_domain::charges::{ChargeCredit, ChargeReversal, Exposure, ReferenceKey, Tombstone};
 use koban_domain::guest::{SettlementLine, Side};
-use koban_domain::ids::{FileId, FlowId, MerchantId, OperatorId, PaymentId, RefundId, TransferId, UserId};
+use koban_domain::ids::{
+    AdjustmentId, FileId, FlowId, MerchantId, OperatorId, PaymentId, RefundId, SubmissionId, TransferId, UserId,
+};
 use koban_domain::journal::{Entry, Head, canonical, chain};
 use koban_domain::ledger::{Answer, Command, Commit, Decided, Work};
 use koban_domain::limits::{self, Limit, Limits, WalletKind};
@@ -19,7 +23,7 @@ use koban_domain::refunds::GiveBack;
 use koban_domain::settlements::{Settle, WriteOff};
 use koban_domain::time::Timestamp;
 use koban_domain::transfers::Send;
-use koban_domain::verification::Verify;
+use koban_domain::verification::{Submission, Unverify, Verification, Verify};
 use uuid::Uuid;
 
 use crate::shelf::Shelf;
@@ -33,6 +37,7 @@ pub(crate) const KENJI: UserId = UserId(Uuid::from_u128(3));
 pub(crate) const NOBODY: UserId = UserId(Uuid::from_u128(9));
 pub(crate) const SHOP: MerchantId = MerchantId(Uuid::from_u128(11));
 pub(crate) const OPERATOR: OperatorId = OperatorId(Uuid::from_u128(21));
+pub(crate) const COLLEAGUE: OperatorId = OperatorId(Uuid::from_u128(22));
 /// 2018-09-25T12:00 in Japan.
 pub(crate) const NOON: Timestamp = Timestamp(1_537_844_400_000);
 pub(crate) const DAY_MS: i64 = 86_400_000;
@@ -56,6 +61,12 @@ pub(crate) fn usd() -> Currency {
     Currency::new("USD").unwrap()
 }
 
+/// A user whose verification goes with the kind of the wallet.
+pub(crate) fn user_of(id: UserId, kind: WalletKind) -> User {
+    let verification = Verification::of(kind);
+    User { id, kind, access: Access::Open, verification, created_at: Timestamp(0) }
+}
+
 /// The platform with everything that was committed on it.
 #[derive(Debug, Clone)]
 pub(crate) struct World {
@@ -73,9 +84,9 @@ impl World {
     pub(crate) fn limited_by(limits: Vec<Limit>) -> World {
         let mut shelf = Shelf::new(Policy { limits: Limits(limits), ..Policy::default() });
         for (id, kind) in [(TARO, WalletKind::Prepaid), (HANAKO, WalletKind::Funds), (KENJI, WalletKind::Funds)] {
-            shelf.books.users.load(id, User { id, kind, created_at: Timestamp(0) });
+            shelf.books.users.load(id, user_of(id, kind));
         }
-        shelf.books.merchants.load(SHOP, Merchant { id: SHOP, currencies: vec![Currency::JPY] });
+        shelf.books.merchants.load(SHOP, Merchant { id: SHOP, currencies: vec![Currency::JPY], access: Access::Open });
         let exposure = Exposure { cap: EXPOSURE_CAP, used: 0, loss_budget: LOSS_BUDGET, lost: 0 };
         shelf.books.exposures.load((atm(), Currency::JPY), exposure);
         World { shelf, now: NOON, works: 0, files: 0 }
@@ -136,6 +147,27 @@ impl World {
         self.does(Command::Verify(Verify { user, operator: OPERATOR }))
     }
 
+    pub(crate) fn freeze(&mut self, holder: Holder, frozen: bool) {
+        self.does(Command::Freeze(Freeze { holder, frozen })).unwrap();
+    }
+
+    /// Opens, freezes or closes whatever the wallet holds, which no command does.
+    pub(crate) fn access(&mut self, id: UserId, access: Access) {
+        let user = *self.shelf.books.users.get(&id).unwrap();
+        self.shelf.books.users.load(id, User { access, ..user });
+    }
+
+    pub(crate) fn revoke(&mut self, user: UserId) {
+        self.does(Command::Unverify(Unverify { user, revoked: true })).unwrap();
+    }
+
+    /// Has so much of a wallet's prepaid value held.
+    pub(crate) fn hold_of(&mut self, user: UserId, yen: i64) {
+        let key = AccountKey::user(Class::Prepaid, user, Currency::JPY);
+        let account = Account { debits_pending: yen, ..self.shelf.books.account(key) };
+        self.shelf.books.accounts.load(key.id(), account);
+    }
+
     pub(crate) fn tombstone(&mut self, reference: &str) -> Result<Answer, Refusal> {
         self.does(Command::Tombstone(Tombstone { plugin: atm(), flow: None, reference: reference.into() }))
     }
@@ -187,7 +219,7 @@ impl World {
 
     /// Makes a user unverified again, which no command does.
     pub(crate) fn unverify(&mut self, id: UserId) {
-        self.shelf.books.users.load(id, User { id, kind: WalletKind::Prepaid, created_at: Timestamp(0) });
+        self.shelf.books.users.load(id, user_of(id, WalletKind::Prepaid));
     }
 
     pub(crate) fn exposure(&self) -> Exposure {
@@ -275,6 +307,25 @@ impl World {
             assert_eq!(*account, made);
         }
     }
+}
+
+pub(crate) fn submission(user: UserId) -> Submission {
+    Submission { id: SubmissionId(Uuid::from_u128(1)), user, key_id: "k".into(), sealed: vec![1], at: Timestamp(0) }
+}
+
+/// From suspense to Taro's prepaid value.
+fn lines(yen: i64) -> Vec<Line> {
+    let debit = AccountKey::platform(Class::Suspense, Currency::JPY);
+    vec![Line { debit, credit: AccountKey::user(Class::Prepaid, TARO, Currency::JPY), amount: yen }]
+}
+
+pub(crate) fn proposal(number: u128, yen: i64) -> Propose {
+    let adjustment = AdjustmentId(Uuid::from_u128(number));
+    Propose { adjustment, lines: lines(yen), reason: "proved by letter".into(), proposer: OPERATOR }
+}
+
+pub(crate) fn judgement(number: u128, yen: i64, operator: OperatorId, approve: bool) -> Judge {
+    Judge { adjustment: AdjustmentId(Uuid::from_u128(number)), lines: lines(yen), operator, approve }
 }
 
 pub(crate) fn credit(user: UserId, yen: i64, reference: &str) -> Command {

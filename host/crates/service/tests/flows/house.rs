@@ -80,6 +80,8 @@ impl House {
         let row = UserRow {
             id: user,
             kind: WalletKind::Prepaid,
+            access: koban_domain::access::Access::Open,
+            verification: koban_domain::verification::Verification::of(WalletKind::Prepaid),
             created_at: NOON,
             display_name: "花".to_owned(),
             email: None,

@@ -217,10 +217,13 @@ alter table outbox alter column page set storage external;
 
 -- ---- people and their dealings ----------------------------------------------------------------------------------------
 
--- Wallet users. `kind`: 1 prepaid, 2 verified (funds).
+-- Wallet users. `kind`: 1 prepaid, 2 funds, once verified. `access`: 0 open, 1 frozen, 2 closed. `verification`: 1 unverified, 2 submitted,
+-- 3 verified, 4 rejected, 5 revoked. The ledger alone changes the three.
 create table users (
     id bytea not null,
     kind smallint not null,
+    access smallint not null default 0,
+    verification smallint not null default 1,
     created_at bigint not null,
     display_name text not null,
     email text,
@@ -230,14 +233,48 @@ create table users (
     constraint users_email unique (email)
 ) with (fillfactor = 90);
 
--- Merchants. `currencies` is a list of codes with commas; `category` is ISO 18245.
+-- Merchants. `currencies` is a list of codes with commas; `category` is ISO 18245. `access`: 0 open, 1 frozen.
 create table merchants (
     id bytea not null,
     name text not null,
     category text not null,
     currencies text not null,
+    access smallint not null default 0,
     created_at bigint not null,
     constraint merchants_pk primary key (id)
+);
+
+-- What users submitted to be verified, sealed with the key that `key_id` names. The newest of a user counts.
+create table submissions (
+    id bytea not null,
+    user_id bytea not null,
+    key_id text not null,
+    sealed bytea not null,
+    at bigint not null,
+    constraint submissions_pk primary key (id)
+);
+create index submissions_by_user on submissions (user_id, id);
+
+-- Corrections that one operator proposes and another decides. `lines` is the postcard of what they move. `state`: 1 proposed,
+-- 2 approved, 3 rejected.
+create table adjustments (
+    id bytea not null,
+    lines bytea not null,
+    reason text not null,
+    proposer bytea not null,
+    state smallint not null,
+    decider bytea,
+    at bigint not null,
+    decided_at bigint,
+    constraint adjustments_pk primary key (id)
+);
+
+-- API keys (`kind` 1, by id) and devices (`kind` 2, by name) that nothing may come by. Part of the policy.
+create table frozen (
+    kind smallint not null,
+    name text not null,
+    at bigint not null,
+    constraint frozen_pk primary key (kind, name)
 );
 
 -- Payments. Ids are time-ordered: newest first is by id, descending. `state`: 1 authorised, 2 in review, 3 captured, 4 voided,
@@ -428,6 +465,7 @@ create table audit (
     constraint audit_pk primary key (sequence),
     constraint audit_id unique (id)
 );
+create index audit_by_time on audit (at, sequence);
 create index audit_by_actor on audit (actor, sequence);
 create index audit_by_act on audit (act, sequence);
 create index audit_by_subject on audit (subject, sequence);

@@ -209,10 +209,13 @@ create table outbox (
 
 -- ---- people and their dealings ----------------------------------------------------------------------------------------
 
--- Wallet users. `kind`: 1 prepaid, 2 verified (funds).
+-- Wallet users. `kind`: 1 prepaid, 2 funds, once verified. `access`: 0 open, 1 frozen, 2 closed. `verification`: 1 unverified, 2 submitted,
+-- 3 verified, 4 rejected, 5 revoked. The ledger alone changes the three.
 create table users (
     id blob not null,
     kind integer not null,
+    access integer not null default 0,
+    verification integer not null default 1,
     created_at integer not null,
     display_name text not null,
     email text,
@@ -222,14 +225,48 @@ create table users (
     constraint users_email unique (email)
 ) strict;
 
--- Merchants. `currencies` is a list of codes with commas; `category` is ISO 18245.
+-- Merchants. `currencies` is a list of codes with commas; `category` is ISO 18245. `access`: 0 open, 1 frozen.
 create table merchants (
     id blob not null,
     name text not null,
     category text not null,
     currencies text not null,
+    access integer not null default 0,
     created_at integer not null,
     constraint merchants_pk primary key (id)
+) strict;
+
+-- What users submitted to be verified, sealed with the key that `key_id` names. The newest of a user counts.
+create table submissions (
+    id blob not null,
+    user_id blob not null,
+    key_id text not null,
+    sealed blob not null,
+    at integer not null,
+    constraint submissions_pk primary key (id)
+) strict;
+create index submissions_by_user on submissions (user_id, id);
+
+-- Corrections that one operator proposes and another decides. `lines` is the postcard of what they move. `state`: 1 proposed,
+-- 2 approved, 3 rejected.
+create table adjustments (
+    id blob not null,
+    lines blob not null,
+    reason text not null,
+    proposer blob not null,
+    state integer not null,
+    decider blob,
+    at integer not null,
+    decided_at integer,
+    constraint adjustments_pk primary key (id)
+) strict;
+
+-- API keys (`kind` 1, by id) and devices (`kind` 2, by name) that nothing may come by. Part of the policy.
+create table frozen (
+    kind integer not null,
+    name text not null,
+    at integer not null,
+    constraint frozen_pk primary key (kind, name)
 ) strict;
 
 -- Payments. Ids are time-ordered: newest first is by id, descending. `state`: 1 authorised, 2 in review, 3 captured, 4 voided,
@@ -418,6 +455,7 @@ create table audit (
     hash blob not null,
     constraint audit_id unique (id)
 ) strict;
+create index audit_by_time on audit (at, sequence);
 create index audit_by_actor on audit (actor, sequence);
 create index audit_by_act on audit (act, sequence);
 create index audit_by_subject on audit (subject, sequence);

@@ -44,7 +44,7 @@ pub(super) async fn load(
     }
     if !missing.users.is_empty() {
         let ids: Vec<_> = missing.users.iter().map(|id| id.bytes()).collect();
-        let sql = "select id, kind, created_at from users where id = any($1)";
+        let sql = "select id, kind, created_at, access, verification from users where id = any($1)";
         for row in &sqlx::query(sql).bind(ids).fetch_all(&mut *connection).await? {
             let user = rows::user(row)?;
             books.users.load(user.id, user);
@@ -95,7 +95,7 @@ async fn load_counters(
 async fn load_dealings(connection: &mut PgConnection, touched: &Touched, books: &mut Books) -> Result<(), StoreError> {
     if !touched.merchants.is_empty() {
         let ids: Vec<_> = touched.merchants.iter().map(|id| id.bytes()).collect();
-        let sql = "select id, currencies from merchants where id = any($1)";
+        let sql = "select id, currencies, access from merchants where id = any($1)";
         for row in &sqlx::query(sql).bind(ids).fetch_all(&mut *connection).await? {
             let merchant = rows::merchant(row)?;
             books.merchants.load(merchant.id, merchant);
@@ -394,11 +394,14 @@ async fn write_dealings(connection: &mut PgConnection, commit: &Commit) -> Resul
     let books = &commit.books;
     let users: Vec<_> = books.users.changed().collect();
     if !users.is_empty() {
-        let sql =
-            "update users set kind = u.kind from unnest($1::bytea[], $2::int2[]) as u (id, kind) where users.id = u.id";
+        let sql = "update users set kind = u.kind, access = u.access, verification = u.verification
+            from unnest($1::bytea[], $2::int2[], $3::int2[], $4::int2[]) as u (id, kind, access, verification)
+            where users.id = u.id";
         sqlx::query(sql)
             .bind(users.iter().map(|row| row.key.bytes()).collect::<Vec<_>>())
             .bind(users.iter().map(|row| rows::wallet_kind_code(row.value.kind)).collect::<Vec<_>>())
+            .bind(users.iter().map(|row| row.value.access.code()).collect::<Vec<_>>())
+            .bind(users.iter().map(|row| row.value.verification.code()).collect::<Vec<_>>())
             .execute(&mut *connection)
             .await?;
     }

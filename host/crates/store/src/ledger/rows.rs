@@ -1,5 +1,6 @@
 //! Rows of the books as domain values: the same columns in the same order on both databases.
 
+use koban_domain::access::Access;
 use koban_domain::accounts::{Account, AccountId, AccountKey, Class, Layer, PluginKey};
 use koban_domain::books::{Merchant, User};
 use koban_domain::charges::{Exposure, PartnerReference, ReferenceKey, ReferenceState};
@@ -15,6 +16,7 @@ use koban_domain::payments::{Part, Payment, PaymentState};
 use koban_domain::records::Digest;
 use koban_domain::settlements::{Difference, SettlementFile};
 use koban_domain::time::Timestamp;
+use koban_domain::verification::Verification;
 
 use crate::database::Columns;
 use crate::error::StoreError;
@@ -32,14 +34,30 @@ pub(crate) fn account(row: &impl Columns) -> Result<(AccountId, Account), StoreE
     Ok((AccountId(row.fixed(0)?), account))
 }
 
-/// id, kind, created_at.
+/// id, kind, created_at, access, verification.
 pub(crate) fn user(row: &impl Columns) -> Result<User, StoreError> {
-    Ok(User { id: UserId(row.id(0)?), kind: wallet_kind(row.small(1)?)?, created_at: row.time(2)? })
+    Ok(User {
+        id: UserId(row.id(0)?),
+        kind: wallet_kind(row.small(1)?)?,
+        created_at: row.time(2)?,
+        access: access(row.small(3)?)?,
+        verification: verification(row.small(4)?)?,
+    })
 }
 
-/// id, currencies.
+/// id, currencies, access.
 pub(crate) fn merchant(row: &impl Columns) -> Result<Merchant, StoreError> {
-    Ok(Merchant { id: MerchantId(row.id(0)?), currencies: currencies(&row.text(1)?)? })
+    Ok(Merchant { id: MerchantId(row.id(0)?), currencies: currencies(&row.text(1)?)?, access: access(row.small(2)?)? })
+}
+
+/// Whether somebody may deal, by its code.
+pub(crate) fn access(code: i16) -> Result<Access, StoreError> {
+    Access::from_code(code).ok_or_else(|| StoreError::damaged(format!("somebody has the access {code}")))
+}
+
+/// Where a verification stands, by its code.
+pub(crate) fn verification(code: i16) -> Result<Verification, StoreError> {
+    Verification::from_code(code).ok_or_else(|| StoreError::damaged(format!("a user has the verification {code}")))
 }
 
 /// A list of currency codes with commas.

@@ -44,7 +44,7 @@ pub(super) async fn load(
         }
     }
     if let Some(keys) = keys(missing.users.iter().map(|id| id.bytes())) {
-        let sql = "select u.id, u.kind, u.created_at
+        let sql = "select u.id, u.kind, u.created_at, u.access, u.verification
             from json_each($1) k cross join users u on u.id = unhex(k.value ->> 0)";
         for row in &sqlx::query(sql).bind(keys).fetch_all(&mut *connection).await? {
             let user = rows::user(row)?;
@@ -91,8 +91,7 @@ async fn load_dealings(
     books: &mut Books,
 ) -> Result<(), StoreError> {
     if let Some(keys) = keys(touched.merchants.iter().map(|id| id.bytes())) {
-        let sql =
-            "select m.id, m.currencies from json_each($1) k cross join merchants m on m.id = unhex(k.value ->> 0)";
+        let sql = "select m.id, m.currencies, m.access from json_each($1) k cross join merchants m on m.id = unhex(k.value ->> 0)";
         for row in &sqlx::query(sql).bind(keys).fetch_all(&mut *connection).await? {
             let merchant = rows::merchant(row)?;
             books.merchants.load(merchant.id, merchant);
@@ -399,9 +398,12 @@ async fn write_dealings(connection: &mut SqliteConnection, commit: &Commit) -> R
     let mut json = JsonRows::with_capacity(64);
     for row in books.users.changed() {
         json.row().bytes(&row.key.bytes()).int(rows::wallet_kind_code(row.value.kind));
+        json.int(row.value.access.code()).int(row.value.verification.code());
     }
-    let sql = "update users set kind = u.kind
-        from (select unhex(value ->> 0) as id, value ->> 1 as kind from json_each($1)) u where users.id = u.id";
+    let sql = "update users set kind = u.kind, access = u.access, verification = u.verification
+        from (select unhex(value ->> 0) as id, value ->> 1 as kind, value ->> 2 as access, value ->> 3 as verification
+            from json_each($1)) u
+        where users.id = u.id";
     run(connection, sql, json).await?;
 
     write_payments(connection, commit).await?;

@@ -1,12 +1,18 @@
 //! A random but repeatable history of commands: everything that the ledger knows, right and wrong, again and out of turn.
 
+use koban_domain::access::{Freeze, Holder};
+use koban_domain::accounts::{AccountKey, Class};
+use koban_domain::adjustments::{Judge, Line, Propose};
 use koban_domain::charges::{ChargeCredit, ChargeReversal, ReferenceKey, ReferenceState, Tombstone};
+use koban_domain::closures::Close;
 use koban_domain::flows::{Arrival, Authorisation, CallKey, Flow, QueuedEffect, StepCommit, Stuck};
 use koban_domain::guest::{Act, HttpAnswer, SettlementLine, Side, Standing, What};
-use koban_domain::ids::{FileId, FlowId, OperatorId, PaymentId, RecordId, RefundId, TransferId};
+use koban_domain::ids::{
+    AdjustmentId, FileId, FlowId, OperatorId, PaymentId, RecordId, RefundId, SubmissionId, TransferId,
+};
 use koban_domain::ledger::{Command, Counted, Expect, SealedRecord, Unexpected, Work};
 use koban_domain::manifest::{Beginning, Repeat};
-use koban_domain::money::Money;
+use koban_domain::money::{Currency, Money};
 use koban_domain::operations::Claim;
 use koban_domain::payments::Pay;
 use koban_domain::records::Digest;
@@ -15,7 +21,7 @@ use koban_domain::settlements::{Settle, WriteOff};
 use koban_domain::signals::{SubjectKey, Subjects};
 use koban_domain::time::Timestamp;
 use koban_domain::transfers::Send;
-use koban_domain::verification::Verify;
+use koban_domain::verification::{Submission, Unverify, Verify};
 use uuid::Uuid;
 
 use crate::world::{MERCHANTS, Memory, PLUGIN, USERS, audit, merchant, plugin, user};
@@ -141,6 +147,7 @@ impl History {
             12 => self.reversal(memory, number),
             13..15 => self.refund(memory, number),
             15 => Command::Tombstone(Tombstone { plugin: plugin(), flow: None, reference: reference(&mut self.dice) }),
+            16 if self.dice.one_in(3) => self.people(memory, number),
             16 => Command::Verify(Verify { user: user(number), operator: OperatorId(Uuid::from_u128(1)) }),
             17 => self.settlement(memory),
             18 if self.dice.one_in(2) => Command::WriteOff(WriteOff {
@@ -159,6 +166,49 @@ impl History {
                 flow: FlowId(Uuid::from_u128(number)),
                 key: "deposit".into(),
             }),
+        }
+    }
+
+    /// What operators do with people, and adjustments of what waits in suspense.
+    fn people(&mut self, memory: &Memory, number: u128) -> Command {
+        let operator = |number: u128| OperatorId(Uuid::from_u128(number));
+        let line = |yen| Line {
+            debit: AccountKey::platform(Class::Suspense, Currency::JPY),
+            credit: AccountKey::user(Class::Prepaid, user(number), Currency::JPY),
+            amount: yen,
+        };
+        let frozen = self.dice.one_in(3);
+        match self.dice.below(7) {
+            0 => Command::Freeze(Freeze { holder: Holder::User(user(number)), frozen }),
+            1 => Command::Freeze(Freeze { holder: Holder::Merchant(merchant(0)), frozen }),
+            2 => {
+                let (id, sealed) = (SubmissionId(self.id()), vec![0, 255, 7]);
+                let key_id = "0123456789abcdef".to_owned();
+                Command::Submit(Submission { id, user: user(number), key_id, sealed, at: Timestamp(0) })
+            }
+            3 => Command::Unverify(Unverify { user: user(number), revoked: frozen }),
+            4 => {
+                let (adjustment, reason) = (AdjustmentId(self.id()), "proved \"by letter\" 円".to_owned());
+                let amount = self.dice.amount(900).minor + 1;
+                Command::Propose(Propose { adjustment, lines: vec![line(amount)], reason, proposer: operator(1) })
+            }
+            5 => {
+                let mut known: Vec<_> = memory.books.adjustments.iter().map(|(_, adjustment)| adjustment).collect();
+                known.sort_by_key(|adjustment| adjustment.id);
+                let place = usize::try_from(self.dice.below(known.len().max(1) as u128)).unwrap();
+                let (adjustment, lines) =
+                    known.get(place).map_or((AdjustmentId::default(), vec![]), |it| (it.id, it.lines.clone()));
+                Command::Judge(Judge {
+                    adjustment,
+                    lines,
+                    operator: operator(1 + self.dice.below(2)),
+                    approve: !frozen,
+                })
+            }
+            _ => {
+                let (user, reason) = (user(USERS - 1), "asked for".to_owned());
+                Command::Close(Close { user, currencies: vec![Currency::JPY], reason })
+            }
         }
     }
 

@@ -82,6 +82,7 @@ async fn load_all(writer: &mut LedgerWriter, all: &Books) -> Books {
         files: keys(&all.files),
         expectations: keys(&all.expectations),
         signals: keys(&all.signals),
+        adjustments: keys(&all.adjustments),
         flows: keys(&all.flows),
         operations: keys(&all.operations),
     };
@@ -98,6 +99,8 @@ async fn same_books(writer: &mut LedgerWriter, memory: &Memory, name: &str) {
     let (all, stored) = (&memory.books, load_all(writer, &memory.books).await);
     same(&all.accounts, &stored.accounts, "accounts", name);
     same(&all.users, &stored.users, "users", name);
+    same(&all.merchants, &stored.merchants, "merchants", name);
+    same(&all.adjustments, &stored.adjustments, "adjustments", name);
     same(&all.merchants, &stored.merchants, "merchants", name);
     same(&all.payments, &stored.payments, "payments", name);
     same(&all.merchant_references, &stored.merchant_references, "merchant references", name);

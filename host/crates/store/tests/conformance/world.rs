@@ -53,6 +53,8 @@ pub(crate) async fn furnish(store: &Store) {
         let row = UserRow {
             id: user(number),
             kind: kind(number),
+            access: koban_domain::access::Access::Open,
+            verification: koban_domain::verification::Verification::of(kind(number)),
             created_at: START,
             display_name: format!("User {number}"),
             email: None,
@@ -64,6 +66,7 @@ pub(crate) async fn furnish(store: &Store) {
     for number in 0..MERCHANTS {
         let row = MerchantRow {
             id: merchant(number),
+            access: koban_domain::access::Access::Open,
             name: format!("Shop {number}"),
             category: "5812".into(),
             currencies: vec![Currency::JPY],
@@ -105,11 +108,21 @@ impl Memory {
     pub(crate) fn furnished(policy: &Policy) -> Memory {
         let mut books = Books { policy: Arc::new(policy.clone()), ..Books::default() };
         for number in 0..USERS {
-            let user = User { id: user(number), kind: kind(number), created_at: START };
+            let user = User {
+                id: user(number),
+                kind: kind(number),
+                access: koban_domain::access::Access::Open,
+                verification: koban_domain::verification::Verification::of(kind(number)),
+                created_at: START,
+            };
             books.users.load(user.id, user);
         }
         for number in 0..MERCHANTS {
-            let merchant = Merchant { id: merchant(number), currencies: vec![Currency::JPY] };
+            let merchant = Merchant {
+                id: merchant(number),
+                currencies: vec![Currency::JPY],
+                access: koban_domain::access::Access::Open,
+            };
             books.merchants.load(merchant.id, merchant);
         }
         let exposure = Exposure { cap: 2_000_000, used: 0, loss_budget: 200_000, lost: 0 };

@@ -105,6 +105,8 @@ pub(crate) fn user_row(number: u128) -> UserRow {
     UserRow {
         id: UserId(uuid(number)),
         kind: WalletKind::Funds,
+        access: koban_domain::access::Access::Open,
+        verification: koban_domain::verification::Verification::of(WalletKind::Funds),
         created_at: NOON,
         display_name: format!("User {number}"),
         email: Some(format!("user{number}@example.com")),
@@ -116,6 +118,7 @@ pub(crate) fn user_row(number: u128) -> UserRow {
 pub(crate) fn merchant_row(number: u128) -> MerchantRow {
     MerchantRow {
         id: MerchantId(uuid(number)),
+        access: koban_domain::access::Access::Open,
         name: format!("Shop {number}"),
         category: "5411".into(),
         currencies: vec![Currency::JPY, Currency::new("USD").unwrap()],

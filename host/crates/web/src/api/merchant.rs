@@ -1,6 +1,7 @@
 //! The merchant whose API key is sent.
 
 use axum::extract::State;
+use koban_domain::access::Access;
 use koban_domain::ids::MerchantId;
 use koban_domain::money::{Currency, Money};
 use koban_service::App;
@@ -38,6 +39,9 @@ pub(crate) struct MerchantBody {
     /// In which currencies it is paid.
     #[schema(value_type = Vec<String>)]
     currencies: Vec<Currency>,
+    /// `open` or `frozen`.
+    #[schema(value_type = String, example = "open")]
+    access: Access,
     /// Since when.
     created_at: String,
 }
@@ -48,6 +52,7 @@ impl From<MerchantView> for MerchantBody {
             id: merchant.id,
             name: merchant.name,
             category: merchant.category,
+            access: merchant.access,
             currencies: merchant.currencies,
             created_at: moment(merchant.created_at),
         }

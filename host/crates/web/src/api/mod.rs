@@ -12,6 +12,7 @@ pub(crate) mod sessions;
 pub(crate) mod statements;
 pub(crate) mod transfers;
 pub(crate) mod users;
+pub(crate) mod verification;
 pub(crate) mod wallet;
 
 use utoipa_axum::router::OpenApiRouter;
@@ -24,6 +25,7 @@ pub(crate) fn routes() -> OpenApiRouter<Web> {
         .merge(users::routes())
         .merge(sessions::routes())
         .merge(me::routes())
+        .merge(verification::routes())
         .merge(wallet::routes())
         .merge(charges::routes())
         .merge(payments::routes())

@@ -1,8 +1,10 @@
 //! Signing up, and users as the API shows them.
 
 use axum::extract::State;
+use koban_domain::access::Access;
 use koban_domain::ids::UserId;
 use koban_domain::limits::WalletKind;
+use koban_domain::verification::Verification;
 use koban_service::App;
 use koban_service::users::{self, SignUp, UserView};
 use serde::{Deserialize, Serialize};
@@ -53,6 +55,12 @@ pub(crate) struct UserBody {
     /// `prepaid` before verification, `funds` after it.
     #[schema(value_type = String, example = "prepaid")]
     kind: WalletKind,
+    /// `open`, `frozen` or `closed`.
+    #[schema(value_type = String, example = "open")]
+    access: Access,
+    /// `unverified`, `submitted`, `verified`, `rejected` or `revoked`.
+    #[schema(value_type = String, example = "unverified")]
+    verification: Verification,
     /// `ja` or `en`.
     locale: String,
     /// When they signed up.
@@ -66,6 +74,8 @@ impl From<UserView> for UserBody {
             email: user.email,
             name: user.name,
             kind: user.kind,
+            access: user.access,
+            verification: user.verification,
             locale: user.locale,
             created_at: moment(user.created_at),
         }

@@ -34,6 +34,75 @@ pub(super) fn words_of(refusal: Refusal) -> (Words, Words) {
             "別の受け手を指定してください。",
             "Name another receiver.",
         ),
+        Refusal::KeyFrozen => (
+            "このAPIキーは凍結されています",
+            "this API key is frozen",
+            "運営にお問い合わせください。",
+            "Ask the operator; another key of yours may still work.",
+        ),
+        Refusal::DeviceFrozen => (
+            "この端末は凍結されています",
+            "this device is frozen",
+            "運営にお問い合わせいただくか、別の端末をお使いください。",
+            "Ask the operator, or use another device with a new key.",
+        ),
+        Refusal::WalletFrozen => (
+            "このウォレットは凍結されています",
+            "the wallet is frozen",
+            "運営にお問い合わせください。",
+            "Ask the operator.",
+        ),
+        Refusal::AccountClosed => (
+            "このアカウントは解約されています",
+            "the account is closed",
+            "残高の払い戻しは運営にお問い合わせください。",
+            "Ask the operator about what it still held.",
+        ),
+        Refusal::MerchantFrozen => (
+            "この加盟店は現在支払いを受け付けていません",
+            "the merchant takes no payments now",
+            "後ほど新しいキーでお試しください。",
+            "Try later with a new key.",
+        ),
+        Refusal::ReceiverUnavailable => (
+            "受け手は現在送金を受け取れません",
+            "the receiver cannot take transfers now",
+            "受け手に確かめてから、新しいキーでお送りください。",
+            "Ask the receiver, then send with a new key.",
+        ),
+        Refusal::VerificationRevoked => (
+            "本人確認が取り消されています",
+            "the verification was revoked",
+            "もう一度本人確認を申請してください。残高でのお支払いはできます。",
+            "Submit your particulars anew; what is there may still be paid with.",
+        ),
+        Refusal::VerificationState => (
+            "本人確認の状態がこの操作に合いません",
+            "the verification does not stand where this begins",
+            "利用者の `verification` を確かめてください。",
+            "Read the user's `verification` first.",
+        ),
+        Refusal::HoldsOpen => (
+            "終わっていない取引があります",
+            "something is held or open and must end first",
+            "取引が終わってからお試しください。",
+            "Wait until holds and charges have ended, or end them.",
+        ),
+        Refusal::AdjustmentNotFound => {
+            ("修正仕訳が見つかりません", "there is no such adjustment", "IDを確かめてください。", "Check its id.")
+        }
+        Refusal::AdjustmentClosed => (
+            "この修正仕訳は決定済みか期限切れです",
+            "the adjustment was decided before or has expired",
+            "必要なら新しく起案してください。",
+            "Propose a new one if it is still needed.",
+        ),
+        Refusal::SecondPersonRequired => (
+            "起案者以外の運営者が決定してください",
+            "another operator must decide this",
+            "別の運営者に依頼してください。",
+            "Ask a colleague: nobody decides what they proposed.",
+        ),
         Refusal::CurrencyNotAccepted => (
             "この通貨は使えません",
             "this currency is not accepted here",

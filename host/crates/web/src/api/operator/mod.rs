@@ -1,7 +1,10 @@
 //! What operators see and do: every privileged act needs a session and leaves a row in the audit log.
 
+pub(crate) mod access;
+pub(crate) mod adjustments;
 pub(crate) mod audit;
 pub(crate) mod clock;
+pub(crate) mod closures;
 pub(crate) mod decisions;
 pub(crate) mod differences;
 pub(crate) mod flows;
@@ -11,6 +14,7 @@ pub(crate) mod merchants;
 pub(crate) mod plugins;
 pub(crate) mod policy;
 pub(crate) mod users;
+pub(crate) mod verification;
 
 use serde::Deserialize;
 use utoipa::ToSchema;
@@ -23,6 +27,10 @@ use crate::amounts::Line;
 pub(super) fn routes() -> OpenApiRouter<Web> {
     OpenApiRouter::new()
         .merge(users::routes())
+        .merge(access::routes())
+        .merge(verification::routes())
+        .merge(closures::routes())
+        .merge(adjustments::routes())
         .merge(merchants::routes())
         .merge(plugins::routes())
         .merge(flows::routes())

@@ -1,0 +1,166 @@
+//! Adjustments: a correction of the books that one operator proposes and another decides.
+
+use serde::{Deserialize, Serialize};
+
+use crate::accounts::AccountKey;
+use crate::books::{Books, Postings};
+use crate::ids::{AdjustmentId, OperatorId};
+use crate::outcomes::Refusal;
+use crate::paths::{self, EntryKind};
+use crate::time::Timestamp;
+
+/// Most lines of an adjustment.
+pub const LINES_MAX: usize = 20;
+/// How long a proposal waits for another operator: 7 days.
+pub const WAITS_MS: i64 = 7 * 86_400_000;
+
+/// One movement of an adjustment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Line {
+    /// The account debited.
+    pub debit: AccountKey,
+    /// The account credited, of the same currency.
+    pub credit: AccountKey,
+    /// Minor units, more than zero.
+    pub amount: i64,
+}
+
+/// Where an adjustment stands. The number is its code in rows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[repr(u8)]
+pub enum State {
+    /// It waits for another operator.
+    Proposed = 1,
+    /// It was posted.
+    Approved = 2,
+    /// Another operator said no.
+    Rejected = 3,
+}
+
+impl State {
+    /// The state with this code.
+    pub fn from_code(code: i16) -> Option<State> {
+        [State::Proposed, State::Approved, State::Rejected].into_iter().find(|state| state.code() == code)
+    }
+
+    /// Its code in rows.
+    pub const fn code(self) -> i16 {
+        self as i16
+    }
+
+    /// The word in answers of the API.
+    pub const fn word(self) -> &'static str {
+        match self {
+            State::Proposed => "proposed",
+            State::Approved => "approved",
+            State::Rejected => "rejected",
+        }
+    }
+}
+
+/// An adjustment as it stands.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Adjustment {
+    /// Its id.
+    pub id: AdjustmentId,
+    /// What it moves.
+    pub lines: Vec<Line>,
+    /// Why.
+    pub reason: String,
+    /// Who proposed it.
+    pub proposer: OperatorId,
+    /// Where it stands.
+    pub state: State,
+    /// Who decided it.
+    pub decider: Option<OperatorId>,
+    /// When it was proposed.
+    pub at: Timestamp,
+    /// When it was decided.
+    pub decided_at: Option<Timestamp>,
+}
+
+impl Adjustment {
+    /// From when on nobody can decide it any more.
+    pub fn expires_at(&self) -> Timestamp {
+        self.at.plus_ms(WAITS_MS)
+    }
+}
+
+/// A proposal, as it enters the commit queue.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Propose {
+    /// The adjustment to be.
+    pub adjustment: AdjustmentId,
+    /// What it shall move.
+    pub lines: Vec<Line>,
+    /// Why.
+    pub reason: String,
+    /// Who proposes it.
+    pub proposer: OperatorId,
+}
+
+/// Keeps a proposal; nothing moves. Errors: [`Refusal::AmountNotPositive`], also without lines; [`Refusal::PathNotAllowed`] for
+/// a line off the table.
+pub fn propose(books: &mut Books, command: &Propose, now: Timestamp) -> Result<Adjustment, Refusal> {
+    if command.lines.is_empty() || command.lines.iter().any(|line| line.amount <= 0) {
+        return Err(Refusal::AmountNotPositive);
+    }
+    let allowed = |line: &Line| {
+        line.debit.currency == line.credit.currency
+            && paths::allowed(EntryKind::Adjustment, line.debit.class, line.credit.class)
+    };
+    if command.lines.len() > LINES_MAX || !command.lines.iter().all(allowed) {
+        return Err(Refusal::PathNotAllowed);
+    }
+    let adjustment = Adjustment {
+        id: command.adjustment,
+        lines: command.lines.clone(),
+        reason: command.reason.clone(),
+        proposer: command.proposer,
+        state: State::Proposed,
+        decider: None,
+        at: now,
+        decided_at: None,
+    };
+    books.adjustments.put(adjustment.id, adjustment.clone());
+    Ok(adjustment)
+}
+
+/// Another operator's decision, as it enters the commit queue. The lines are the adjustment's own: the store loads by them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Judge {
+    /// Which.
+    pub adjustment: AdjustmentId,
+    /// Its lines.
+    pub lines: Vec<Line>,
+    /// Who decides.
+    pub operator: OperatorId,
+    /// Posted, or rejected.
+    pub approve: bool,
+}
+
+/// Posts or rejects a proposal, once, and never by who made it. Errors: [`Refusal::AdjustmentNotFound`],
+/// [`Refusal::AdjustmentClosed`], [`Refusal::SecondPersonRequired`], and [`Refusal::InsufficientFunds`] under a floor.
+pub fn judge(books: &mut Books, command: &Judge, now: Timestamp) -> Result<(Postings, Adjustment), Refusal> {
+    let known = books.adjustments.get(&command.adjustment).filter(|known| known.lines == command.lines);
+    let mut adjustment = known.ok_or(Refusal::AdjustmentNotFound)?.clone();
+    if adjustment.state != State::Proposed || now >= adjustment.expires_at() {
+        return Err(Refusal::AdjustmentClosed);
+    }
+    if adjustment.proposer == command.operator {
+        return Err(Refusal::SecondPersonRequired);
+    }
+    let mut postings = Postings::default();
+    if command.approve {
+        // In their order: what one line brings, the next may take. A refusal takes all of it back.
+        for line in &adjustment.lines {
+            postings.post(books, EntryKind::Adjustment, line.debit, line.credit, line.amount)?;
+        }
+    }
+    adjustment.state = if command.approve { State::Approved } else { State::Rejected };
+    adjustment.decider = Some(command.operator);
+    adjustment.decided_at = Some(now);
+    books.adjustments.put(adjustment.id, adjustment.clone());
+    Ok((postings, adjustment))
+}

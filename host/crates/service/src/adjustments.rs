@@ -1,0 +1,99 @@
+//! Adjustments: one operator proposes a correction of the books, another posts or rejects it.
+
+use koban_domain::adjustments::{Adjustment, Judge, LINES_MAX, Line, Propose};
+use koban_domain::ids::AdjustmentId;
+use koban_domain::ledger::{Answer, Command};
+use koban_domain::paths::{self, EntryKind};
+use serde::Serialize;
+use serde_json::json;
+
+use crate::app::App;
+use crate::ctx::Ctx;
+use crate::error::Error;
+use crate::operations::{self, Answered};
+use crate::page::{Page, Paged};
+use crate::plugins::check_reason;
+use crate::users::audit;
+
+#[derive(Serialize)]
+struct Asked<'a> {
+    lines: &'a [Line],
+    adjustment: Option<AdjustmentId>,
+    approve: Option<bool>,
+    reason: &'a str,
+}
+
+/// Proposes an adjustment. Nothing moves before another operator approves it.
+pub async fn propose(app: &App, ctx: &Ctx, lines: Vec<Line>, reason: &str) -> Result<Answered<Adjustment>, Error> {
+    let proposer = ctx.operator()?;
+    check_reason(reason)?;
+    check_lines(&lines)?;
+    let adjustment = AdjustmentId(app.clock.id());
+    let row = audit(app, ctx, "adjustment.propose", adjustment.to_string(), &json!({ "reason": reason }).to_string());
+    let asked = Asked { lines: &lines, adjustment: None, approve: None, reason };
+    let command = Command::Propose(Propose { adjustment, lines: lines.clone(), reason: reason.to_owned(), proposer });
+    operations::act(app, ctx, ("POST /v1/operator/adjustments", &asked), command, Some(row)).await?.expect(adjusted)
+}
+
+/// Approves or rejects a proposal of another operator. Of two who decide at once, one does.
+pub async fn judge(
+    app: &App,
+    ctx: &Ctx,
+    id: AdjustmentId,
+    approve: bool,
+    reason: &str,
+) -> Result<Answered<Adjustment>, Error> {
+    let operator = ctx.operator()?;
+    check_reason(reason)?;
+    let lines = get(app, id).await?.lines;
+    let (act, route) = match approve {
+        true => ("adjustment.approve", "POST /v1/operator/adjustments/{id}/approve"),
+        false => ("adjustment.reject", "POST /v1/operator/adjustments/{id}/reject"),
+    };
+    let row = audit(app, ctx, act, id.to_string(), &json!({ "reason": reason }).to_string());
+    let asked = Asked { lines: &[], adjustment: Some(id), approve: Some(approve), reason };
+    let command = Command::Judge(Judge { adjustment: id, lines, operator, approve });
+    operations::act(app, ctx, (route, &asked), command, Some(row)).await?.expect(adjusted)
+}
+
+fn adjusted(answer: Answer) -> Option<Adjustment> {
+    match answer {
+        Answer::Proposed(adjustment) | Answer::Judged(adjustment) => Some(adjustment),
+        _ => None,
+    }
+}
+
+/// One adjustment.
+pub async fn get(app: &App, id: AdjustmentId) -> Result<Adjustment, Error> {
+    koban_store::adjustments::by_id(&app.store, id).await?.ok_or(Error::NotFound("adjustment"))
+}
+
+/// Adjustments, newest first.
+pub async fn list(app: &App, page: &Page) -> Result<Paged<Adjustment>, Error> {
+    let limit = page.limit()?;
+    let before = page.before()?.map(AdjustmentId);
+    let rows = koban_store::adjustments::list(&app.store, before, limit + 1).await?;
+    Ok(Paged::of(rows, limit, |adjustment| adjustment.id.bytes().to_vec()))
+}
+
+fn check_lines(lines: &[Line]) -> Result<(), Error> {
+    if lines.is_empty() || lines.len() > LINES_MAX {
+        return Err(Error::invalid("lines", format!("give 1 to {LINES_MAX} lines")));
+    }
+    for (place, line) in lines.iter().enumerate() {
+        let field = format!("lines[{place}]");
+        let (debit, credit) = (line.debit, line.credit);
+        if !(1..=1_000_000_000_000).contains(&line.amount) {
+            return Err(Error::invalid(format!("{field}.amount"), "give whole minor units, 1 to 1,000,000,000,000"));
+        }
+        if debit.currency != credit.currency {
+            return Err(Error::invalid(field, "both accounts must be in one currency"));
+        }
+        if !paths::allowed(EntryKind::Adjustment, debit.class, credit.class) {
+            let (debit, credit) = (debit.class.word(), credit.class.word());
+            let text = format!("no adjustment may debit {debit} and credit {credit}; see the table of paths");
+            return Err(Error::invalid(field, text));
+        }
+    }
+    Ok(())
+}
