@@ -2,6 +2,7 @@
 
 pub mod accounts;
 pub mod books;
+pub mod captures;
 pub mod charges;
 pub mod events;
 pub mod flows;
@@ -19,6 +20,7 @@ pub mod payments;
 pub mod policy;
 pub mod records;
 pub mod refunds;
+pub mod reviews;
 pub mod settlements;
 pub mod signals;
 pub mod time;

@@ -24,6 +24,8 @@ pub struct Policy {
     pub fraud: FailurePolicy,
     /// How far the platform's clock runs ahead of the machines', milliseconds; more than nought only in tests.
     pub clock_ahead_ms: i64,
+    /// How long a review waits for somebody.
+    pub review: ReviewPolicy,
 }
 
 /// A plugin in force.
@@ -48,6 +50,30 @@ impl Default for FailurePolicy {
     /// Closed: without a verdict nothing is paid.
     fn default() -> Self {
         FailurePolicy { on_fault: Verdict::Decline, on_missing: Verdict::Decline }
+    }
+}
+
+/// How long an amount is held for a review before it ends by itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReviewPolicy {
+    /// Hours.
+    pub hours: u16,
+}
+
+impl ReviewPolicy {
+    /// The longest that may be set: 7 days.
+    pub const HOURS_MAX: u16 = 168;
+
+    /// The same in milliseconds.
+    pub fn ms(self) -> i64 {
+        i64::from(self.hours) * 3_600_000
+    }
+}
+
+impl Default for ReviewPolicy {
+    /// A day.
+    fn default() -> Self {
+        ReviewPolicy { hours: 24 }
     }
 }
 

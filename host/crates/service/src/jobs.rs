@@ -13,10 +13,12 @@ use tokio::sync::{Semaphore, watch};
 use tokio::task::{JoinHandle, JoinSet};
 
 use crate::app::App;
+use crate::captures;
 use crate::charges::AUTHORISED_MS;
 use crate::error::Error;
 use crate::flows::drive::{self, Driven};
 use crate::flows::{effects, settlement};
+use crate::reviews;
 
 /// Most flows that are driven at the same moment.
 const DRIVEN_MAX: usize = 32;
@@ -190,6 +192,8 @@ async fn sweep_once(app: &App) -> Result<(), Error> {
     let now = app.clock.now();
     koban_store::sessions::expire(&app.store, now, SESSIONS_MAX).await?;
     sweep_flows(app, now).await?;
+    captures::expire_due(app, now).await?;
+    reviews::expire_due(app, now).await?;
     app.metrics.flows_stuck.set(rows::backlog(&app.store, now).await?.stuck);
     app.metrics.queue_waiting.set(i64::try_from(app.ledger.waiting()).unwrap_or(i64::MAX));
     Ok(())

@@ -3,6 +3,7 @@
 
 pub mod app;
 pub mod audit;
+pub mod captures;
 pub mod charges;
 pub mod clock;
 pub mod ctx;
@@ -30,6 +31,7 @@ pub mod plugins;
 pub mod policy;
 pub mod reads;
 pub mod refunds;
+pub mod reviews;
 pub mod sealing;
 pub mod transfers;
 pub mod users;

@@ -2,6 +2,7 @@
 
 pub mod audit;
 pub mod bench;
+pub mod captures;
 pub mod charges;
 pub mod endpoints;
 pub mod files;
@@ -17,6 +18,7 @@ pub mod payments;
 pub mod platform;
 pub mod plugins;
 pub mod records;
+pub mod reviews;
 pub mod sessions;
 pub mod statements;
 pub mod transfers;

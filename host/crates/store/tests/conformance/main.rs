@@ -15,7 +15,7 @@ use koban_domain::ledger::{Answer, Command, Commit, Decided, Work};
 use koban_domain::money::Money;
 use koban_domain::operations::Claim;
 use koban_domain::outcomes::Refusal;
-use koban_domain::payments::Pay;
+use koban_domain::payments::{Pay, Terms};
 use koban_domain::policy::{FailurePolicy, Policy};
 use koban_domain::records::Digest;
 use koban_domain::touched::Touched;
@@ -209,6 +209,7 @@ fn transfer(id: u128, amount: i64) -> Work {
         amount: Money::yen(amount),
         message: None,
         decision: None,
+        review: false,
     }));
     work
 }
@@ -501,6 +502,8 @@ async fn a_merchant_reference_is_unique_even_against_wrong_books() {
                 amount: Money::yen(10),
                 reference: Some("order 1".into()),
                 decision: None,
+                terms: Terms::AtOnce,
+                review: false,
             }));
             work
         };

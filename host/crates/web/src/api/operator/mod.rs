@@ -10,6 +10,7 @@ pub(crate) mod limits;
 pub(crate) mod merchants;
 pub(crate) mod plugins;
 pub(crate) mod policy;
+pub(crate) mod reviews;
 pub(crate) mod users;
 
 use serde::Deserialize;
@@ -31,6 +32,7 @@ pub(super) fn routes() -> OpenApiRouter<Web> {
         .merge(limits::routes())
         .merge(policy::routes())
         .merge(clock::routes())
+        .merge(reviews::routes())
         .merge(audit::routes())
         .merge(ledger::routes())
 }
