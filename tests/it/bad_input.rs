@@ -13,6 +13,7 @@ struct World {
     shop: Shop,
     other: Shop,
     paid: Made,
+    held: Made,
 }
 
 impl World {
@@ -22,7 +23,8 @@ impl World {
         let friend = app.verified_user_holding(0).await;
         let (shop, other) = (app.shop().await, app.shop().await);
         let paid = user.pay(&shop, 1_000).await.created();
-        World { app, user, friend, shop, other, paid }
+        let held = user.pay(&shop, 500).with("capture", false).await.created();
+        World { app, user, friend, shop, other, paid, held }
     }
 
     /// Every request that moves money of its own accord, good as it is, with its sender.
@@ -43,6 +45,11 @@ impl World {
                 self.user.client(),
                 "/v1/charges".into(),
                 json!({ "channel": "charge-atm", "amount": 100, "currency": "JPY" }),
+            ),
+            (
+                self.user.client(),
+                format!("/v1/payments/{}/increments", self.held.id),
+                json!({ "amount": 100, "currency": "JPY" }),
             ),
             (self.shop.client(), refunds, json!({ "amount": 100, "currency": "JPY" })),
         ]

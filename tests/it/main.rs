@@ -5,6 +5,7 @@ mod harness;
 mod house;
 
 mod bad_input;
+mod captures;
 mod charges;
 mod cli;
 mod clock;
@@ -21,6 +22,7 @@ mod load;
 mod overload;
 mod payments;
 mod refunds;
+mod reviews;
 mod sessions;
 mod settlements;
 mod statements;

@@ -95,6 +95,10 @@ const ROUTES: &[(&str, &str, Who, Reads)] = &[
     ("put", "/v1/operator/plugins/{id}/settings", Operator, Body),
     ("get", "/v1/operator/policy", Operator, Nothing),
     ("put", "/v1/operator/policy", Operator, Body),
+    ("get", "/v1/operator/reviews", Operator, Nothing),
+    ("get", "/v1/operator/reviews/{id}", Operator, Nothing),
+    ("post", "/v1/operator/reviews/{id}/approve", Operator, Money),
+    ("post", "/v1/operator/reviews/{id}/decline", Operator, Money),
     ("get", "/v1/operator/users", Operator, Nothing),
     ("get", "/v1/operator/users/{id}", Operator, Nothing),
     ("post", "/v1/operator/users/{id}/verification", Operator, KeyOnly),
@@ -102,6 +106,10 @@ const ROUTES: &[(&str, &str, Who, Reads)] = &[
     ("get", "/v1/payments", UserOrMerchant("payments:read"), Nothing),
     ("post", "/v1/payments", User, Money),
     ("get", "/v1/payments/{id}", UserOrMerchant("payments:read"), Nothing),
+    ("get", "/v1/payments/{id}/captures", UserOrMerchant("payments:read"), Nothing),
+    ("post", "/v1/payments/{id}/captures", Merchant("payments:capture"), Money),
+    ("post", "/v1/payments/{id}/increments", User, Money),
+    ("post", "/v1/payments/{id}/void", Merchant("payments:capture"), KeyOnly),
     ("get", "/v1/payments/{id}/refunds", UserOrMerchant("payments:read"), Nothing),
     ("post", "/v1/payments/{id}/refunds", Merchant("payments:refund"), Money),
     ("post", "/v1/sessions", Anybody, Body),
@@ -124,6 +132,7 @@ fn path_of_nothing(template: &str) -> String {
         ("/merchants/", "mer"),
         ("/users/", "usr"),
         ("/payments/", "pay"),
+        ("/reviews/", "rev"),
         ("/transfers/", "trf"),
     ];
     let id = match prefix.iter().find(|(part, _)| template.contains(part)) {
@@ -162,7 +171,7 @@ impl Cast {
         let operator = anybody.with_token(session.text("token"));
         let shop = app.shop().await;
         let mut merchant = Vec::new();
-        for scope in ["payments:read", "payments:refund", "keys:write"] {
+        for scope in ["payments:read", "payments:capture", "payments:refund", "keys:write"] {
             let made = shop.post("/v1/merchant/keys", json!({ "name": scope, "scopes": [scope] })).await.created();
             merchant.push((scope, anybody.with_token(made.text("secret"))));
         }

@@ -74,7 +74,8 @@ impl Client for Transfers {
         }
         let decision = work.records.first().map(|record| record.id);
         let message = Some(MESSAGE.to_owned());
-        work.commands = vec![Command::Transfer(Send { transfer, sender, receiver, amount, message, decision })];
+        work.commands =
+            vec![Command::Transfer(Send { transfer, sender, receiver, amount, message, decision, review: false })];
         outcome(app.ledger.commit(work).await)
     }
 }

@@ -41,7 +41,7 @@ use tokio::task::JoinHandle;
 use crate::client::Client;
 
 pub(crate) use atm::{Atm, SECRET as ATM_SECRET, Session, answer, say, shows};
-pub(crate) use callers::{Caller, Made, Operator, Shop, User, minor};
+pub(crate) use callers::{Caller, Made, Operator, Outcome, Request, Shop, User, minor};
 pub(crate) use channel::{Channel, Expecting, sign};
 pub(crate) use database::{Database, Folder, Hand, Kind, postgres_server};
 pub(crate) use packages::{compiled, door, package, packages};

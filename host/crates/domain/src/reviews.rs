@@ -40,6 +40,14 @@ impl Reviewed {
         }
     }
 
+    /// Who shall have it, by id alone.
+    pub fn payee(&self) -> uuid::Uuid {
+        match self {
+            Reviewed::Payment(of) => of.merchant.0,
+            Reviewed::Transfer { receiver, .. } => receiver.0,
+        }
+    }
+
     /// Whose money is held.
     pub fn payer(&self) -> UserId {
         match self {

@@ -188,7 +188,9 @@ async fn sweep(app: App, mut stop: watch::Receiver<bool>) {
     }
 }
 
-async fn sweep_once(app: &App) -> Result<(), Error> {
+/// One round of what is done from time to time: ended sessions, flows that have outlived their kind, holds and reviews that have run
+/// out, and what metrics count.
+pub async fn sweep_once(app: &App) -> Result<(), Error> {
     let now = app.clock.now();
     koban_store::sessions::expire(&app.store, now, SESSIONS_MAX).await?;
     sweep_flows(app, now).await?;

@@ -100,7 +100,8 @@ pub(crate) async fn commit(
         work.refused = judged.refusal().filter(|_| !review);
         work.commands = vec![command(id, Verdicts { decision: judged.decision, review })];
         work.counted = Some(Counted { subjects: subjects.clone(), amount: amount.minor });
-        work.payee = (!known.payee_known).then_some((payer, payee));
+        // Whoever is looked at first is not known before somebody has said yes.
+        work.payee = (!known.payee_known && !review).then_some((payer, payee));
         work.records = judged.records;
         work.judged_under = Some(judged.under);
         work.relies_on = judged.relies_on;

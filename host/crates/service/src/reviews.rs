@@ -56,6 +56,7 @@ pub async fn decide(app: &App, ctx: &Ctx, input: ReviewInput) -> Result<Answered
     let mut work = Work::new(app.clock.id(), ctx.actor.to_string());
     let detail = json!({ "reason": input.reason }).to_string();
     work.audit = vec![audit(app, ctx, act, review.id.to_string(), &detail)];
+    work.payee = input.approve.then_some((review.of.payer(), review.of.payee()));
     work.commands = vec![Command::Conclude(Conclude { of: review.of, ruling })];
     operation.commit(app, work).await?.ok_or(Error::Busy)?.expect(|answer| match answer {
         Answer::Reviewed(review, _) => Some(review),

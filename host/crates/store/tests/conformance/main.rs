@@ -61,6 +61,7 @@ async fn the_same_history_ends_in_the_same_books_everywhere() {
             }
             assert!(memory.entries.len() > 100, "the history is too tame: {} entries", memory.entries.len());
             same_books(&mut writer, &memory, database.name).await;
+            same_captures(&database.store, &memory.books, database.name).await;
             same_journal(&database.store, &memory, database.name).await;
             heads.push(memory.head);
         }
@@ -74,6 +75,8 @@ async fn load_all(writer: &mut LedgerWriter, all: &Books) -> Books {
         users: keys(&all.users),
         merchants: keys(&all.merchants),
         payments: keys(&all.payments),
+        transfers: keys(&all.transfers),
+        reviews: keys(&all.reviews),
         merchant_references: keys(&all.merchant_references),
         references: keys(&all.references),
         exposures: keys(&all.exposures),
@@ -100,6 +103,8 @@ async fn same_books(writer: &mut LedgerWriter, memory: &Memory, name: &str) {
     same(&all.users, &stored.users, "users", name);
     same(&all.merchants, &stored.merchants, "merchants", name);
     same(&all.payments, &stored.payments, "payments", name);
+    same(&all.transfers, &stored.transfers, "transfers", name);
+    same(&all.reviews, &stored.reviews, "reviews", name);
     same(&all.merchant_references, &stored.merchant_references, "merchant references", name);
     same(&all.references, &stored.references, "references", name);
     same(&all.exposures, &stored.exposures, "exposures", name);
@@ -110,6 +115,19 @@ async fn same_books(writer: &mut LedgerWriter, memory: &Memory, name: &str) {
     same(&all.signals, &stored.signals, "signals", name);
     same(&all.flows, &stored.flows, "flows", name);
     same(&all.operations, &stored.operations, "operations", name);
+}
+
+/// Captures are not loaded by commits; they are listed for their payments.
+async fn same_captures(store: &Store, all: &Books, name: &str) {
+    let mut expected: Vec<_> = all.captures.iter().map(|(_, capture)| capture.clone()).collect();
+    expected.sort_by_key(|capture| (capture.payment, capture.id));
+    assert!(!expected.is_empty(), "no captures in the history");
+    let payments: BTreeSet<_> = expected.iter().map(|capture| capture.payment).collect();
+    let mut stored = Vec::new();
+    for payment in payments {
+        stored.extend(koban_store::captures::of_payment(store, payment, None, 1_000).await.unwrap());
+    }
+    assert_eq!(stored, expected, "{name}");
 }
 
 fn same<K, V>(expected: &Table<K, V>, stored: &Table<K, V>, table: &str, name: &str)
