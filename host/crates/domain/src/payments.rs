@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::accounts::AccountKey;
+use crate::accounts::{AccountKey, Class};
 use crate::books::{Books, Postings, Share};
 use crate::captures::OfPayment;
 use crate::ids::{MerchantId, PaymentId, RecordId, UserId};
@@ -153,6 +153,14 @@ pub struct Payment {
 }
 
 impl Source {
+    /// The class of the account that it stands on.
+    pub const fn class(self) -> Class {
+        match self {
+            Source::Prepaid => Class::Prepaid,
+            Source::Funds => Class::Funds,
+        }
+    }
+
     /// Its place in spend order.
     pub const fn rank(self) -> u8 {
         match self {

@@ -66,8 +66,6 @@ pub(crate) struct World {
     pub(crate) now: Timestamp,
     works: u128,
     files: u128,
-    /// What no command has set aside.
-    reserved_by_hand: i64,
 }
 
 impl World {
@@ -83,7 +81,7 @@ impl World {
         shelf.books.merchants.load(SHOP, Merchant { id: SHOP, currencies: vec![Currency::JPY] });
         let exposure = Exposure { cap: EXPOSURE_CAP, used: 0, loss_budget: LOSS_BUDGET, lost: 0 };
         shelf.books.exposures.load((atm(), Currency::JPY), exposure);
-        World { shelf, now: NOON, works: 0, files: 0, reserved_by_hand: 0 }
+        World { shelf, now: NOON, works: 0, files: 0 }
     }
 
     /// An empty piece of work with an id of its own.
@@ -240,7 +238,6 @@ impl World {
         let key = AccountKey::payable(SHOP, Currency::JPY);
         let mut account = self.shelf.books.account(key);
         account.debits_pending += yen;
-        self.reserved_by_hand += yen;
         self.shelf.books.accounts.load(key.id(), account);
     }
 
@@ -300,24 +297,26 @@ impl World {
         }
     }
 
-    /// A payment is the sum of its parts and is given back at most once. What payments and
-    /// transfers in review hold is what is pending, and nothing else is.
+    /// A payment is the sum of its parts and is given back at most once.
     fn check_holds(&self) {
         let books = &self.shelf.books;
-        let mut held = 0;
         for (_, payment) in books.payments.iter() {
             let sum = |of: fn(&Part) -> i64| payment.parts.iter().map(of).sum::<i64>();
             assert_eq!((payment.captured, payment.refunded), (sum(|part| part.captured), sum(|part| part.refunded)));
             assert!(payment.refundable() >= 0 && payment.captured + payment.held() <= payment.amount.minor);
             let sound = |part: &Part| part.held >= 0 && (0..=part.captured).contains(&part.refunded);
             assert!(payment.parts.iter().all(sound), "{payment:?}");
-            held += payment.held();
         }
+    }
+
+    /// What payments and transfers in review hold is what is pending, and nothing else is.
+    fn check_pending(&self) {
+        let books = &self.shelf.books;
+        let held: i64 = books.payments.iter().map(|(_, payment)| payment.held()).sum();
         let waiting = books.transfers.iter().filter(|(_, transfer)| transfer.state == TransferState::InReview);
         let sent: i64 = waiting.map(|(_, transfer)| transfer.amount.minor).sum();
         let pending = |of: fn(&Account) -> i64| books.accounts.iter().map(|(_, account)| of(account)).sum::<i64>();
-        let reserved = self.reserved_by_hand;
-        assert_eq!(pending(|account| account.debits_pending), held + sent + reserved);
+        assert_eq!(pending(|account| account.debits_pending), held + sent);
         assert_eq!(pending(|account| account.credits_pending), held + sent);
     }
 
@@ -327,6 +326,7 @@ impl World {
             let open = matches!(payment.state, PaymentState::Authorised | PaymentState::InReview);
             assert_eq!(open, payment.held() > 0, "{payment:?}");
         }
+        self.check_pending();
         let mut head = Head::EMPTY;
         let mut totals: BTreeMap<AccountKey, Account> = BTreeMap::new();
         for entry in &self.shelf.entries {
