@@ -253,11 +253,11 @@ async fn a_key_that_was_used_for_another_request_is_refused() {
         if first.status == 503 {
             continue;
         }
-        assert_eq!(first.status, 201, "{path}: {}", first.body);
+        assert!(matches!(first.status, 200 | 201), "{path}: {}", first.body);
         let before = world.state().await;
-        let again = Caller::post(client, path.clone(), good.clone()).key(&key).await.created();
-        assert!(again.replayed, "{path}");
-        assert_eq!(again.body, first.body, "{path}");
+        let again = Caller::post(client, path.clone(), good.clone()).key(&key).await;
+        assert!(again.replayed(), "{path}");
+        assert_eq!((again.reply.status, &again.reply.body), (first.status, &first.body), "{path}");
         let mut other = good;
         other["amount"] = json!(101);
         Caller::post(client, path, other).key(&key).await.problem(422, "idempotency_key_reused");

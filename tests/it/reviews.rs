@@ -9,7 +9,13 @@ use crate::harness::{Caller as _, Made, Operator, Request, Setup, TestApp, minor
 
 /// A host whose rules want every payment over 2,000 yen to a new payee looked at.
 async fn careful(setup: Setup) -> TestApp {
-    let settings = [whole("night_from", 0), whole("night_to", 0), yen("new_payee_amount", 2_000)];
+    let settings = [
+        whole("night_from", 0),
+        whole("night_to", 0),
+        yen("amount_high", 2_000),
+        yen("amount_limit", 100_000),
+        yen("new_payee_amount", 2_000),
+    ];
     TestApp::start_with(setup).await.with_fraud_rules(&settings).await
 }
 

@@ -32,13 +32,15 @@ enum Reads {
     Body,
     /// JSON, under an idempotency key.
     Money,
+    /// JSON of which every field may be left out, under an idempotency key.
+    Choice,
     /// No fields, under an idempotency key.
     KeyOnly,
     /// No fields.
     NoFields,
 }
 
-use Reads::{Body, KeyOnly, Money, NoFields, Nothing};
+use Reads::{Body, Choice, KeyOnly, Money, NoFields, Nothing};
 
 const ROUTES: &[(&str, &str, Who, Reads)] = &[
     ("get", "/docs", Anybody, Nothing),
@@ -107,7 +109,7 @@ const ROUTES: &[(&str, &str, Who, Reads)] = &[
     ("post", "/v1/payments", User, Money),
     ("get", "/v1/payments/{id}", UserOrMerchant("payments:read"), Nothing),
     ("get", "/v1/payments/{id}/captures", UserOrMerchant("payments:read"), Nothing),
-    ("post", "/v1/payments/{id}/captures", Merchant("payments:capture"), Money),
+    ("post", "/v1/payments/{id}/captures", Merchant("payments:capture"), Choice),
     ("post", "/v1/payments/{id}/increments", User, Money),
     ("post", "/v1/payments/{id}/void", Merchant("payments:capture"), KeyOnly),
     ("get", "/v1/payments/{id}/refunds", UserOrMerchant("payments:read"), Nothing),
@@ -367,11 +369,11 @@ async fn no_route_takes_a_body_that_is_none() {
         check(&reply, route, "compressed", 415, "unsupported_media_type");
         check(&send(client, route, &[json, key], Some(&long)).await, route, "too large", 413, "body_too_large");
     }
-    for route in ROUTES.iter().filter(|(.., reads)| matches!(reads, NoFields | KeyOnly)) {
+    for route in ROUTES.iter().filter(|(.., reads)| matches!(reads, NoFields | KeyOnly | Choice)) {
         let reply = send(cast.right(route.2), route, &[json, key], Some(b"{\"x\":1}")).await;
         check(&reply, route, "fields where none are", 400, "invalid_request");
     }
-    for route in ROUTES.iter().filter(|(.., reads)| matches!(reads, Money | KeyOnly)) {
+    for route in ROUTES.iter().filter(|(.., reads)| matches!(reads, Money | KeyOnly | Choice)) {
         let client = cast.right(route.2);
         check(
             &send(client, route, &[json], Some(b"{}")).await,

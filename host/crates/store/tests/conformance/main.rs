@@ -25,7 +25,7 @@ use uuid::Uuid;
 
 use databases::{Database, databases};
 use history::History;
-use world::{Memory, START, commit, furnish, merchant, user};
+use world::{Memory, START, commit, furnish, merchant, same_captures, user};
 
 async fn furnished() -> Vec<Database> {
     let databases = databases().await;
@@ -115,19 +115,6 @@ async fn same_books(writer: &mut LedgerWriter, memory: &Memory, name: &str) {
     same(&all.signals, &stored.signals, "signals", name);
     same(&all.flows, &stored.flows, "flows", name);
     same(&all.operations, &stored.operations, "operations", name);
-}
-
-/// Captures are not loaded by commits; they are listed for their payments.
-async fn same_captures(store: &Store, all: &Books, name: &str) {
-    let mut expected: Vec<_> = all.captures.iter().map(|(_, capture)| capture.clone()).collect();
-    expected.sort_by_key(|capture| (capture.payment, capture.id));
-    assert!(!expected.is_empty(), "no captures in the history");
-    let payments: BTreeSet<_> = expected.iter().map(|capture| capture.payment).collect();
-    let mut stored = Vec::new();
-    for payment in payments {
-        stored.extend(koban_store::captures::of_payment(store, payment, None, 1_000).await.unwrap());
-    }
-    assert_eq!(stored, expected, "{name}");
 }
 
 fn same<K, V>(expected: &Table<K, V>, stored: &Table<K, V>, table: &str, name: &str)

@@ -17,7 +17,7 @@ use crate::Web;
 use crate::amounts::{Minor, moment};
 use crate::headers::IdempotencyKey;
 use crate::identity::{CapturePayments, MerchantKey, Party, SignedInUser};
-use crate::json::{Created, Done, Json};
+use crate::json::{Created, Done, Json, NoBody};
 use crate::place::{Id, PageBody};
 use crate::problem::Problem;
 
@@ -136,6 +136,7 @@ pub(crate) async fn void(
     merchant: MerchantKey<CapturePayments>,
     key: IdempotencyKey,
     Id(payment): Id<PaymentId>,
+    _: NoBody,
 ) -> Result<Done<PaymentBody>, Problem> {
     Ok(Done::answered(captures::void(&app, &merchant.ctx(key), payment).await?))
 }
