@@ -155,17 +155,13 @@ pub fn find(name: &str) -> Option<&'static EventType> {
 pub fn of(id: EventId, command: Option<&Command>, answer: &Answer, at: Timestamp) -> Option<News> {
     let news = |kind: &str, merchant, data: String| Some(News { id, kind: kind.to_owned(), merchant, body: data, at });
     match (answer, command) {
-        (Answer::Paid(payment), _) | (Answer::Reviewed(_, Concluded::Payment(payment)), _) => {
-            let kind = match payment.state {
-                PaymentState::Authorised => "payment.authorised",
-                PaymentState::InReview => "payment.in_review",
-                PaymentState::Captured => "payment.captured",
-                PaymentState::Voided => "payment.voided",
-                PaymentState::Expired => "payment.expired",
-                PaymentState::Declined => "payment.declined",
-            };
-            news(kind, Some(payment.merchant), json(&PaymentData::of(payment)))
-        }
+        (Answer::Paid(payment), _) => news(word_of(payment), Some(payment.merchant), json(&PaymentData::of(payment))),
+        (Answer::Reviewed(ended), _) => match &ended.1 {
+            Concluded::Payment(payment) => {
+                news(word_of(payment), Some(payment.merchant), json(&PaymentData::of(payment)))
+            }
+            Concluded::Transfer(transfer) => news(word_of_transfer(transfer), None, json(&TransferData::of(transfer))),
+        },
         (Answer::Voided(payment), _) => news("payment.voided", Some(payment.merchant), json(&PaymentData::of(payment))),
         (Answer::Lapsed(payment), _) => {
             news("payment.expired", Some(payment.merchant), json(&PaymentData::of(payment)))
@@ -177,15 +173,7 @@ pub fn of(id: EventId, command: Option<&Command>, answer: &Answer, at: Timestamp
             news("capture.posted", Some(capture.merchant), json(&CaptureData::of(capture)))
         }
         (Answer::Refunded(refund), _) => news("refund.posted", Some(refund.merchant), json(&RefundData::of(refund))),
-        (Answer::Transferred(transfer), _) | (Answer::Reviewed(_, Concluded::Transfer(transfer)), _) => {
-            let kind = match transfer.state {
-                TransferState::Sent => "transfer.posted",
-                TransferState::InReview => "transfer.in_review",
-                TransferState::Declined => "transfer.declined",
-                TransferState::Expired => "transfer.expired",
-            };
-            news(kind, None, json(&TransferData::of(transfer)))
-        }
+        (Answer::Transferred(transfer), _) => news(word_of_transfer(transfer), None, json(&TransferData::of(transfer))),
         (Answer::Credited(credited), Some(Command::Credit(credit))) => {
             let data = CreditData {
                 charge: credit.flow,
@@ -237,6 +225,28 @@ pub fn of(id: EventId, command: Option<&Command>, answer: &Answer, at: Timestamp
             news("difference.closed", None, json(&data))
         }
         _ => None,
+    }
+}
+
+/// What is told of a payment that was made, held or looked at.
+fn word_of(payment: &Payment) -> &'static str {
+    match payment.state {
+        PaymentState::Authorised => "payment.authorised",
+        PaymentState::InReview => "payment.in_review",
+        PaymentState::Captured => "payment.captured",
+        PaymentState::Voided => "payment.voided",
+        PaymentState::Expired => "payment.expired",
+        PaymentState::Declined => "payment.declined",
+    }
+}
+
+/// What is told of a transfer.
+fn word_of_transfer(transfer: &Transfer) -> &'static str {
+    match transfer.state {
+        TransferState::Sent => "transfer.posted",
+        TransferState::InReview => "transfer.in_review",
+        TransferState::Declined => "transfer.declined",
+        TransferState::Expired => "transfer.expired",
     }
 }
 

@@ -116,7 +116,7 @@ pub enum Answer {
     /// A payment of which more is held.
     Increased(Payment),
     /// A review that ended, and what it was about.
-    Reviewed(Review, Concluded),
+    Reviewed(Box<(Review, Concluded)>),
 }
 
 /// A record, encoded once by whoever made the call.
@@ -444,7 +444,7 @@ impl Commit {
             Command::Conclude(command) => {
                 let ((kind, postings, concluded), review) = reviews::conclude(books, command, now)?;
                 let meta = meta(&[("review", Some(review.state.word()))]);
-                (draft(kind, review.id.0, None, meta, postings), Answer::Reviewed(review, concluded))
+                (draft(kind, review.id.0, None, meta, postings), Answer::Reviewed(Box::new((review, concluded))))
             }
             Command::Tombstone(command) => {
                 charges::tombstone(books, command, now)?;

@@ -59,7 +59,7 @@ pub async fn decide(app: &App, ctx: &Ctx, input: ReviewInput) -> Result<Answered
     work.payee = input.approve.then_some((review.of.payer(), review.of.payee()));
     work.commands = vec![Command::Conclude(Conclude { of: review.of, ruling })];
     operation.commit(app, work).await?.ok_or(Error::Busy)?.expect(|answer| match answer {
-        Answer::Reviewed(review, _) => Some(review),
+        Answer::Reviewed(ended) => Some(ended.0),
         _ => None,
     })
 }

@@ -241,7 +241,8 @@ fn a_review_that_nobody_decides_in_time_ends_by_itself() {
     assert_eq!(world.conclude(1, Ruling::Expired), Err(Refusal::NotExpired));
     world.now = NOON.plus_ms(DAY_MS);
     assert_eq!(world.conclude(1, Ruling::Approved(OPERATOR)), Err(Refusal::ReviewClosed), "too late");
-    let Ok(Answer::Reviewed(review, _)) = world.conclude(1, Ruling::Expired) else { panic!() };
+    let Ok(Answer::Reviewed(ended)) = world.conclude(1, Ruling::Expired) else { panic!() };
+    let review = ended.0;
     assert_eq!((review.state, review.operator), (ReviewState::Expired, None));
     assert_eq!((state(&world, 1), world.available(TARO)), ((PaymentState::Expired, 0, 0), 1_000));
     world.audit();

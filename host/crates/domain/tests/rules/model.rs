@@ -11,7 +11,7 @@ use koban_domain::ledger::{Answer, Command};
 use koban_domain::money::Currency;
 use koban_domain::outcomes::Refusal;
 use koban_domain::payments::{Pay, Terms};
-use koban_domain::reviews::{Reviewed, Ruling};
+use koban_domain::reviews::Reviewed;
 use koban_domain::time::Timestamp;
 use koban_domain::transfers::Send;
 

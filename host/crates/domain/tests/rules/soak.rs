@@ -247,9 +247,9 @@ impl Trial {
             0..=2 => {
                 let amount = [None, Some(held / 2), Some(yen), Some(held + 1), Some(held / 3)][usize::from(c / 8) % 5];
                 let capture = CaptureId(Uuid::from_u128(self.number()));
-                Command::Collect(Collect { capture, of, amount, last: b % 3 == 0 })
+                Command::Collect(Collect { capture, of, amount, last: b.is_multiple_of(3) })
             }
-            3 if b % 2 == 0 => Command::Void(of),
+            3 if b.is_multiple_of(2) => Command::Void(of),
             3 => Command::Expire(of),
             4 => Command::Increase(Increase { of, amount: Money::yen(yen / 10) }),
             _ => Command::Conclude(Conclude { of: Reviewed::Payment(of), ruling }),
