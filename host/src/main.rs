@@ -51,6 +51,12 @@ enum Command {
     #[command(subcommand)]
     #[command(after_help = "Examples:\n  koban flow list --stuck\n  koban flow show flw_0193…")]
     Flow(commands::flows::Flows),
+    /// Reviews: amounts that are held until you have looked
+    #[command(subcommand)]
+    #[command(
+        after_help = "Examples:\n  koban review list\n  koban review approve rev_0193… --reason 'the payer confirmed it by phone'"
+    )]
+    Review(commands::reviews::Reviews),
     /// Decisions: what guests were asked and answered
     #[command(subcommand)]
     #[command(after_help = "Examples:\n  koban decision list --plugin fraud-rules\n  koban decision replay dec_0193…")]
@@ -90,6 +96,7 @@ async fn run(arguments: Arguments) -> anyhow::Result<()> {
         Command::Operator(command) => commands::operators::run(&global, command).await,
         Command::Ledger(command) => commands::ledger::run(&global, command).await,
         Command::Flow(command) => commands::flows::run(&global, command).await,
+        Command::Review(command) => commands::reviews::run(&global, command).await,
         Command::Decision(command) => commands::decisions::run(&global, command).await,
         Command::Plugin(command) => commands::plugins::run(&global, command).await,
         Command::Bench(arguments) => bench::run(&global, arguments).await,

@@ -13,6 +13,7 @@ struct World {
     shop: Shop,
     other: Shop,
     paid: Made,
+    held: Made,
 }
 
 impl World {
@@ -22,7 +23,8 @@ impl World {
         let friend = app.verified_user_holding(0).await;
         let (shop, other) = (app.shop().await, app.shop().await);
         let paid = user.pay(&shop, 1_000).await.created();
-        World { app, user, friend, shop, other, paid }
+        let held = user.pay(&shop, 500).with("capture", false).await.created();
+        World { app, user, friend, shop, other, paid, held }
     }
 
     /// Every request that moves money of its own accord, good as it is, with its sender.
@@ -43,6 +45,11 @@ impl World {
                 self.user.client(),
                 "/v1/charges".into(),
                 json!({ "channel": "charge-atm", "amount": 100, "currency": "JPY" }),
+            ),
+            (
+                self.user.client(),
+                format!("/v1/payments/{}/increments", self.held.id),
+                json!({ "amount": 100, "currency": "JPY" }),
             ),
             (self.shop.client(), refunds, json!({ "amount": 100, "currency": "JPY" })),
         ]
@@ -246,11 +253,11 @@ async fn a_key_that_was_used_for_another_request_is_refused() {
         if first.status == 503 {
             continue;
         }
-        assert_eq!(first.status, 201, "{path}: {}", first.body);
+        assert!(matches!(first.status, 200 | 201), "{path}: {}", first.body);
         let before = world.state().await;
-        let again = Caller::post(client, path.clone(), good.clone()).key(&key).await.created();
-        assert!(again.replayed, "{path}");
-        assert_eq!(again.body, first.body, "{path}");
+        let again = Caller::post(client, path.clone(), good.clone()).key(&key).await;
+        assert!(again.replayed(), "{path}");
+        assert_eq!((again.reply.status, &again.reply.body), (first.status, &first.body), "{path}");
         let mut other = good;
         other["amount"] = json!(101);
         Caller::post(client, path, other).key(&key).await.problem(422, "idempotency_key_reused");

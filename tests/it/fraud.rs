@@ -57,7 +57,8 @@ async fn each_verdict_has_its_own_code() {
     let app = TestApp::start().await.with_fraud_rules(&settings).await;
     let (user, shop) = (app.user_holding(100_000).await, app.shop().await);
     user.pay(&shop, 1_001).await.problem(403, "step_up_required");
-    user.pay(&shop, 2_001).await.problem(403, "review_required");
+    let waits = user.pay(&shop, 2_001).await;
+    assert_eq!((waits.reply.status, &waits.reply.body["state"]), (202, &"in-review".into()));
     user.pay(&shop, 5_001).await.problem(403, "declined_by_fraud");
     assert_eq!(user.balance().await, 100_000);
     user.pay(&shop, 1_000).await.created();

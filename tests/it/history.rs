@@ -10,7 +10,7 @@ use koban_domain::ledger::{Audit, Command, Work};
 use koban_domain::limits::WalletKind;
 use koban_domain::money::{Currency, Money};
 use koban_domain::operations::Claim;
-use koban_domain::payments::Pay;
+use koban_domain::payments::{Pay, Terms};
 use koban_domain::records::Digest;
 use koban_domain::refunds::GiveBack;
 use koban_domain::settlements::{Settle, WriteOff};
@@ -78,6 +78,8 @@ fn pay(number: u128, payer: UserId, yen: i64) -> Command {
         amount: Money::yen(yen),
         reference: Some(format!("order-{number}")),
         decision: None,
+        terms: Terms::AtOnce,
+        review: false,
     })
 }
 
@@ -99,6 +101,7 @@ fn send(number: u128, sender: UserId, receiver: UserId, yen: i64) -> Command {
         amount: Money::yen(yen),
         message: Some("割り勘".into()),
         decision: None,
+        review: false,
     })
 }
 

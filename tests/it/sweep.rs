@@ -32,13 +32,15 @@ enum Reads {
     Body,
     /// JSON, under an idempotency key.
     Money,
+    /// JSON of which every field may be left out, under an idempotency key.
+    Choice,
     /// No fields, under an idempotency key.
     KeyOnly,
     /// No fields.
     NoFields,
 }
 
-use Reads::{Body, KeyOnly, Money, NoFields, Nothing};
+use Reads::{Body, Choice, KeyOnly, Money, NoFields, Nothing};
 
 const ROUTES: &[(&str, &str, Who, Reads)] = &[
     ("get", "/docs", Anybody, Nothing),
@@ -104,6 +106,10 @@ const ROUTES: &[(&str, &str, Who, Reads)] = &[
     ("put", "/v1/operator/plugins/{id}/settings", Operator, Body),
     ("get", "/v1/operator/policy", Operator, Nothing),
     ("put", "/v1/operator/policy", Operator, Body),
+    ("get", "/v1/operator/reviews", Operator, Nothing),
+    ("get", "/v1/operator/reviews/{id}", Operator, Nothing),
+    ("post", "/v1/operator/reviews/{id}/approve", Operator, Money),
+    ("post", "/v1/operator/reviews/{id}/decline", Operator, Money),
     ("get", "/v1/operator/users", Operator, Nothing),
     ("get", "/v1/operator/users/{id}", Operator, Nothing),
     ("put", "/v1/operator/users/{id}/access", Operator, Money),
@@ -116,6 +122,10 @@ const ROUTES: &[(&str, &str, Who, Reads)] = &[
     ("get", "/v1/payments", UserOrMerchant("payments:read"), Nothing),
     ("post", "/v1/payments", User, Money),
     ("get", "/v1/payments/{id}", UserOrMerchant("payments:read"), Nothing),
+    ("get", "/v1/payments/{id}/captures", UserOrMerchant("payments:read"), Nothing),
+    ("post", "/v1/payments/{id}/captures", Merchant("payments:capture"), Choice),
+    ("post", "/v1/payments/{id}/increments", User, Money),
+    ("post", "/v1/payments/{id}/void", Merchant("payments:capture"), KeyOnly),
     ("get", "/v1/payments/{id}/refunds", UserOrMerchant("payments:read"), Nothing),
     ("post", "/v1/payments/{id}/refunds", Merchant("payments:refund"), Money),
     ("post", "/v1/sessions", Anybody, Body),
@@ -140,6 +150,7 @@ fn path_of_nothing(template: &str) -> String {
         ("/merchants/", "mer"),
         ("/users/", "usr"),
         ("/payments/", "pay"),
+        ("/reviews/", "rev"),
         ("/transfers/", "trf"),
     ];
     let id = match prefix.iter().find(|(part, _)| template.contains(part)) {
@@ -178,7 +189,7 @@ impl Cast {
         let operator = anybody.with_token(session.text("token"));
         let shop = app.shop().await;
         let mut merchant = Vec::new();
-        for scope in ["payments:read", "payments:refund", "keys:write"] {
+        for scope in ["payments:read", "payments:capture", "payments:refund", "keys:write"] {
             let made = shop.post("/v1/merchant/keys", json!({ "name": scope, "scopes": [scope] })).await.created();
             merchant.push((scope, anybody.with_token(made.text("secret"))));
         }
@@ -374,11 +385,11 @@ async fn no_route_takes_a_body_that_is_none() {
         check(&reply, route, "compressed", 415, "unsupported_media_type");
         check(&send(client, route, &[json, key], Some(&long)).await, route, "too large", 413, "body_too_large");
     }
-    for route in ROUTES.iter().filter(|(.., reads)| matches!(reads, NoFields | KeyOnly)) {
+    for route in ROUTES.iter().filter(|(.., reads)| matches!(reads, NoFields | KeyOnly | Choice)) {
         let reply = send(cast.right(route.2), route, &[json, key], Some(b"{\"x\":1}")).await;
         check(&reply, route, "fields where none are", 400, "invalid_request");
     }
-    for route in ROUTES.iter().filter(|(.., reads)| matches!(reads, Money | KeyOnly)) {
+    for route in ROUTES.iter().filter(|(.., reads)| matches!(reads, Money | KeyOnly | Choice)) {
         let client = cast.right(route.2);
         check(
             &send(client, route, &[json], Some(b"{}")).await,

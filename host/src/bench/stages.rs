@@ -115,7 +115,7 @@ impl Client for Alone {
             Part::Pay => {
                 let mut ctx = Ctx::new(Actor::User(payer), key(random));
                 ctx.device = Some(device(payer));
-                let input = PayInput { merchant, amount: amount(random), reference: None };
+                let input = PayInput { merchant, amount: amount(random), reference: None, hold_s: None };
                 payments::pay(&world.app, &ctx, input).await?;
             }
         }

@@ -12,7 +12,7 @@ use koban_domain::ids::{PaymentId, TransferId, UserId};
 use koban_domain::ledger::{Command, Decided, Work};
 use koban_domain::money::{Currency, Money};
 use koban_domain::operations::Claim;
-use koban_domain::payments::Pay;
+use koban_domain::payments::{Pay, Terms};
 use koban_domain::policy::Reliance;
 use koban_domain::records::Input;
 use koban_domain::transfers::Send;
@@ -74,7 +74,8 @@ impl Client for Transfers {
         }
         let decision = work.records.first().map(|record| record.id);
         let message = Some(MESSAGE.to_owned());
-        work.commands = vec![Command::Transfer(Send { transfer, sender, receiver, amount, message, decision })];
+        work.commands =
+            vec![Command::Transfer(Send { transfer, sender, receiver, amount, message, decision, review: false })];
         outcome(app.ledger.commit(work).await)
     }
 }
@@ -110,6 +111,8 @@ impl Client for HotMerchant {
             amount: amount(&mut self.random),
             reference: None,
             decision: None,
+            terms: Terms::AtOnce,
+            review: false,
         })];
         outcome(app.ledger.commit(work).await)
     }

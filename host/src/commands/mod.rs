@@ -5,6 +5,7 @@ pub(crate) mod flows;
 pub(crate) mod ledger;
 pub(crate) mod operators;
 pub(crate) mod plugins;
+pub(crate) mod reviews;
 
 use std::process::ExitCode;
 
@@ -62,6 +63,7 @@ fn hint(error: &anyhow::Error) -> Option<&'static str> {
     match error.downcast_ref::<Error>()? {
         Error::NotFound("plugin") => Some("`koban plugin list` names what is installed"),
         Error::NotFound("flow") => Some("`koban flow list` names the flows"),
+        Error::NotFound("review") => Some("`koban review list --all` names the newest reviews"),
         Error::NotFound("decision") => Some("`koban decision list` names the newest decisions"),
         _ => None,
     }

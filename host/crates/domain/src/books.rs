@@ -7,9 +7,12 @@ use std::sync::Arc;
 use crate::access::Access;
 use crate::accounts::{Account, AccountId, AccountKey, Class, Layer, PluginKey, PostingSide};
 use crate::adjustments::Adjustment;
+use crate::captures::Capture;
 use crate::charges::{Exposure, PartnerReference, ReferenceKey};
 use crate::flows::Expectation;
-use crate::ids::{AdjustmentId, FlowId, MerchantId, PaymentId, RefundId, SubmissionId, TransferId, UserId};
+use crate::ids::{
+    AdjustmentId, CaptureId, FlowId, MerchantId, PaymentId, RefundId, ReviewId, SubmissionId, TransferId, UserId,
+};
 use crate::journal::Posting;
 use crate::limits::{CounterKey, WalletKind};
 use crate::money::{Currency, Money};
@@ -20,6 +23,7 @@ use crate::payments::{Payment, Source};
 use crate::policy::Policy;
 use crate::records::Digest;
 use crate::refunds::Refund;
+use crate::reviews::Review;
 use crate::settlements::{Difference, SettlementFile};
 use crate::signals::{Ring, SubjectKey};
 use crate::time::Timestamp;
@@ -170,9 +174,13 @@ books! {
     payments: PaymentId => Payment,
     /// Which payment a merchant's reference belongs to.
     merchant_references: (MerchantId, String) => PaymentId,
+    /// Captures, new ones only.
+    captures: CaptureId => Capture,
     /// Refunds, new ones only.
     refunds: RefundId => Refund,
-    /// Transfers, new ones only.
+    /// Reviews.
+    reviews: ReviewId => Review,
+    /// Transfers: new ones, and those whose review ends.
     transfers: TransferId => Transfer,
     /// Partners' references.
     references: ReferenceKey => PartnerReference,
@@ -397,6 +405,18 @@ impl Books {
     ) -> Result<(), Refusal> {
         let used = |key: CounterKey| self.counters.get(&key).copied().unwrap_or(0);
         self.policy.limits.check(user.kind, action, amount, now, used, user.id)
+    }
+
+    /// Checks the whole of a dealing that grew against the limit for one time.
+    pub fn check_once(
+        &self,
+        user: &User,
+        action: crate::limits::Action,
+        whole: Money,
+        now: Timestamp,
+    ) -> Result<(), Refusal> {
+        let most = self.policy.limits.most(user.kind, action, crate::limits::Window::Once, whole.currency, now);
+        if most.is_some_and(|most| whole.minor > most) { Err(Refusal::AmountLimit) } else { Ok(()) }
     }
 
     /// Counts a dealing where a limit asks for it.

@@ -6,13 +6,15 @@
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::ids::{EventId, FileId, FlowId, MerchantId, PaymentId, RecordId, RefundId, TransferId, UserId};
+use crate::captures::Capture;
+use crate::ids::{CaptureId, EventId, FileId, FlowId, MerchantId, PaymentId, RecordId, RefundId, TransferId, UserId};
 use crate::ledger::{Answer, Command, News};
 use crate::money::Currency;
-use crate::payments::Payment;
+use crate::payments::{Payment, PaymentState};
 use crate::refunds::Refund;
+use crate::reviews::Concluded;
 use crate::time::Timestamp;
-use crate::transfers::Transfer;
+use crate::transfers::{Transfer, TransferState};
 
 /// The version of the bodies. Fields may be added under the same version; nothing is taken away or given another meaning.
 pub const VERSION: u32 = 1;
@@ -52,8 +54,50 @@ pub const CATALOGUE: &[EventType] = &[
     row(
         "payment.captured",
         Audience::Merchant,
-        "A payment was posted.",
+        "A payment was paid at once, or after a review.",
         "the payment, as `GET /v1/payments/{id}` gives it",
+    ),
+    row(
+        "payment.authorised",
+        Audience::Merchant,
+        "The amount of a payment is held for the merchant.",
+        "the payment, as `GET /v1/payments/{id}` gives it",
+    ),
+    row(
+        "payment.increased",
+        Audience::Merchant,
+        "More of a payment is held for the merchant.",
+        "the payment, as `GET /v1/payments/{id}` gives it",
+    ),
+    row(
+        "payment.in_review",
+        Audience::Merchant,
+        "The amount of a payment is held until an operator has looked.",
+        "the payment, as `GET /v1/payments/{id}` gives it",
+    ),
+    row(
+        "payment.declined",
+        Audience::Merchant,
+        "An operator declined a payment after a review; nothing of it is held any more.",
+        "the payment, as `GET /v1/payments/{id}` gives it",
+    ),
+    row(
+        "payment.voided",
+        Audience::Merchant,
+        "The merchant let go of what was held.",
+        "the payment, as `GET /v1/payments/{id}` gives it",
+    ),
+    row(
+        "payment.expired",
+        Audience::Merchant,
+        "What was held was let go, because nobody captured it or looked at it in time.",
+        "the payment, as `GET /v1/payments/{id}` gives it",
+    ),
+    row(
+        "capture.posted",
+        Audience::Merchant,
+        "The merchant captured what was held, in part or whole.",
+        "the capture, as the list of captures gives it",
     ),
     row(
         "refund.posted",
@@ -72,6 +116,24 @@ pub const CATALOGUE: &[EventType] = &[
         "transfer.posted",
         Audience::Platform,
         "A user sent money to another.",
+        "the transfer, as `GET /v1/transfers/{id}` gives it",
+    ),
+    row(
+        "transfer.in_review",
+        Audience::Platform,
+        "The amount of a transfer is held until an operator has looked.",
+        "the transfer, as `GET /v1/transfers/{id}` gives it",
+    ),
+    row(
+        "transfer.declined",
+        Audience::Platform,
+        "An operator declined a transfer after a review; the sender has the money.",
+        "the transfer, as `GET /v1/transfers/{id}` gives it",
+    ),
+    row(
+        "transfer.expired",
+        Audience::Platform,
+        "Nobody looked at a transfer in time; the sender has the money.",
         "the transfer, as `GET /v1/transfers/{id}` gives it",
     ),
     row("user.verified", Audience::Platform, "A user was verified.", "who, and what became funds"),
@@ -93,9 +155,25 @@ pub fn find(name: &str) -> Option<&'static EventType> {
 pub fn of(id: EventId, command: Option<&Command>, answer: &Answer, at: Timestamp) -> Option<News> {
     let news = |kind: &str, merchant, data: String| Some(News { id, kind: kind.to_owned(), merchant, body: data, at });
     match (answer, command) {
-        (Answer::Paid(payment), _) => news("payment.captured", Some(payment.merchant), json(&PaymentData::of(payment))),
+        (Answer::Paid(payment), _) => news(word_of(payment), Some(payment.merchant), json(&PaymentData::of(payment))),
+        (Answer::Reviewed(ended), _) => match &ended.1 {
+            Concluded::Payment(payment) => {
+                news(word_of(payment), Some(payment.merchant), json(&PaymentData::of(payment)))
+            }
+            Concluded::Transfer(transfer) => news(word_of_transfer(transfer), None, json(&TransferData::of(transfer))),
+        },
+        (Answer::Voided(payment), _) => news("payment.voided", Some(payment.merchant), json(&PaymentData::of(payment))),
+        (Answer::Lapsed(payment), _) => {
+            news("payment.expired", Some(payment.merchant), json(&PaymentData::of(payment)))
+        }
+        (Answer::Increased(payment), _) => {
+            news("payment.increased", Some(payment.merchant), json(&PaymentData::of(payment)))
+        }
+        (Answer::Captured(capture), _) => {
+            news("capture.posted", Some(capture.merchant), json(&CaptureData::of(capture)))
+        }
         (Answer::Refunded(refund), _) => news("refund.posted", Some(refund.merchant), json(&RefundData::of(refund))),
-        (Answer::Transferred(transfer), _) => news("transfer.posted", None, json(&TransferData::of(transfer))),
+        (Answer::Transferred(transfer), _) => news(word_of_transfer(transfer), None, json(&TransferData::of(transfer))),
         (Answer::Credited(credited), Some(Command::Credit(credit))) => {
             let data = CreditData {
                 charge: credit.flow,
@@ -150,6 +228,28 @@ pub fn of(id: EventId, command: Option<&Command>, answer: &Answer, at: Timestamp
     }
 }
 
+/// What is told of a payment that was made, held or looked at.
+fn word_of(payment: &Payment) -> &'static str {
+    match payment.state {
+        PaymentState::Authorised => "payment.authorised",
+        PaymentState::InReview => "payment.in_review",
+        PaymentState::Captured => "payment.captured",
+        PaymentState::Voided => "payment.voided",
+        PaymentState::Expired => "payment.expired",
+        PaymentState::Declined => "payment.declined",
+    }
+}
+
+/// What is told of a transfer.
+fn word_of_transfer(transfer: &Transfer) -> &'static str {
+    match transfer.state {
+        TransferState::Sent => "transfer.posted",
+        TransferState::InReview => "transfer.in_review",
+        TransferState::Declined => "transfer.declined",
+        TransferState::Expired => "transfer.expired",
+    }
+}
+
 /// The body of one delivery: what is signed and sent. `sequence` counts what this endpoint was given.
 pub fn message(news: &News, sequence: i64) -> String {
     let whole = envelope(news, sequence, "", &news.body);
@@ -185,29 +285,64 @@ struct PaymentData<'a> {
     id: PaymentId,
     payer: UserId,
     merchant: MerchantId,
+    state: &'static str,
     amount: i64,
+    held: i64,
+    captured: i64,
     refunded: i64,
     refundable: i64,
     currency: Currency,
     reference: Option<&'a str>,
     decision: Option<RecordId>,
+    expires_at: Option<String>,
     at: String,
 }
 
 impl<'a> PaymentData<'a> {
     fn of(payment: &'a Payment) -> PaymentData<'a> {
-        let refundable = payment.refundable();
         PaymentData {
             id: payment.id,
             payer: payment.payer,
             merchant: payment.merchant,
+            state: payment.state.word(),
             amount: payment.amount.minor,
-            refunded: payment.amount.minor - refundable,
-            refundable,
+            held: payment.held(),
+            captured: payment.captured,
+            refunded: payment.refunded,
+            refundable: payment.refundable(),
             currency: payment.amount.currency,
             reference: payment.reference.as_deref(),
             decision: payment.decision,
+            expires_at: payment.expires_at.map(|at| at.to_string()),
             at: payment.at.to_string(),
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct CaptureData {
+    id: CaptureId,
+    payment: PaymentId,
+    amount: i64,
+    let_go: i64,
+    currency: Currency,
+    #[serde(rename = "final")]
+    last: bool,
+    decision: Option<RecordId>,
+    at: String,
+}
+
+impl CaptureData {
+    fn of(capture: &Capture) -> CaptureData {
+        CaptureData {
+            id: capture.id,
+            payment: capture.payment,
+            amount: capture.amount.minor,
+            let_go: capture.let_go,
+            currency: capture.amount.currency,
+            last: capture.last,
+            decision: capture.decision,
+            at: capture.at.to_string(),
         }
     }
 }
@@ -242,6 +377,7 @@ struct TransferData<'a> {
     id: TransferId,
     sender: UserId,
     receiver: UserId,
+    state: &'static str,
     amount: i64,
     currency: Currency,
     message: Option<&'a str>,
@@ -255,6 +391,7 @@ impl<'a> TransferData<'a> {
             id: transfer.id,
             sender: transfer.sender,
             receiver: transfer.receiver,
+            state: transfer.state.word(),
             amount: transfer.amount.minor,
             currency: transfer.amount.currency,
             message: transfer.message.as_deref(),

@@ -80,6 +80,10 @@ ids! {
     OperatorId "opr" "an operator id";
     /// A payment to a merchant.
     PaymentId "pay" "a payment id";
+    /// A capture of a held payment.
+    CaptureId "cap" "a capture id";
+    /// A review of a payment or transfer: the same bits as its id.
+    ReviewId "rev" "a review id";
     /// A refund of a payment.
     RefundId "ref" "a refund id";
     /// A transfer between users.

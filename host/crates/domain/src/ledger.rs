@@ -7,6 +7,7 @@ use crate::access::{self, Freeze};
 use crate::accounts::PluginKey;
 use crate::adjustments::{self, Adjustment, Judge, Propose};
 use crate::books::{Books, Postings};
+use crate::captures::{self, Capture, Collect, Increase, OfPayment};
 use crate::charges::{self, ChargeCredit, ChargeReversal, Credited, Tombstone};
 use crate::closures::{self, Close};
 use crate::events;
@@ -21,6 +22,7 @@ use crate::payments::{self, Pay, Payment};
 use crate::policy::Reliance;
 use crate::records::{Digest, Record};
 use crate::refunds::{self, GiveBack, Refund};
+use crate::reviews::{self, Conclude, Concluded, Review};
 use crate::settlements::{self, Settle, Settled, WriteOff, WrittenOff};
 use crate::signals::{Ring, Subjects};
 use crate::time::Timestamp;
@@ -64,6 +66,16 @@ pub enum Command {
     Expect(Expect),
     /// A call came that no flow expects. Errors: [`Refusal::CorrelationTaken`] if one does.
     Unexpected(Unexpected),
+    /// A merchant takes from what is held for it.
+    Collect(Collect),
+    /// A merchant lets go of what is held for it.
+    Void(OfPayment),
+    /// The time of a hold has run out.
+    Expire(OfPayment),
+    /// A payer has more held.
+    Increase(Increase),
+    /// A review ends.
+    Conclude(Conclude),
 }
 
 /// A flow's wish to get the calls with a correlation.
@@ -95,11 +107,11 @@ pub enum Answer {
     Credited(Credited),
     /// A credit was reversed; what became receivable, minor units.
     Reversed(i64),
-    /// A payment.
+    /// A payment: paid at once, authorised or in review.
     Paid(Payment),
     /// A refund.
     Refunded(Refund),
-    /// A transfer.
+    /// A transfer: sent or in review.
     Transferred(Transfer),
     /// A user was verified; how much prepaid value became funds, minor units.
     Verified(UserId, i64),
@@ -117,6 +129,16 @@ pub enum Answer {
     Proposed(Adjustment),
     /// An adjustment was decided.
     Judged(Adjustment),
+    /// A capture.
+    Captured(Capture),
+    /// A payment whose merchant let go of what was held.
+    Voided(Payment),
+    /// A payment whose hold ran out.
+    Lapsed(Payment),
+    /// A payment of which more is held.
+    Increased(Payment),
+    /// A review that ended, and what it was about.
+    Reviewed(Box<(Review, Concluded)>),
 }
 
 /// A record, encoded once by whoever made the call.
@@ -399,9 +421,9 @@ impl Commit {
                 (draft(EntryKind::ChargeReversal, command.flow.0, reverses, meta, postings), Answer::Reversed(owed))
             }
             Command::Pay(command) => {
-                let (postings, payment) = payments::pay(books, command, now)?;
+                let (kind, postings, payment) = payments::pay(books, command, now)?;
                 let meta = meta(&[("reference", command.reference.as_deref())]);
-                (draft(EntryKind::Payment, command.payment.0, None, meta, postings), Answer::Paid(payment))
+                (draft(kind, command.payment.0, None, meta, postings), Answer::Paid(payment))
             }
             Command::Refund(command) => {
                 let (postings, refund) = refunds::refund(books, command, now)?;
@@ -409,11 +431,8 @@ impl Commit {
                 (draft(EntryKind::Refund, command.refund.0, None, meta, postings), Answer::Refunded(refund))
             }
             Command::Transfer(command) => {
-                let (postings, transfer) = transfers::transfer(books, command, now)?;
-                (
-                    draft(EntryKind::Transfer, command.transfer.0, None, meta(&[]), postings),
-                    Answer::Transferred(transfer),
-                )
+                let (kind, postings, transfer) = transfers::transfer(books, command, now)?;
+                (draft(kind, command.transfer.0, None, meta(&[]), postings), Answer::Transferred(transfer))
             }
             Command::Verify(command) => {
                 let (postings, converted) = verification::verify(books, command)?;
@@ -454,6 +473,33 @@ impl Commit {
                 let (postings, adjustment) = adjustments::judge(books, command, now)?;
                 let meta = meta(&[("reason", Some(&adjustment.reason))]);
                 (draft(EntryKind::Adjustment, adjustment.id.0, None, meta, postings), Answer::Judged(adjustment))
+            }
+            Command::Collect(command) => {
+                let (postings, capture) = captures::collect(books, command, now)?;
+                // The capture rests on the decision that authorised the payment, not on one of its own.
+                let decision = capture.decision.map(|decision| decision.to_string());
+                let payment = capture.payment.to_string();
+                let meta = meta(&[("payment", Some(&payment)), ("decision", decision.as_deref())]);
+                (draft(EntryKind::Capture, command.capture.0, None, meta, postings), Answer::Captured(capture))
+            }
+            Command::Void(of) => {
+                let (postings, payment) = captures::void(books, of, now)?;
+                (draft(EntryKind::Void, of.payment.0, None, meta(&[]), postings), Answer::Voided(payment))
+            }
+            Command::Expire(of) => {
+                let (postings, payment) = captures::expire(books, of, now)?;
+                (draft(EntryKind::HoldExpiry, of.payment.0, None, meta(&[]), postings), Answer::Lapsed(payment))
+            }
+            Command::Increase(command) => {
+                let (postings, payment) = captures::increase(books, command, now)?;
+                let subject = command.of.payment.0;
+                let draft = draft(EntryKind::Authorisation, subject, None, meta(&[]), postings);
+                (draft, Answer::Increased(payment))
+            }
+            Command::Conclude(command) => {
+                let ((kind, postings, concluded), review) = reviews::conclude(books, command, now)?;
+                let meta = meta(&[("review", Some(review.state.word()))]);
+                (draft(kind, review.id.0, None, meta, postings), Answer::Reviewed(Box::new((review, concluded))))
             }
             Command::Tombstone(command) => {
                 charges::tombstone(books, command, now)?;

@@ -18,6 +18,9 @@ pub enum Refusal {
     /// There is no such payment, or it is another merchant's.
     #[error("there is no such payment")]
     PaymentNotFound,
+    /// There is no such review, or it is about something else.
+    #[error("there is no such review")]
+    ReviewNotFound,
     /// Payer and payee are the same.
     #[error("sender and receiver are the same")]
     SameParty,
@@ -87,6 +90,21 @@ pub enum Refusal {
     /// The merchant has used this reference for another payment.
     #[error("the merchant reference is used by another payment")]
     MerchantReferenceUsed,
+    /// The review was decided, or its time has run out.
+    #[error("the review was decided before or has ended")]
+    ReviewClosed,
+    /// An operator has yet to look at the payment.
+    #[error("the payment is in review")]
+    PaymentInReview,
+    /// The time of the hold has run out.
+    #[error("the hold has expired")]
+    HoldExpired,
+    /// Nothing of the payment is held any more.
+    #[error("nothing is held any more")]
+    HoldEnded,
+    /// The time of the hold or review has not run out.
+    #[error("its time has not run out")]
+    NotExpired,
     /// The partner's reference was used before on this side.
     #[error("the partner's reference was used before")]
     ReferenceUsed,
@@ -102,6 +120,9 @@ pub enum Refusal {
     /// More would be reversed than was credited.
     #[error("more would be reversed than was credited")]
     ReversalExceedsCredit,
+    /// More would be captured than is held.
+    #[error("more would be captured than is held")]
+    CaptureExceedsHold,
     /// More would be refunded than was paid.
     #[error("more would be refunded than was paid")]
     RefundExceedsPayment,
@@ -163,11 +184,12 @@ pub enum Retry {
 
 impl Refusal {
     /// Every refusal, in the order of precedence.
-    pub const ALL: [Refusal; 48] = [
+    pub const ALL: [Refusal; 55] = [
         Refusal::AmountNotPositive,
         Refusal::UserNotFound,
         Refusal::MerchantNotFound,
         Refusal::PaymentNotFound,
+        Refusal::ReviewNotFound,
         Refusal::SameParty,
         Refusal::KeyFrozen,
         Refusal::DeviceFrozen,
@@ -191,11 +213,17 @@ impl Refusal {
         Refusal::AdjustmentClosed,
         Refusal::SecondPersonRequired,
         Refusal::MerchantReferenceUsed,
+        Refusal::ReviewClosed,
+        Refusal::PaymentInReview,
+        Refusal::HoldExpired,
+        Refusal::HoldEnded,
+        Refusal::NotExpired,
         Refusal::ReferenceUsed,
         Refusal::ReferenceTombstoned,
         Refusal::ReferenceCredited,
         Refusal::CreditNotFound,
         Refusal::ReversalExceedsCredit,
+        Refusal::CaptureExceedsHold,
         Refusal::RefundExceedsPayment,
         Refusal::LossBudgetExhausted,
         Refusal::ExposureCapReached,
@@ -221,6 +249,7 @@ impl Refusal {
             Refusal::UserNotFound => "user_not_found",
             Refusal::MerchantNotFound => "merchant_not_found",
             Refusal::PaymentNotFound => "payment_not_found",
+            Refusal::ReviewNotFound => "review_not_found",
             Refusal::SameParty => "same_party",
             Refusal::KeyFrozen => "key_frozen",
             Refusal::DeviceFrozen => "device_frozen",
@@ -244,11 +273,17 @@ impl Refusal {
             Refusal::AdjustmentClosed => "adjustment_closed",
             Refusal::SecondPersonRequired => "second_person_required",
             Refusal::MerchantReferenceUsed => "merchant_reference_used",
+            Refusal::ReviewClosed => "review_closed",
+            Refusal::PaymentInReview => "payment_in_review",
+            Refusal::HoldExpired => "hold_expired",
+            Refusal::HoldEnded => "hold_ended",
+            Refusal::NotExpired => "not_expired",
             Refusal::ReferenceUsed => "reference_used",
             Refusal::ReferenceTombstoned => "reference_tombstoned",
             Refusal::ReferenceCredited => "reference_credited",
             Refusal::CreditNotFound => "credit_not_found",
             Refusal::ReversalExceedsCredit => "reversal_exceeds_credit",
+            Refusal::CaptureExceedsHold => "capture_exceeds_hold",
             Refusal::RefundExceedsPayment => "refund_exceeds_payment",
             Refusal::LossBudgetExhausted => "loss_budget_exhausted",
             Refusal::ExposureCapReached => "exposure_cap_reached",
@@ -274,6 +309,7 @@ impl Refusal {
             Refusal::AmountNotPositive => 400,
             Refusal::UserNotFound
             | Refusal::MerchantNotFound
+            | Refusal::ReviewNotFound
             | Refusal::PaymentNotFound
             | Refusal::AdjustmentNotFound
             | Refusal::CreditNotFound
@@ -289,6 +325,11 @@ impl Refusal {
             | Refusal::ReviewRequired
             | Refusal::NotVerified => 403,
             Refusal::AlreadyVerified
+            | Refusal::ReviewClosed
+            | Refusal::PaymentInReview
+            | Refusal::HoldExpired
+            | Refusal::HoldEnded
+            | Refusal::NotExpired
             | Refusal::MerchantReferenceUsed
             | Refusal::ReferenceUsed
             | Refusal::ReferenceTombstoned
@@ -304,6 +345,7 @@ impl Refusal {
             | Refusal::MerchantFrozen
             | Refusal::ReceiverUnavailable
             | Refusal::RepaymentDue
+            | Refusal::CaptureExceedsHold
             | Refusal::ReversalExceedsCredit
             | Refusal::RefundExceedsPayment
             | Refusal::LossBudgetExhausted
@@ -338,6 +380,8 @@ impl Refusal {
             | Refusal::ChannelNotAvailable
             | Refusal::NotVerified
             | Refusal::ReceiverNotVerified
+            | Refusal::PaymentInReview
+            | Refusal::NotExpired
             | Refusal::RepaymentDue
             | Refusal::LossBudgetExhausted
             | Refusal::ExposureCapReached
@@ -358,6 +402,11 @@ impl Refusal {
             | Refusal::CurrencyNotAccepted
             | Refusal::DeclinedByFraud
             | Refusal::AlreadyVerified
+            | Refusal::ReviewNotFound
+            | Refusal::ReviewClosed
+            | Refusal::HoldExpired
+            | Refusal::HoldEnded
+            | Refusal::CaptureExceedsHold
             | Refusal::MerchantReferenceUsed
             | Refusal::ReferenceUsed
             | Refusal::ReferenceTombstoned

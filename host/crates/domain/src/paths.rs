@@ -29,11 +29,21 @@ pub enum EntryKind {
     Closure = 17,
     /// Two operators corrected the books.
     Adjustment = 18,
+    /// An amount is held for a merchant.
+    Authorisation = 9,
+    /// A merchant took from what is held for it.
+    Capture = 10,
+    /// A merchant let go of what was held for it.
+    Void = 11,
+    /// A hold ran out.
+    HoldExpiry = 12,
+    /// An amount is held for a review, or let go after it.
+    Review = 20,
 }
 
 impl EntryKind {
     /// Every kind, in order of code.
-    pub const ALL: [EntryKind; 10] = [
+    pub const ALL: [EntryKind; 15] = [
         EntryKind::ChargeCredit,
         EntryKind::ChargeReversal,
         EntryKind::Payment,
@@ -44,6 +54,11 @@ impl EntryKind {
         EntryKind::Verification,
         EntryKind::Closure,
         EntryKind::Adjustment,
+        EntryKind::Authorisation,
+        EntryKind::Capture,
+        EntryKind::Void,
+        EntryKind::HoldExpiry,
+        EntryKind::Review,
     ];
 
     /// The kind with this code.
@@ -69,11 +84,17 @@ impl EntryKind {
             EntryKind::Verification => "verification",
             EntryKind::Closure => "closure",
             EntryKind::Adjustment => "adjustment",
+            EntryKind::Authorisation => "authorisation",
+            EntryKind::Capture => "capture",
+            EntryKind::Void => "void",
+            EntryKind::HoldExpiry => "hold-expiry",
+            EntryKind::Review => "review",
         }
     }
 }
 
-/// Every path that exists: the command, the class debited, the class credited.
+/// Every path that exists: the command, the class debited, the class credited. A row holds for every layer: what may be posted may
+/// be set aside before.
 pub const PATHS: &[(EntryKind, Class, Class)] = &[
     (EntryKind::ChargeCredit, Class::Clearing, Class::Prepaid),
     (EntryKind::ChargeCredit, Class::Clearing, Class::Funds),
@@ -122,6 +143,29 @@ pub const PATHS: &[(EntryKind, Class, Class)] = &[
     (EntryKind::Adjustment, Class::Bank, Class::Suspense),
     (EntryKind::Adjustment, Class::ClosedBalances, Class::Suspense),
     (EntryKind::Adjustment, Class::ClosedBalances, Class::WriteOff),
+    (EntryKind::Authorisation, Class::Prepaid, Class::Payable),
+    (EntryKind::Authorisation, Class::Funds, Class::Payable),
+    (EntryKind::Capture, Class::Prepaid, Class::Payable),
+    (EntryKind::Capture, Class::Funds, Class::Payable),
+    (EntryKind::Capture, Class::Prepaid, Class::Receivable),
+    (EntryKind::Capture, Class::Funds, Class::Receivable),
+    (EntryKind::Capture, Class::Prepaid, Class::Funds),
+    (EntryKind::Void, Class::Prepaid, Class::Payable),
+    (EntryKind::Void, Class::Funds, Class::Payable),
+    (EntryKind::Void, Class::Prepaid, Class::Receivable),
+    (EntryKind::Void, Class::Funds, Class::Receivable),
+    (EntryKind::Void, Class::Prepaid, Class::Funds),
+    (EntryKind::HoldExpiry, Class::Prepaid, Class::Payable),
+    (EntryKind::HoldExpiry, Class::Funds, Class::Payable),
+    (EntryKind::HoldExpiry, Class::Prepaid, Class::Receivable),
+    (EntryKind::HoldExpiry, Class::Funds, Class::Receivable),
+    (EntryKind::HoldExpiry, Class::Prepaid, Class::Funds),
+    (EntryKind::Review, Class::Prepaid, Class::Payable),
+    (EntryKind::Review, Class::Funds, Class::Payable),
+    (EntryKind::Review, Class::Prepaid, Class::Receivable),
+    (EntryKind::Review, Class::Funds, Class::Receivable),
+    (EntryKind::Review, Class::Prepaid, Class::Funds),
+    (EntryKind::Review, Class::Funds, Class::Funds),
 ];
 
 /// Whether this command may debit the one class and credit the other.
@@ -133,10 +177,14 @@ pub fn allowed(kind: EntryKind, debit: Class, credit: Class) -> bool {
 mod tests {
     use super::*;
 
+    /// Kinds that free what was held.
+    const LETTING_GO: [EntryKind; 4] = [EntryKind::Capture, EntryKind::Void, EntryKind::HoldExpiry, EntryKind::Review];
+
     #[test]
-    fn prepaid_becomes_funds_only_by_verification() {
+    fn prepaid_becomes_funds_only_by_verification_at_once_or_when_it_is_let_go_afterwards() {
         for kind in EntryKind::ALL {
-            assert_eq!(allowed(kind, Class::Prepaid, Class::Funds), kind == EntryKind::Verification, "{kind:?}");
+            let verified = kind == EntryKind::Verification || LETTING_GO.contains(&kind);
+            assert_eq!(allowed(kind, Class::Prepaid, Class::Funds), verified, "{kind:?}");
         }
     }
 
@@ -152,8 +200,10 @@ mod tests {
 
     #[test]
     fn only_charges_refunds_transfers_verification_and_adjustments_reach_a_wallet() {
-        for (kind, _, credit) in PATHS {
-            if matches!(credit, Class::Prepaid | Class::Funds) {
+        for (kind, debit, credit) in PATHS {
+            // What is let go was in a wallet all the time.
+            let own = LETTING_GO.contains(kind) && matches!(debit, Class::Prepaid | Class::Funds);
+            if matches!(credit, Class::Prepaid | Class::Funds) && !own {
                 assert!(matches!(
                     kind,
                     EntryKind::ChargeCredit

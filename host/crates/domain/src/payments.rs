@@ -2,13 +2,15 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::accounts::AccountKey;
+use crate::accounts::{AccountKey, Class};
 use crate::books::{Books, Postings, Share};
+use crate::captures::OfPayment;
 use crate::ids::{MerchantId, PaymentId, RecordId, UserId};
 use crate::limits::Action;
 use crate::money::Money;
 use crate::outcomes::Refusal;
 use crate::paths::EntryKind;
+use crate::reviews::{self, Reviewed};
 use crate::time::Timestamp;
 
 /// A payer's wish, as it enters the commit queue.
@@ -26,6 +28,22 @@ pub struct Pay {
     pub reference: Option<String>,
     /// The decision that allowed it; none only where the operator runs without a fraud rule.
     pub decision: Option<RecordId>,
+    /// Whether it is paid at once or held first.
+    pub terms: Terms,
+    /// Whether a rule wants a person to look first: then the amount is held until somebody has.
+    pub review: bool,
+}
+
+/// When the merchant gets the amount.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Terms {
+    /// Now.
+    AtOnce,
+    /// When it captures it; until then the amount is held.
+    Held {
+        /// For how long, in milliseconds.
+        for_ms: i64,
+    },
 }
 
 /// How a payment stands. The number is its code in rows and never changes its meaning.
@@ -124,7 +142,7 @@ pub struct Payment {
     pub refunded: i64,
     /// What of the captured amount is in dispute or was lost in one, minor units.
     pub disputed: i64,
-    /// When what is held is let go; none where nothing ever was.
+    /// When what is held is let go, or was to be; none if it was paid at once.
     pub expires_at: Option<Timestamp>,
     /// The merchant's own reference.
     pub reference: Option<String>,
@@ -134,7 +152,36 @@ pub struct Payment {
     pub at: Timestamp,
 }
 
+impl Source {
+    /// The class of the account that it stands on.
+    pub const fn class(self) -> Class {
+        match self {
+            Source::Prepaid => Class::Prepaid,
+            Source::Funds => Class::Funds,
+        }
+    }
+
+    /// Its place in spend order.
+    pub const fn rank(self) -> u8 {
+        match self {
+            Source::Prepaid => 1,
+            Source::Funds => 2,
+        }
+    }
+}
+
 impl Payment {
+    /// Adds to what is held of a source, and keeps spend order.
+    pub fn hold(&mut self, source: Source, share: i64) {
+        match self.parts.iter_mut().find(|part| part.source == source) {
+            Some(part) => part.held += share,
+            None => {
+                let place = self.parts.iter().take_while(|part| part.source.rank() <= source.rank()).count();
+                self.parts.insert(place, Part { source, held: share, captured: 0, refunded: 0 });
+            }
+        }
+    }
+
     /// What is held and not captured yet, minor units.
     pub fn held(&self) -> i64 {
         self.parts.iter().map(|part| part.held).sum()
@@ -146,29 +193,23 @@ impl Payment {
     }
 }
 
-/// Takes the amount in spend order and owes it to the merchant.
-pub fn pay(books: &mut Books, command: &Pay, now: Timestamp) -> Result<(Postings, Payment), Refusal> {
+/// Takes the amount in spend order and owes it to the merchant, or holds it until the merchant captures it or somebody has looked.
+pub fn pay(books: &mut Books, command: &Pay, now: Timestamp) -> Result<(EntryKind, Postings, Payment), Refusal> {
     let shares = check(books, command, now)?;
 
     // After this point the payment must succeed.
-    let currency = command.amount.currency;
+    let (amount, currency) = (command.amount, command.amount.currency);
     let wallet = books.wallet(command.payer, currency)?;
-    books.count_limits(&wallet.user, Action::Pay, command.amount, now);
+    books.count_limits(&wallet.user, Action::Pay, amount, now);
     let payable = AccountKey::payable(command.merchant, currency);
-    let mut postings = Postings::default();
-    let mut parts = Vec::with_capacity(shares.len());
-    for (source, share) in shares {
-        postings.post(books, EntryKind::Payment, wallet.account(source), payable, share)?;
-        parts.push(Part { source, held: 0, captured: share, refunded: 0 });
-    }
-    let payment = Payment {
+    let mut payment = Payment {
         id: command.payment,
         payer: command.payer,
         merchant: command.merchant,
-        amount: command.amount,
+        amount,
         state: PaymentState::Captured,
-        parts,
-        captured: command.amount.minor,
+        parts: Vec::with_capacity(shares.len()),
+        captured: 0,
         refunded: 0,
         disputed: 0,
         expires_at: None,
@@ -176,11 +217,36 @@ pub fn pay(books: &mut Books, command: &Pay, now: Timestamp) -> Result<(Postings
         decision: command.decision,
         at: now,
     };
+    let kind = match (command.review, command.terms) {
+        (true, terms) => {
+            let of = Reviewed::Payment(OfPayment::from(&payment));
+            payment.state = PaymentState::InReview;
+            payment.expires_at = Some(reviews::open(books, of, amount, terms, command.decision, now));
+            EntryKind::Review
+        }
+        (false, Terms::Held { for_ms }) => {
+            payment.state = PaymentState::Authorised;
+            payment.expires_at = Some(now.plus_ms(for_ms));
+            EntryKind::Authorisation
+        }
+        (false, Terms::AtOnce) => EntryKind::Payment,
+    };
+    let mut postings = Postings::default();
+    for (source, share) in shares {
+        if kind == EntryKind::Payment {
+            postings.post(books, kind, wallet.account(source), payable, share)?;
+            payment.parts.push(Part { source, held: 0, captured: share, refunded: 0 });
+            payment.captured += share;
+        } else {
+            postings.reserve(books, kind, wallet.account(source), payable, share)?;
+            payment.hold(source, share);
+        }
+    }
     if let Some(reference) = &command.reference {
         books.merchant_references.put((command.merchant, reference.clone()), payment.id);
     }
     books.payments.put(payment.id, payment.clone());
-    Ok((postings, payment))
+    Ok((kind, postings, payment))
 }
 
 /// Whether a payment may be made, and what it is taken from.

@@ -29,6 +29,8 @@ pub struct Policy {
     pub frozen_keys: BTreeSet<KeyId>,
     /// Devices that nothing may come from.
     pub frozen_devices: BTreeSet<String>,
+    /// How long a review waits for somebody.
+    pub review: ReviewPolicy,
 }
 
 /// A plugin in force.
@@ -55,6 +57,30 @@ impl Default for FailurePolicy {
     /// Closed: without a verdict nothing is paid.
     fn default() -> Self {
         FailurePolicy { on_fault: Verdict::Decline, on_missing: Verdict::Decline }
+    }
+}
+
+/// How long an amount is held for a review before it ends by itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReviewPolicy {
+    /// Hours.
+    pub hours: u16,
+}
+
+impl ReviewPolicy {
+    /// The longest that may be set: 7 days.
+    pub const HOURS_MAX: u16 = 168;
+
+    /// The same in milliseconds.
+    pub fn ms(self) -> i64 {
+        i64::from(self.hours) * 3_600_000
+    }
+}
+
+impl Default for ReviewPolicy {
+    /// A day.
+    fn default() -> Self {
+        ReviewPolicy { hours: 24 }
     }
 }
 

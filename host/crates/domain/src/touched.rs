@@ -4,14 +4,16 @@ use std::collections::BTreeSet;
 
 use crate::access::Holder;
 use crate::accounts::{AccountId, AccountKey, Class, PluginKey};
+use crate::captures::OfPayment;
 use crate::charges::ReferenceKey;
 use crate::guest::Side;
-use crate::ids::{AdjustmentId, FlowId, MerchantId, PaymentId, UserId};
+use crate::ids::{AdjustmentId, FlowId, MerchantId, PaymentId, ReviewId, TransferId, UserId};
 use crate::ledger::{Command, Work};
 use crate::limits::{self, Action, CounterKey};
 use crate::money::Currency;
 use crate::operations::OperationKey;
 use crate::records::Digest;
+use crate::reviews::Reviewed;
 use crate::signals::SubjectKey;
 use crate::time::Timestamp;
 
@@ -26,6 +28,10 @@ pub struct Touched {
     pub merchants: BTreeSet<MerchantId>,
     /// Payments.
     pub payments: BTreeSet<PaymentId>,
+    /// Transfers whose review ends.
+    pub transfers: BTreeSet<TransferId>,
+    /// Reviews.
+    pub reviews: BTreeSet<ReviewId>,
     /// Merchants' references.
     pub merchant_references: BTreeSet<(MerchantId, String)>,
     /// Partners' references.
@@ -155,6 +161,23 @@ impl Touched {
                 }
                 self.reference(command.plugin, command.side, &command.reference);
             }
+            Command::Collect(command) => self.payment(&command.of),
+            Command::Void(of) | Command::Expire(of) => self.payment(of),
+            Command::Increase(command) => {
+                self.payment(&command.of);
+                self.counters.extend(limits::counters(command.of.payer, Action::Pay, command.of.currency, now));
+            }
+            Command::Conclude(command) => {
+                self.reviews.insert(command.of.review());
+                match command.of {
+                    Reviewed::Payment(of) => self.payment(&of),
+                    Reviewed::Transfer { transfer, sender, receiver, currency } => {
+                        self.transfers.insert(transfer);
+                        self.wallet(sender, currency);
+                        self.wallet(receiver, currency);
+                    }
+                }
+            }
             Command::Expect(command) => {
                 self.expectations.insert((command.plugin, command.correlation.clone()));
             }
@@ -169,6 +192,12 @@ impl Touched {
         for class in [Class::Prepaid, Class::Funds, Class::Receivable] {
             self.account(AccountKey::user(class, user, currency));
         }
+    }
+
+    fn payment(&mut self, of: &OfPayment) {
+        self.wallet(of.payer, of.currency);
+        self.payments.insert(of.payment);
+        self.account(AccountKey::payable(of.merchant, of.currency));
     }
 
     fn plugin(&mut self, plugin: PluginKey, currency: Currency) {

@@ -13,10 +13,12 @@ use tokio::sync::{Semaphore, watch};
 use tokio::task::{JoinHandle, JoinSet};
 
 use crate::app::App;
+use crate::captures;
 use crate::charges::AUTHORISED_MS;
 use crate::error::Error;
 use crate::flows::drive::{self, Driven};
 use crate::flows::{effects, settlement};
+use crate::reviews;
 
 /// Most flows that are driven at the same moment.
 const DRIVEN_MAX: usize = 32;
@@ -177,7 +179,7 @@ async fn watch_policy(app: App, mut stop: watch::Receiver<bool>) {
 
 /// Sweeps ended sessions, stops flows that have outlived their kind, and counts what needs an operator.
 async fn sweep(app: App, mut stop: watch::Receiver<bool>) {
-    let mut round = Round::new(PAGES_MAX, PAGE);
+    let mut round = Round::default();
     while !*stop.borrow() {
         if let Err(error) = sweep_once(&app, &mut round).await {
             tracing::warn!(error = %crate::ledger::chain(&error), "a sweep did not end; the next one goes on");
@@ -189,11 +191,15 @@ async fn sweep(app: App, mut stop: watch::Receiver<bool>) {
     }
 }
 
-async fn sweep_once(app: &App, round: &mut Round) -> Result<(), Error> {
+/// One round of what is done from time to time: ended sessions, flows that have outlived their kind, holds and reviews that have run
+/// out, and what metrics count.
+pub async fn sweep_once(app: &App, round: &mut Round) -> Result<(), Error> {
     let now = app.clock.now();
     koban_store::sessions::expire(&app.store, now, SESSIONS_MAX).await?;
     koban_store::marks::forget(&app.store, now.plus_ms(-MARKS_MS)).await?;
     round.sweep(app, now).await?;
+    captures::expire_due(app, now).await?;
+    reviews::expire_due(app, now).await?;
     app.metrics.flows_stuck.set(rows::backlog(&app.store, now).await?.stuck);
     app.metrics.queue_waiting.set(i64::try_from(app.ledger.waiting()).unwrap_or(i64::MAX));
     app.metrics.clocks(app.ledger.counts());
@@ -207,6 +213,12 @@ pub struct Round {
     page: u16,
     /// Where the next part goes on; none at the beginning of a round.
     before: Option<FlowId>,
+}
+
+impl Default for Round {
+    fn default() -> Round {
+        Round::new(PAGES_MAX, PAGE)
+    }
 }
 
 impl Round {

@@ -1,6 +1,6 @@
 //! What payments and transfers share: one read beforehand, the fraud rules, and a commit that is judged again if the policy changed.
 
-use koban_domain::guest::AssessPayment;
+use koban_domain::guest::{AssessPayment, Verdict};
 use koban_domain::ids::{MerchantId, RecordId, UserId};
 use koban_domain::ledger::{Answer, Command, Counted, Work};
 use koban_domain::money::Money;
@@ -39,17 +39,28 @@ pub(crate) struct Dealing {
     pub(crate) amount: Money,
     /// How the dealing's id is written.
     pub(crate) name: fn(Uuid) -> String,
+    /// Whether its amount can be held while an operator looks at it.
+    pub(crate) can_wait: bool,
 }
 
-/// Judges a dealing and commits it under its operation. `command` makes the command from the dealing's id and its decision.
+/// What came of the judgement, for the command.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Verdicts {
+    /// The decision behind it.
+    pub(crate) decision: Option<RecordId>,
+    /// Whether the amount is held until an operator has looked.
+    pub(crate) review: bool,
+}
+
+/// Judges a dealing and commits it under its operation. `command` makes the command from the dealing's id and what was judged.
 pub(crate) async fn commit(
     app: &App,
     ctx: &Ctx,
     operation: &Begun,
     dealing: &Dealing,
-    command: impl Fn(Uuid, Option<RecordId>) -> Command,
+    command: impl Fn(Uuid, Verdicts) -> Command,
 ) -> Result<Answered<Answer>, Error> {
-    let Dealing { kind, payer, payee, amount, name } = *dealing;
+    let Dealing { kind, payer, payee, amount, name, can_wait } = *dealing;
     let device = ctx.device.as_deref();
     let merchant = match payee {
         Payee::Merchant(merchant) => Some(SubjectKey::merchant(merchant)),
@@ -85,10 +96,12 @@ pub(crate) async fn commit(
         };
         let judged = fraud::assess(app, &case).await?;
         let mut work = Work::new(id, ctx.actor.to_string());
-        work.refused = judged.refusal();
-        work.commands = vec![command(id, judged.decision)];
+        let review = can_wait && judged.verdict == Verdict::Review;
+        work.refused = judged.refusal().filter(|_| !review);
+        work.commands = vec![command(id, Verdicts { decision: judged.decision, review })];
         work.counted = Some(Counted { subjects: subjects.clone(), amount: amount.minor });
-        work.payee = (!known.payee_known).then_some((payer, payee));
+        // Whoever is looked at first is not known before somebody has said yes.
+        work.payee = (!known.payee_known && !review).then_some((payer, payee));
         work.records = judged.records;
         work.judged_under = Some(judged.under);
         work.relies_on = judged.relies_on;

@@ -21,6 +21,9 @@ pub enum Scope {
     /// Read payments, refunds, balance and statement.
     #[serde(rename = "payments:read")]
     PaymentsRead,
+    /// Capture what is held, and let go of it.
+    #[serde(rename = "payments:capture")]
+    PaymentsCapture,
     /// Give payments back.
     #[serde(rename = "payments:refund")]
     PaymentsRefund,
@@ -31,12 +34,13 @@ pub enum Scope {
 
 impl Scope {
     /// Every scope.
-    pub const ALL: [Scope; 3] = [Scope::PaymentsRead, Scope::PaymentsRefund, Scope::KeysWrite];
+    pub const ALL: [Scope; 4] = [Scope::PaymentsRead, Scope::PaymentsCapture, Scope::PaymentsRefund, Scope::KeysWrite];
 
     /// The word in requests and rows.
     pub const fn word(self) -> &'static str {
         match self {
             Scope::PaymentsRead => "payments:read",
+            Scope::PaymentsCapture => "payments:capture",
             Scope::PaymentsRefund => "payments:refund",
             Scope::KeysWrite => "keys:write",
         }

@@ -4,6 +4,7 @@
 pub mod adjustments;
 pub mod app;
 pub mod audit;
+pub mod captures;
 pub mod charges;
 pub mod clock;
 pub mod closures;
@@ -33,6 +34,7 @@ pub mod plugins;
 pub mod policy;
 pub mod reads;
 pub mod refunds;
+pub mod reviews;
 pub mod sealing;
 pub mod transfers;
 pub mod users;

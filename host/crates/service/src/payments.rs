@@ -1,9 +1,10 @@
 //! Paying a merchant: identity and fraud before the queue, the books inside it, the news after it.
 
+use koban_domain::captures::HOLD_MS_MAX;
 use koban_domain::ids::{MerchantId, PaymentId};
 use koban_domain::ledger::{Answer, Command};
 use koban_domain::money::Money;
-use koban_domain::payments::{Pay, Payment};
+use koban_domain::payments::{Pay, Payment, Terms};
 use koban_store::payments;
 use serde::Serialize;
 
@@ -23,13 +24,20 @@ pub struct PayInput {
     pub amount: Money,
     /// The merchant's own reference, 1 to 100 characters, unique for the merchant.
     pub reference: Option<String>,
+    /// For how many seconds the amount is held for the merchant; none if it is paid at once.
+    pub hold_s: Option<i64>,
 }
 
-/// Pays a merchant from the signed-in user's wallet.
+/// Pays a merchant from the signed-in user's wallet, or holds the amount for it.
 pub async fn pay(app: &App, ctx: &Ctx, input: PayInput) -> Result<Answered<Payment>, Error> {
     let payer = ctx.user()?;
     check_amount(input.amount)?;
     check_reference(input.reference.as_deref())?;
+    let terms = match input.hold_s {
+        None => Terms::AtOnce,
+        Some(seconds) if (1..=HOLD_MS_MAX / 1_000).contains(&seconds) => Terms::Held { for_ms: seconds * 1_000 },
+        Some(_) => return Err(Error::invalid("expires_in_s", "use 1 to 2,592,000 seconds: at most 30 days")),
+    };
     let operation = operations::begin(app, ctx, "POST /v1/payments", &input)?;
     let dealing = Dealing {
         kind: "payment",
@@ -37,15 +45,18 @@ pub async fn pay(app: &App, ctx: &Ctx, input: PayInput) -> Result<Answered<Payme
         payee: Payee::Merchant(input.merchant),
         amount: input.amount,
         name: |id| PaymentId(id).to_string(),
+        can_wait: true,
     };
-    let answered = judged::commit(app, ctx, &operation, &dealing, |id, decision| {
+    let answered = judged::commit(app, ctx, &operation, &dealing, |id, judged| {
         Command::Pay(Pay {
             payment: PaymentId(id),
             payer,
             merchant: input.merchant,
             amount: input.amount,
             reference: input.reference.clone(),
-            decision,
+            decision: judged.decision,
+            terms,
+            review: judged.review,
         })
     });
     answered.await?.expect(|answer| match answer {
@@ -86,7 +97,12 @@ pub async fn list(app: &App, ctx: &Ctx, reference: Option<&str>, page: &Page) ->
 
 /// Amounts are positive and small enough that no sum of them can overflow the books.
 pub(crate) fn check_amount(amount: Money) -> Result<(), Error> {
-    match amount.minor {
+    check_minor(amount.minor)
+}
+
+/// The same for an amount in the currency of something that is there already.
+pub(crate) fn check_minor(minor: i64) -> Result<(), Error> {
+    match minor {
         1..=1_000_000_000_000 => Ok(()),
         _ => Err(Error::invalid("amount", "give whole minor units, 1 to 1,000,000,000,000")),
     }

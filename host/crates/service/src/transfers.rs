@@ -3,7 +3,7 @@
 use koban_domain::ids::{TransferId, UserId};
 use koban_domain::ledger::{Answer, Command};
 use koban_domain::money::{Currency, Money};
-use koban_domain::transfers::{Send, Transfer};
+use koban_domain::transfers::{Send, Transfer, TransferState};
 use serde::Serialize;
 
 use crate::app::App;
@@ -39,15 +39,17 @@ pub async fn send(app: &App, ctx: &Ctx, input: SendInput) -> Result<Answered<Tra
         payee: Payee::User(input.receiver),
         amount: input.amount,
         name: |id| TransferId(id).to_string(),
+        can_wait: true,
     };
-    let answered = judged::commit(app, ctx, &operation, &dealing, |id, decision| {
+    let answered = judged::commit(app, ctx, &operation, &dealing, |id, judged| {
         Command::Transfer(Send {
             transfer: TransferId(id),
             sender,
             receiver: input.receiver,
             amount: input.amount,
             message: input.message.clone(),
-            decision,
+            decision: judged.decision,
+            review: judged.review,
         })
     });
     answered.await?.expect(|answer| match answer {
@@ -56,11 +58,14 @@ pub async fn send(app: &App, ctx: &Ctx, input: SendInput) -> Result<Answered<Tra
     })
 }
 
-/// A transfer, for its sender or receiver.
+/// A transfer, for its sender, and once it is sent for its receiver.
 pub async fn get(app: &App, ctx: &Ctx, id: TransferId) -> Result<Transfer, Error> {
     let user = ctx.user()?;
     let transfer = koban_store::transfers::by_id(&app.store, id).await?;
-    transfer.filter(|transfer| transfer.sender == user || transfer.receiver == user).ok_or(Error::NotFound("transfer"))
+    let seen = |transfer: &Transfer| {
+        transfer.sender == user || transfer.receiver == user && transfer.state == TransferState::Sent
+    };
+    transfer.filter(seen).ok_or(Error::NotFound("transfer"))
 }
 
 /// The signed-in user's transfers, sent and received, newest first.

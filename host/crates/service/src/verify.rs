@@ -7,12 +7,13 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
 use std::time::Duration;
 
-use koban_domain::accounts::{Account, AccountId, AccountKey, Layer, PluginKey, PostingSide};
-use koban_domain::ids::RecordId;
+use koban_domain::accounts::{Account, AccountId, AccountKey, Class, Layer, PluginKey, PostingSide};
+use koban_domain::ids::{PaymentId, RecordId, TransferId};
 use koban_domain::journal::{Entry, Head, Posting, canonical, chain};
 use koban_domain::money::Currency;
 use koban_domain::paths::PATHS;
 use koban_domain::records::{Digest, Record};
+use koban_domain::transfers::Transfer;
 use koban_store::{JournalReader, PostingPlace, Store, StoreError, StoredPosting, charges, plugins};
 
 /// How often exposures are compared before a difference is believed.
@@ -132,6 +133,7 @@ impl Walk {
             return differs("the lane's head", what);
         }
         self.balances(&mut reader).await?;
+        self.holds(&mut reader).await?;
         self.statements(&mut reader).await?;
         self.records(&mut reader, head.record_sequence, head.record_hash).await?;
         self.audit(&mut reader).await?;
@@ -290,6 +292,48 @@ impl Walk {
             return differs("the accounts", format!("{stored} are stored, the journal has {made}"));
         }
         Ok(())
+    }
+
+    /// What payments and transfers hold is what is pending on the accounts, and nothing else is.
+    async fn holds(&mut self, reader: &mut JournalReader) -> Step {
+        let mut held: BTreeMap<AccountId, i64> = BTreeMap::new();
+        let mut hold = |key: AccountKey, amount| *held.entry(key.id()).or_default() += amount;
+        let mut after = PaymentId::default();
+        loop {
+            let page = reader.held_payments_after(after, PAGE).await?;
+            let Some(last) = page.last() else { break };
+            after = last.id;
+            for payment in &page {
+                let currency = payment.amount.currency;
+                for part in &payment.parts {
+                    hold(AccountKey::user(part.source.class(), payment.payer, currency), part.held);
+                }
+                hold(AccountKey::payable(payment.merchant, currency), payment.held());
+            }
+        }
+        let mut after = TransferId::default();
+        loop {
+            let page = reader.held_transfers_after(after, PAGE).await?;
+            let Some(last) = page.last() else { break };
+            after = last.id;
+            for Transfer { sender, receiver, amount, .. } in &page {
+                hold(AccountKey::user(Class::Funds, *sender, amount.currency), amount.minor);
+                hold(AccountKey::user(Class::Funds, *receiver, amount.currency), amount.minor);
+            }
+        }
+        for (id, account) in &self.accounts {
+            let (pending, held) = (account.debits_pending + account.credits_pending, held.remove(id).unwrap_or(0));
+            if pending != held {
+                let what = format!("{pending} is set aside, payments and transfers hold {held}");
+                return differs(format!("account {}", shown(&account.key)), what);
+            }
+        }
+        match held.iter().find(|(_, held)| **held != 0) {
+            Some((id, held)) => {
+                differs(format!("account {}", hex::encode(id.0)), format!("{held} is held, and nothing is set aside"))
+            }
+            None => Ok(()),
+        }
     }
 
     /// The table that statements are read from must hold exactly the journal's postings.

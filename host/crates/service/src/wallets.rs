@@ -121,11 +121,15 @@ pub(crate) async fn statement_of(app: &App, keys: &[AccountKey], page: &Page) ->
 
 /// The id of what an entry is about, as the API writes it.
 pub fn subject(kind: EntryKind, bytes: [u8; 16]) -> String {
-    use koban_domain::ids::{AdjustmentId, FileId, FlowId, PaymentId, RefundId, TransferId};
+    use koban_domain::ids::{AdjustmentId, CaptureId, FileId, FlowId, PaymentId, RefundId, ReviewId, TransferId};
     let id = uuid::Uuid::from_bytes(bytes);
     match kind {
         EntryKind::ChargeCredit | EntryKind::ChargeReversal => FlowId(id).to_string(),
-        EntryKind::Payment => PaymentId(id).to_string(),
+        EntryKind::Payment | EntryKind::Authorisation | EntryKind::Void | EntryKind::HoldExpiry => {
+            PaymentId(id).to_string()
+        }
+        EntryKind::Capture => CaptureId(id).to_string(),
+        EntryKind::Review => ReviewId(id).to_string(),
         EntryKind::Refund => RefundId(id).to_string(),
         EntryKind::Transfer => TransferId(id).to_string(),
         EntryKind::Settlement => FileId(id).to_string(),

@@ -3,13 +3,15 @@
 //! A reader sees one moment: what is committed meanwhile does not disturb sums that are taken over several pages.
 
 use koban_domain::accounts::{Account, AccountId, PostingSide};
-use koban_domain::ids::{AuditId, RecordId};
+use koban_domain::ids::{AuditId, PaymentId, RecordId, TransferId};
 use koban_domain::journal::Entry;
 use koban_domain::ledger::Audit;
+use koban_domain::payments::Payment;
 use koban_domain::records::Digest;
 use koban_domain::time::Timestamp;
+use koban_domain::transfers::Transfer;
 
-use crate::database::{Backend, Columns, Store, Tx, on_tx};
+use crate::database::{Backend, Columns, Store, Tx, blob, on_tx};
 use crate::error::StoreError;
 use crate::ledger::{LaneHead, pages, read_head, rows};
 
@@ -153,6 +155,26 @@ impl JournalReader {
         on_tx!(&mut self.tx, connection => {
             let rows = sqlx::query(sql).bind(after(id)).bind(i64::from(limit)).fetch_all(connection).await?;
             rows.iter().map(rows::account).collect()
+        })
+    }
+
+    /// Payments that hold something, in order of id, behind this one.
+    pub async fn held_payments_after(&mut self, id: PaymentId, limit: u16) -> Result<Vec<Payment>, StoreError> {
+        let sql =
+            "select id, payer, merchant, amount, currency, state, parts, captured, refunded, disputed, expires_at,
+            reference, decision, at from payments where state in (1, 2) and id > $1 order by id limit $2";
+        on_tx!(&mut self.tx, connection => {
+            let rows = sqlx::query(sql).bind(blob(id.bytes())).bind(i64::from(limit)).fetch_all(connection).await?;
+            rows.iter().map(rows::payment).collect()
+        })
+    }
+
+    /// Transfers whose amount is held for a review, in order of id, behind this one.
+    pub async fn held_transfers_after(&mut self, id: TransferId, limit: u16) -> Result<Vec<Transfer>, StoreError> {
+        let sql = "select * from transfers where state = 2 and id > $1 order by id limit $2";
+        on_tx!(&mut self.tx, connection => {
+            let rows = sqlx::query(sql).bind(blob(id.bytes())).bind(i64::from(limit)).fetch_all(connection).await?;
+            rows.iter().map(rows::transfer).collect()
         })
     }
 

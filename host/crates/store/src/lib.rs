@@ -3,6 +3,7 @@
 pub mod adjustments;
 pub mod audit;
 pub mod bench;
+pub mod captures;
 pub mod charges;
 pub mod endpoints;
 pub mod files;
@@ -19,6 +20,7 @@ pub mod payments;
 pub mod platform;
 pub mod plugins;
 pub mod records;
+pub mod reviews;
 pub mod sessions;
 pub mod statements;
 pub mod submissions;

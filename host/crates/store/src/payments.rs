@@ -4,6 +4,7 @@ use koban_domain::ids::{MerchantId, PaymentId, RefundId, UserId};
 use koban_domain::money::Money;
 use koban_domain::payments::Payment;
 use koban_domain::refunds::Refund;
+use koban_domain::time::Timestamp;
 
 use crate::database::{Columns, Store, blob, on};
 use crate::error::StoreError;
@@ -52,6 +53,19 @@ pub async fn by_payer(
 ) -> Result<Vec<Payment>, StoreError> {
     const SQL: &str = select_payments!("payer = $1 and id < $2 order by id desc limit $3");
     page(store, SQL, payer.bytes(), before, limit).await
+}
+
+/// Authorised payments whose hold has run out, the oldest end first.
+pub async fn holds_due(store: &Store, now: Timestamp, limit: u16) -> Result<Vec<Payment>, StoreError> {
+    const SQL: &str = select_payments!("state = 1 and expires_at <= $1 order by expires_at, id limit $2");
+    on!(store, pool => sqlx::query(SQL)
+        .bind(now.0)
+        .bind(i64::from(limit))
+        .fetch_all(pool)
+        .await?
+        .iter()
+        .map(rows::payment)
+        .collect())
 }
 
 /// What a merchant was paid, newest first, before this payment.

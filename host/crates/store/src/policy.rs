@@ -4,7 +4,7 @@ use koban_domain::guest::Verdict;
 use koban_domain::limits::{Action, Limit, Limits, Window};
 use koban_domain::manifest::Kind;
 use koban_domain::money::Money;
-use koban_domain::policy::{FailurePolicy, PluginInForce, Policy};
+use koban_domain::policy::{FailurePolicy, PluginInForce, Policy, ReviewPolicy};
 
 use crate::database::{Columns, Store, Tx, on_tx};
 use crate::error::StoreError;
@@ -65,6 +65,7 @@ fn setting(policy: &mut Policy, name: &str, value: &str) -> Result<(), StoreErro
     match name {
         "fraud.on_fault" => policy.fraud.on_fault = verdict(value)?,
         "fraud.on_missing" => policy.fraud.on_missing = verdict(value)?,
+        "review.hours" => policy.review.hours = hours(value)?,
         platform::AHEAD => policy.clock_ahead_ms = platform::parse_ahead(Some(value))?,
         _ => {}
     }
@@ -98,6 +99,11 @@ fn kind(word: &str) -> Result<Kind, StoreError> {
         .into_iter()
         .find(|kind| kind.word() == word)
         .ok_or_else(|| StoreError::damaged(format!("a plugin has the kind `{word}`")))
+}
+
+fn hours(text: &str) -> Result<u16, StoreError> {
+    let hours = text.parse().ok().filter(|hours| (1..=ReviewPolicy::HOURS_MAX).contains(hours));
+    hours.ok_or_else(|| StoreError::damaged(format!("a review cannot wait `{text}` hours")))
 }
 
 fn verdict(word: &str) -> Result<Verdict, StoreError> {

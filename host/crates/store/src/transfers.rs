@@ -1,13 +1,14 @@
 //! Transfers as rows. The ledger writes them; a user's are found through the postings of the user's own accounts.
 
 use koban_domain::accounts::{AccountKey, Class};
-use koban_domain::ids::{RecordId, TransferId, UserId};
-use koban_domain::money::{Currency, Money};
+use koban_domain::ids::{TransferId, UserId};
+use koban_domain::money::Currency;
 use koban_domain::paths::EntryKind;
 use koban_domain::transfers::Transfer;
 
 use crate::database::{Columns, Store, blob, on};
 use crate::error::StoreError;
+use crate::ledger::rows;
 
 /// The transfer with this id.
 pub async fn by_id(store: &Store, id: TransferId) -> Result<Option<Transfer>, StoreError> {
@@ -16,7 +17,7 @@ pub async fn by_id(store: &Store, id: TransferId) -> Result<Option<Transfer>, St
         .bind(blob(id.bytes()))
         .fetch_optional(pool)
         .await?
-        .map(|row| read(&row))
+        .map(|row| rows::transfer(&row))
         .transpose())
 }
 
@@ -54,18 +55,6 @@ pub async fn by_user(
         .fetch_all(pool)
         .await?
         .iter()
-        .map(|row| Ok((row.long("sequence")?, read(row)?)))
+        .map(|row| Ok((row.long("sequence")?, rows::transfer(row)?)))
         .collect())
-}
-
-fn read(row: &impl Columns) -> Result<Transfer, StoreError> {
-    Ok(Transfer {
-        id: TransferId(row.id("id")?),
-        sender: UserId(row.id("sender")?),
-        receiver: UserId(row.id("receiver")?),
-        amount: Money::new(row.long("amount")?, row.currency("currency")?),
-        message: row.maybe_text("message")?,
-        decision: row.maybe_id("decision")?.map(RecordId),
-        at: row.time("at")?,
-    })
 }

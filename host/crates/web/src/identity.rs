@@ -130,6 +130,9 @@ pub(crate) trait Needs: Send + Sync + 'static {
 /// Reading payments, refunds, balance and statement.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct ReadPayments;
+/// Capturing what is held, and letting go of it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct CapturePayments;
 /// Giving payments back.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct RefundPayments;
@@ -139,6 +142,9 @@ pub(crate) struct WriteKeys;
 
 impl Needs for ReadPayments {
     const SCOPE: Scope = Scope::PaymentsRead;
+}
+impl Needs for CapturePayments {
+    const SCOPE: Scope = Scope::PaymentsCapture;
 }
 impl Needs for RefundPayments {
     const SCOPE: Scope = Scope::PaymentsRefund;

@@ -208,24 +208,31 @@ pub(crate) struct Created<T> {
     location: String,
     body: T,
     replayed: bool,
+    waiting: bool,
 }
 
 impl<T> Created<T> {
     /// Something that has just been made.
     pub(crate) fn new(location: String, body: T) -> Created<T> {
-        Created { location, body, replayed: false }
+        Created { location, body, replayed: false, waiting: false }
     }
 
     /// What an operation made, now or before.
     pub(crate) fn answered<V: Into<T>>(answered: Answered<V>, location: impl FnOnce(&T) -> String) -> Created<T> {
         let body = answered.value.into();
-        Created { location: location(&body), body, replayed: answered.replayed }
+        Created { location: location(&body), body, replayed: answered.replayed, waiting: false }
+    }
+
+    /// The same, but if it waits for somebody, the answer is that it was accepted and not that it was made.
+    pub(crate) fn waiting(self, waiting: bool) -> Created<T> {
+        Created { waiting, ..self }
     }
 }
 
 impl<T: Serialize> IntoResponse for Created<T> {
     fn into_response(self) -> Response {
-        let mut response = written(StatusCode::CREATED, &self.body);
+        let status = if self.waiting { StatusCode::ACCEPTED } else { StatusCode::CREATED };
+        let mut response = written(status, &self.body);
         if let Ok(location) = HeaderValue::try_from(self.location) {
             response.headers_mut().insert(header::LOCATION, location);
         }

@@ -148,6 +148,7 @@ mod tests {
     fn every_list_says_how_to_turn_its_pages() {
         // Lists that are short by nature and come whole.
         let whole = [
+            "/v1/payments/{id}/captures",
             "/v1/payments/{id}/refunds",
             "/v1/merchant/keys",
             "/v1/operator/merchants/{id}/keys",

@@ -4,7 +4,9 @@ use std::str::FromStr;
 
 use axum::extract::{FromRequestParts, Path as AnyPath, Query as AnyQuery};
 use axum::http::request::Parts;
-use koban_domain::ids::{AdjustmentId, FlowId, IdError, KeyId, MerchantId, PaymentId, RecordId, TransferId, UserId};
+use koban_domain::ids::{
+    AdjustmentId, FlowId, IdError, KeyId, MerchantId, PaymentId, RecordId, ReviewId, TransferId, UserId,
+};
 use koban_domain::records::Digest;
 use koban_service::page::{LIMIT_MAX, Page, Paged};
 use serde::Serialize;
@@ -29,6 +31,7 @@ named! {
     UserId: "user",
     MerchantId: "merchant",
     PaymentId: "payment",
+    ReviewId: "review",
     TransferId: "transfer",
     FlowId: "flow",
     ChargeId: "charge",

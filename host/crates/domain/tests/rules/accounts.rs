@@ -6,9 +6,11 @@ use koban_domain::guest::Side;
 use koban_domain::ledger::Command;
 use koban_domain::money::Currency;
 use koban_domain::outcomes::Refusal;
+use koban_domain::payments::Terms;
+use koban_domain::reviews::Ruling;
 
 use crate::pages;
-use crate::world::{COLLEAGUE, HANAKO, KENJI, TARO, World, arrived, judgement, proposal, t_account};
+use crate::world::{COLLEAGUE, HANAKO, HOUR_MS, KENJI, OPERATOR, TARO, World, arrived, judgement, proposal, t_account};
 
 /// A sentence, what happened before, and what is shown.
 type Example = (&'static str, fn(&mut World), fn(&mut World));
@@ -61,6 +63,79 @@ const EXAMPLES: &[Example] = &[
             world.hold_prepaid(HANAKO, 500);
         },
         |world| drop(world.pay(HANAKO, 1_280, 1).unwrap()),
+    ),
+    (
+        "An authorisation sets the amount aside in spend order, and nothing moves",
+        |world| {
+            world.charge(HANAKO, 10_000, "r1").unwrap();
+            world.hold_prepaid(HANAKO, 500);
+        },
+        |world| drop(world.authorise(HANAKO, 1_280, 1).unwrap()),
+    ),
+    (
+        "An increment sets more aside",
+        |world| {
+            world.charge(HANAKO, 10_000, "r1").unwrap();
+            world.authorise(HANAKO, 1_280, 1).unwrap();
+        },
+        |world| drop(world.increase(1, 220).unwrap()),
+    ),
+    (
+        "A capture takes what was set aside in the same order",
+        |world| {
+            world.charge(HANAKO, 10_000, "r1").unwrap();
+            world.hold_prepaid(HANAKO, 500);
+            world.authorise(HANAKO, 1_280, 1).unwrap();
+        },
+        |world| drop(world.capture(1, Some(700), false).unwrap()),
+    ),
+    (
+        "A last capture lets go of the rest; prepaid value of a payer verified since becomes funds",
+        |world| {
+            world.charge(TARO, 10_000, "r1").unwrap();
+            world.authorise(TARO, 1_280, 1).unwrap();
+            world.verify(TARO).unwrap();
+        },
+        |world| drop(world.capture(1, Some(1_000), true).unwrap()),
+    ),
+    (
+        "A void lets go of what was set aside",
+        |world| {
+            world.charge(TARO, 10_000, "r1").unwrap();
+            world.authorise(TARO, 1_280, 1).unwrap();
+        },
+        |world| drop(world.void(1).unwrap()),
+    ),
+    (
+        "A hold that has run out is let go, and what is owed is repaid of it first",
+        |world| {
+            world.charge(TARO, 2_000, "r1").unwrap();
+            world.authorise(TARO, 1_280, 1).unwrap();
+            world.reverse(TARO, 1_000, "r1", "v1").unwrap();
+            world.now = world.now.plus_ms(HOUR_MS);
+        },
+        |world| drop(world.expire(1).unwrap()),
+    ),
+    (
+        "A payment that somebody shall look at is set aside",
+        |world| drop(world.charge(TARO, 10_000, "r1").unwrap()),
+        |world| drop(world.pay_in_review(TARO, 1_280, 1, Terms::AtOnce).unwrap()),
+    ),
+    (
+        "A payment that was approved is made",
+        |world| {
+            world.charge(TARO, 10_000, "r1").unwrap();
+            world.pay_in_review(TARO, 1_280, 1, Terms::AtOnce).unwrap();
+        },
+        |world| drop(world.conclude(1, Ruling::Approved(OPERATOR)).unwrap()),
+    ),
+    (
+        "A payment that was declined is let go",
+        |world| {
+            world.charge(TARO, 10_000, "r1").unwrap();
+            world.pay_in_review(TARO, 1_280, 1, Terms::AtOnce).unwrap();
+        },
+        |world| drop(world.conclude(1, Ruling::Declined(OPERATOR)).unwrap()),
     ),
     (
         "A refund gives back in reverse order",

@@ -6,12 +6,16 @@ use std::fmt::Write as _;
 use expect_test::expect_file;
 use koban_domain::events::{self, Audience, BODY_BYTES_MAX, CATALOGUE};
 use koban_domain::guest::Side;
-use koban_domain::ids::EventId;
-use koban_domain::ledger::News;
+use koban_domain::ids::{EventId, TransferId};
+use koban_domain::ledger::{Command, News};
+use koban_domain::money::Money;
+use koban_domain::payments::Terms;
+use koban_domain::reviews::{Conclude, Reviewed, Ruling};
+use koban_domain::transfers::Send;
 use serde_json::Value;
 use uuid::Uuid;
 
-use crate::world::{HANAKO, NOON, SHOP, TARO, World};
+use crate::world::{DAY_MS, HANAKO, HOUR_MS, NOON, OPERATOR, SHOP, TARO, World};
 
 /// One event of every type, as a day of a wallet brings them.
 fn a_day() -> Vec<News> {
@@ -20,8 +24,28 @@ fn a_day() -> Vec<News> {
     world.charge(HANAKO, 5_000, "ATM1/43").unwrap();
     world.pay(TARO, 1_280, 1).unwrap();
     world.refund(TARO, 280, 1).unwrap();
+    world.authorise(TARO, 900, 2).unwrap();
+    world.increase(2, 100).unwrap();
+    world.capture(2, Some(400), false).unwrap();
+    world.void(2).unwrap();
+    world.authorise(TARO, 500, 3).unwrap();
+    world.pay_in_review(TARO, 600, 4, Terms::AtOnce).unwrap();
+    world.conclude(4, Ruling::Declined(OPERATOR)).unwrap();
+    world.now = world.now.plus_ms(HOUR_MS);
+    world.expire(3).unwrap();
     world.verify(TARO).unwrap();
     world.send(TARO, HANAKO, 2_000).unwrap();
+    for (number, ruling) in [(1, Ruling::Declined(OPERATOR)), (2, Ruling::Expired)] {
+        let transfer = TransferId(Uuid::from_u128(number));
+        let (sender, receiver, amount) = (TARO, HANAKO, Money::yen(100));
+        let send = Send { transfer, sender, receiver, amount, message: None, decision: None, review: true };
+        world.does(Command::Transfer(send)).unwrap();
+        if ruling == Ruling::Expired {
+            world.now = world.now.plus_ms(DAY_MS);
+        }
+        let of = Reviewed::Transfer { transfer, sender, receiver, currency: amount.currency };
+        world.does(Command::Conclude(Conclude { of, ruling })).unwrap();
+    }
     world.reverse(HANAKO, 5_000, "ATM1/43", "ATM1/44").unwrap();
     world.settle(&[(Side::Credit, "ATM1/42", 9_000)]).unwrap();
     world.write_off(Side::Credit, "ATM1/42").unwrap();

@@ -101,6 +101,7 @@ fn one_commit_cannot_overshoot_a_limit_by_parts() {
             amount: Money::yen(40_000),
             message: None,
             decision: None,
+            review: false,
         })
     };
     let batch: Vec<Work> = (1..=3).map(|number| Work { commands: vec![send(number)], ..world.work() }).collect();

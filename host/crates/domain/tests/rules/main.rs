@@ -2,6 +2,7 @@
 
 mod accounts;
 mod attacks;
+mod captures;
 mod decided;
 mod events;
 mod flow_ends;

@@ -1,5 +1,7 @@
 //! A second opinion: the ledger told once more with plain maps of people and numbers, and random histories that both must agree on.
 
+mod holds;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use koban_domain::accounts::{AccountKey, Class};
@@ -8,8 +10,12 @@ use koban_domain::ids::UserId;
 use koban_domain::ledger::{Answer, Command};
 use koban_domain::money::Currency;
 use koban_domain::outcomes::Refusal;
+use koban_domain::payments::{Pay, Terms};
+use koban_domain::reviews::Reviewed;
+use koban_domain::time::Timestamp;
+use koban_domain::transfers::Send;
 
-use crate::world::{HANAKO, KENJI, LOSS_BUDGET, TARO, World, atm};
+use crate::world::{HANAKO, KENJI, LOSS_BUDGET, NOON, TARO, World, atm};
 
 /// Small enough to be reached.
 pub(crate) const CAP: i64 = 400_000;
@@ -21,6 +27,10 @@ struct Person {
     funds: i64,
     owed: i64,
     sent_today: i64,
+    /// Of the prepaid value and of the funds, what is set aside.
+    held: (i64, i64),
+    /// Funds that others have set aside for this person.
+    coming: i64,
 }
 
 #[derive(Debug, Clone)]
@@ -44,8 +54,33 @@ struct Reversal {
 #[derive(Debug, Clone)]
 struct Sale {
     who: UserId,
+    /// Got and not given back, of prepaid value and of funds.
     prepaid: i64,
     funds: i64,
+    /// Set aside.
+    held: (i64, i64),
+    /// What was asked for in total.
+    total: i64,
+    standing: Standing,
+    /// For how long it is held once it is approved; none if it is paid at once.
+    for_ms: Option<i64>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Standing {
+    /// Held until then.
+    Held(Timestamp),
+    Asked,
+    RanOut,
+    Over,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Gift {
+    from: UserId,
+    to: UserId,
+    yen: i64,
+    open: bool,
 }
 
 /// What the books should say.
@@ -59,6 +94,11 @@ pub(crate) struct Model {
     reversals: BTreeMap<String, Reversal>,
     dead: BTreeSet<String>,
     sales: BTreeMap<u128, Sale>,
+    /// Transfers that somebody shall look at.
+    gifts: BTreeMap<u128, Gift>,
+    /// Payments that somebody shall look at, or has.
+    asked: BTreeSet<u128>,
+    pub(crate) now: Timestamp,
     /// What the partner said last of each row.
     said: BTreeMap<(Side, String), i64>,
     /// Rows that were closed, as the books show them: the one thing that the model does not work out by itself.
@@ -69,7 +109,7 @@ impl Model {
     pub(crate) fn new() -> Model {
         let person = |verified| Person { verified, ..Person::default() };
         let people = BTreeMap::from([(TARO, person(false)), (HANAKO, person(true)), (KENJI, person(true))]);
-        Model { people, ..Model::default() }
+        Model { people, now: NOON, ..Model::default() }
     }
 
     pub(crate) fn payments(&self) -> Vec<u128> {
@@ -95,9 +135,17 @@ impl Model {
             Command::Credit(c) => self.credit(c.user, c.amount.minor, &c.reference, c.arrived),
             Command::Reverse(c) => self.reverse(c.user, c.amount.minor, &c.of, &c.reference),
             Command::Tombstone(c) => self.kill(&c.reference),
-            Command::Pay(c) => self.pay(c.payer, c.amount.minor, c.payment.0.as_u128() - 0xa000),
+            Command::Pay(c) => self.pay(c),
+            Command::Collect(c) => self.collect(c.of.payment.0.as_u128() - 0xa000, c.amount, c.last),
+            Command::Void(of) => self.let_go(of.payment.0.as_u128() - 0xa000, false),
+            Command::Expire(of) => self.let_go(of.payment.0.as_u128() - 0xa000, true),
+            Command::Increase(c) => self.increase(c.of.payment.0.as_u128() - 0xa000, c.amount.minor),
+            Command::Conclude(c) => match c.of {
+                Reviewed::Payment(of) => self.rule_on_sale(of.payment.0.as_u128() - 0xa000, c.ruling),
+                Reviewed::Transfer { transfer, .. } => self.rule_on_gift(transfer.0.as_u128(), c.ruling),
+            },
             Command::Refund(c) => self.refund(c.amount.minor, c.payment.0.as_u128() - 0xa000),
-            Command::Transfer(c) => self.send(c.sender, c.receiver, c.amount.minor),
+            Command::Transfer(c) => self.send(c),
             Command::Verify(c) => self.verify(c.user),
             other => panic!("not foretold: {other:?}"),
         }
@@ -131,7 +179,7 @@ impl Model {
             Some(Refusal::ExposureCapReached)
         } else if yen > at_once {
             Some(Refusal::AmountLimit)
-        } else if person.prepaid + person.funds + yen - repays > at_most {
+        } else if person.will_hold() + yen - repays > at_most {
             Some(Refusal::BalanceLimit)
         } else {
             None
@@ -170,8 +218,9 @@ impl Model {
             self.suspense -= yen;
         } else {
             let person = self.person(who);
-            let prepaid = yen.min(person.prepaid);
-            let funds = (yen - prepaid).min(person.funds);
+            let free = person.free();
+            let prepaid = yen.min(free.0);
+            let funds = (yen - prepaid).min(free.1);
             person.prepaid -= prepaid;
             person.funds -= funds;
             person.owed += yen - prepaid - funds;
@@ -188,25 +237,33 @@ impl Model {
         Ok(())
     }
 
-    fn pay(&mut self, who: UserId, yen: i64, number: u128) -> Result<(), Refusal> {
+    fn pay(&mut self, wish: &Pay) -> Result<(), Refusal> {
+        let (who, yen, now) = (wish.payer, wish.amount.minor, self.now);
         let person = self.person(who);
         if yen <= 0 {
             return Err(Refusal::AmountNotPositive);
         }
-        if person.owed > 0 {
-            return Err(Refusal::RepaymentDue);
+        let (prepaid, funds) = person.divide(yen, yen)?;
+        let for_ms = match wish.terms {
+            Terms::AtOnce => None,
+            Terms::Held { for_ms } => Some(for_ms),
+        };
+        let sale = Sale { who, prepaid: 0, funds: 0, held: (0, 0), total: yen, standing: Standing::Over, for_ms };
+        let sale = if wish.review || for_ms.is_some() {
+            (person.held.0, person.held.1) = (person.held.0 + prepaid, person.held.1 + funds);
+            let ends = Standing::Held(now.plus_ms(for_ms.unwrap_or(0)));
+            Sale { held: (prepaid, funds), standing: if wish.review { Standing::Asked } else { ends }, ..sale }
+        } else {
+            person.prepaid -= prepaid;
+            person.funds -= funds;
+            self.shop += yen;
+            Sale { prepaid, funds, ..sale }
+        };
+        let number = wish.payment.0.as_u128() - 0xa000;
+        if wish.review {
+            self.asked.insert(number);
         }
-        if yen > if person.verified { 1_000_000 } else { 100_000 } {
-            return Err(Refusal::AmountLimit);
-        }
-        if yen > person.prepaid + person.funds {
-            return Err(Refusal::InsufficientFunds);
-        }
-        let prepaid = yen.min(person.prepaid);
-        person.prepaid -= prepaid;
-        person.funds -= yen - prepaid;
-        self.shop += yen;
-        self.sales.insert(number, Sale { who, prepaid, funds: yen - prepaid });
+        self.sales.insert(number, sale);
         Ok(())
     }
 
@@ -221,7 +278,7 @@ impl Model {
         let shop = self.shop;
         let person = self.person(sale.who);
         let repays = yen.min(person.owed);
-        if person.prepaid + person.funds + yen - repays > if person.verified { 1_000_000 } else { 100_000 } {
+        if person.will_hold() + yen - repays > if person.verified { 1_000_000 } else { 100_000 } {
             return Err(Refusal::BalanceLimit);
         }
         if yen > shop {
@@ -238,7 +295,8 @@ impl Model {
         Ok(())
     }
 
-    fn send(&mut self, from: UserId, to: UserId, yen: i64) -> Result<(), Refusal> {
+    fn send(&mut self, wish: &Send) -> Result<(), Refusal> {
+        let (from, to, yen) = (wish.sender, wish.receiver, wish.amount.minor);
         if yen <= 0 {
             return Err(Refusal::AmountNotPositive);
         }
@@ -259,15 +317,20 @@ impl Model {
             return Err(Refusal::DayLimit);
         }
         let repays = yen.min(receiver.owed);
-        if receiver.funds + yen - repays > 1_000_000 {
+        if receiver.will_hold() + yen - repays > 1_000_000 {
             return Err(Refusal::BalanceLimit);
         }
-        if yen > sender.funds {
+        if yen > sender.free().1 {
             return Err(Refusal::InsufficientFunds);
         }
-        let sender = self.person(from);
-        sender.funds -= yen;
-        sender.sent_today += yen;
+        self.person(from).sent_today += yen;
+        if wish.review {
+            self.person(from).held.1 += yen;
+            self.person(to).coming += yen;
+            self.gifts.insert(wish.transfer.0.as_u128(), Gift { from, to, yen, open: true });
+            return Ok(());
+        }
+        self.person(from).funds -= yen;
         let receiver = self.person(to);
         receiver.owed -= repays;
         receiver.funds += yen - repays;
@@ -280,7 +343,9 @@ impl Model {
             return Err(Refusal::AlreadyVerified);
         }
         person.verified = true;
-        person.funds += std::mem::take(&mut person.prepaid);
+        let free = person.free().0;
+        person.prepaid -= free;
+        person.funds += free;
         Ok(())
     }
 
@@ -363,6 +428,8 @@ impl Model {
             let of = |class| world.balance(AccountKey::user(class, *who, Currency::JPY));
             let found = (of(Class::Prepaid), of(Class::Funds), of(Class::Receivable));
             assert_eq!(found, (person.prepaid, person.funds, person.owed), "{who}");
+            let free = person.free();
+            assert_eq!(world.available(*who), free.0 + free.1, "{who}");
         }
         assert_eq!(world.payable(), self.shop);
         assert_eq!(world.platform(Class::Suspense), self.suspense);

@@ -6,20 +6,22 @@ use koban_domain::access::{Access, Freeze, Holder};
 use koban_domain::accounts::{AccountKey, Class};
 use koban_domain::adjustments::Propose;
 use koban_domain::books::Postings;
+use koban_domain::captures::{Collect, Increase, OfPayment};
 use koban_domain::charges::{ChargeCredit, ChargeReversal, Exposure};
 use koban_domain::closures::Close;
 use koban_domain::flows::{self, Authorisation, Closing, Flow, Resolution};
 use koban_domain::guest::Side;
-use koban_domain::ids::{KeyId, MerchantId, PaymentId, RefundId, TransferId};
+use koban_domain::ids::{CaptureId, KeyId, MerchantId, PaymentId, RefundId, TransferId};
 use koban_domain::ledger::{Command, Decided, Expect, Unexpected, Work};
 use koban_domain::limits::{Action, Limit, WalletKind, Window};
 use koban_domain::manifest::Beginning;
 use koban_domain::money::{Currency, Money};
 use koban_domain::outcomes::Refusal;
 use koban_domain::paths::EntryKind;
-use koban_domain::payments::Pay;
+use koban_domain::payments::{Pay, Payment, PaymentState, Terms};
 use koban_domain::records::Digest;
 use koban_domain::refunds::GiveBack;
+use koban_domain::reviews::{Conclude, Reviewed, Ruling};
 use koban_domain::settlements::{Settle, WriteOff};
 use koban_domain::time::Timestamp;
 use koban_domain::transfers::Send;
@@ -29,8 +31,8 @@ use uuid::Uuid;
 use crate::flows::{Charge, credit_of};
 use crate::pages;
 use crate::world::{
-    COLLEAGUE, HANAKO, KENJI, NOBODY, NOON, OPERATOR, SHOP, TARO, World, arrived, atm, credit, flow, judgement, pay,
-    payment, proposal, reverse, settle, submission, usd,
+    COLLEAGUE, DAY_MS, HANAKO, HOUR_MS, KENJI, NOBODY, NOON, OPERATOR, SHOP, TARO, World, arrived, atm, credit, flow,
+    judgement, pay, payment, proposal, reverse, settle, submission, usd,
 };
 
 /// One after the other, what is wrong with a command; each repair uncovers the next refusal of its list.
@@ -69,6 +71,7 @@ fn sorted(world: &World) -> Vec<String> {
     rows.extend(books.accounts.iter().map(|row| format!("{row:?}")));
     rows.extend(books.users.iter().map(|row| format!("{row:?}")));
     rows.extend(books.payments.iter().map(|row| format!("{row:?}")));
+    rows.extend(books.reviews.iter().map(|row| format!("{row:?}")));
     rows.extend(books.references.iter().map(|row| format!("{row:?}")));
     rows.extend(books.exposures.iter().map(|row| format!("{row:?}")));
     rows.extend(books.counters.iter().map(|row| format!("{row:?}")));
@@ -238,6 +241,115 @@ fn refunding() -> (&'static str, Vec<Refusal>) {
         .done()
 }
 
+/// Two payments of Taro's: one that is held, and one that is looked at.
+fn holding() -> World {
+    let mut world = World::new();
+    world.charge(TARO, 1_000, "r1").unwrap();
+    world.authorise(TARO, 400, 1).unwrap();
+    world.pay_in_review(TARO, 400, 2, Terms::AtOnce).unwrap();
+    world
+}
+
+/// A state that the held payment does not leave, put there and back by hand.
+fn stands(state: PaymentState) -> impl FnOnce(&mut World, &mut Command) {
+    move |world, _| {
+        let held = world.payment(1);
+        world.shelf.books.payments.load(held.id, Payment { state, ..held });
+    }
+}
+
+fn capturing() -> (&'static str, Vec<Refusal>) {
+    let mut world = holding();
+    let of = world.of(1);
+    stands(PaymentState::InReview)(&mut world, &mut Command::Void(of));
+    let nobody = OfPayment { payer: NOBODY, payment: PaymentId(Uuid::nil()), ..of };
+    let bad = Collect { capture: CaptureId(Uuid::from_u128(1)), of: nobody, amount: Some(0), last: false };
+    Ladder::new("capture", world, Command::Collect(bad))
+        .refused(Refusal::AmountNotPositive, repair!(Collect, amount = Some(401)))
+        .refused(Refusal::UserNotFound, repair!(Collect, of = OfPayment { payment: PaymentId(Uuid::nil()), ..of }))
+        .refused(Refusal::PaymentNotFound, repair!(Collect, of = of))
+        .refused(Refusal::PaymentInReview, stands(PaymentState::Expired))
+        .refused(Refusal::HoldExpired, stands(PaymentState::Voided))
+        .refused(Refusal::HoldEnded, stands(PaymentState::Authorised))
+        .refused(Refusal::CaptureExceedsHold, repair!(Collect, amount = Some(400)))
+        .done()
+}
+
+fn voiding() -> (&'static str, Vec<Refusal>) {
+    let mut world = holding();
+    let of = world.of(1);
+    stands(PaymentState::InReview)(&mut world, &mut Command::Void(of));
+    let known = move |_: &mut World, command: &mut Command| *command = Command::Void(of);
+    let nothing = OfPayment { payment: PaymentId(Uuid::nil()), ..of };
+    Ladder::new("void", world, Command::Void(OfPayment { payer: NOBODY, ..nothing }))
+        .refused(Refusal::UserNotFound, move |_, command| *command = Command::Void(nothing))
+        .refused(Refusal::PaymentNotFound, known)
+        .refused(Refusal::PaymentInReview, stands(PaymentState::Expired))
+        .refused(Refusal::HoldExpired, stands(PaymentState::Declined))
+        .refused(Refusal::HoldEnded, stands(PaymentState::Authorised))
+        .done()
+}
+
+fn expiring() -> (&'static str, Vec<Refusal>) {
+    let mut world = holding();
+    let of = world.of(1);
+    stands(PaymentState::InReview)(&mut world, &mut Command::Void(of));
+    let nothing = OfPayment { payment: PaymentId(Uuid::nil()), ..of };
+    Ladder::new("hold-expiry", world, Command::Expire(OfPayment { payer: NOBODY, ..nothing }))
+        .refused(Refusal::UserNotFound, move |_, command| *command = Command::Expire(nothing))
+        .refused(Refusal::PaymentNotFound, move |_, command| *command = Command::Expire(of))
+        .refused(Refusal::PaymentInReview, stands(PaymentState::Captured))
+        .refused(Refusal::HoldEnded, stands(PaymentState::Authorised))
+        .refused(Refusal::NotExpired, |world, _| world.now = NOON.plus_ms(HOUR_MS))
+        .done()
+}
+
+fn increasing() -> (&'static str, Vec<Refusal>) {
+    let mut world = World::new();
+    world.charge(TARO, 1_000, "r1").unwrap();
+    world.authorise(TARO, 400, 1).unwrap();
+    world.reverse(TARO, 1_000, "r1", "r1").unwrap();
+    let mut policy = (*world.shelf.books.policy).clone();
+    policy.limits.0 = tight(WalletKind::Prepaid, Action::Pay);
+    world.shelf.books.policy = std::sync::Arc::new(policy);
+    lift(&mut world, Action::Hold, Window::Once);
+    let of = world.of(1);
+    stands(PaymentState::InReview)(&mut world, &mut Command::Void(of));
+    let nothing = OfPayment { payment: PaymentId(Uuid::nil()), ..of };
+    let bad = Increase { of: OfPayment { payer: NOBODY, ..nothing }, amount: Money::yen(0) };
+    Ladder::new("increment", world, Command::Increase(bad))
+        .refused(Refusal::AmountNotPositive, repair!(Increase, amount = Money::new(200, usd())))
+        .refused(Refusal::UserNotFound, repair!(Increase, of = nothing))
+        .refused(Refusal::PaymentNotFound, repair!(Increase, of = of))
+        .refused(Refusal::CurrencyNotAccepted, repair!(Increase, amount = Money::yen(200)))
+        .refused(Refusal::RepaymentDue, |world, _| drop(world.charge(TARO, 400, "r2").unwrap()))
+        .refused(Refusal::PaymentInReview, stands(PaymentState::Expired))
+        .refused(Refusal::HoldExpired, stands(PaymentState::Captured))
+        .refused(Refusal::HoldEnded, stands(PaymentState::Authorised))
+        .refused(Refusal::AmountLimit, |world, _| lift(world, Action::Pay, Window::Once))
+        .refused(Refusal::DayLimit, |world, _| lift(world, Action::Pay, Window::Day))
+        .refused(Refusal::MonthLimit, |world, _| lift(world, Action::Pay, Window::Month))
+        .refused(Refusal::InsufficientFunds, |world, _| drop(world.charge(TARO, 800, "r3").unwrap()))
+        .done()
+}
+
+fn reviewing() -> (&'static str, Vec<Refusal>) {
+    let mut world = holding();
+    let of = world.of(2);
+    let nothing = Reviewed::Payment(OfPayment { payer: NOBODY, ..of });
+    world.now = NOON.plus_ms(DAY_MS);
+    let late = Conclude { of: nothing, ruling: Ruling::Approved(OPERATOR) };
+    Ladder::new("review", world, Command::Conclude(late))
+        .refused(Refusal::ReviewNotFound, repair!(Conclude, of = Reviewed::Payment(of)))
+        .refused(Refusal::ReviewClosed, |world, command| {
+            world.now = NOON.plus_ms(DAY_MS - 1);
+            world.shelf.head.at = world.now;
+            *command = Command::Conclude(Conclude { of: Reviewed::Payment(of), ruling: Ruling::Expired });
+        })
+        .refused(Refusal::NotExpired, |world, _| world.now = NOON.plus_ms(DAY_MS))
+        .done()
+}
+
 fn sending() -> (&'static str, Vec<Refusal>) {
     let mut world = World::limited_by(tight(WalletKind::Funds, Action::Send));
     lift(&mut world, Action::Hold, Window::Once);
@@ -252,6 +364,7 @@ fn sending() -> (&'static str, Vec<Refusal>) {
         amount: Money::yen(0),
         message: None,
         decision: None,
+        review: false,
     };
     Ladder::new("transfer", world, Command::Transfer(bad))
         .refused(Refusal::AmountNotPositive, repair!(Transfer, amount = Money::yen(200)))
@@ -436,6 +549,11 @@ fn ladders() -> Vec<(&'static str, Vec<Refusal>)> {
         reversing(),
         tombstoning(),
         paying(),
+        capturing(),
+        increasing(),
+        voiding(),
+        expiring(),
+        reviewing(),
         refunding(),
         sending(),
         verifying(),

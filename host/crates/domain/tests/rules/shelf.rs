@@ -41,6 +41,8 @@ impl Shelf {
         copy(&all.adjustments, &mut some.adjustments, &touched.adjustments);
         copy(&all.merchants, &mut some.merchants, &touched.merchants);
         copy(&all.payments, &mut some.payments, &touched.payments);
+        copy(&all.transfers, &mut some.transfers, &touched.transfers);
+        copy(&all.reviews, &mut some.reviews, &touched.reviews);
         copy(&all.merchant_references, &mut some.merchant_references, &touched.merchant_references);
         copy(&all.references, &mut some.references, &touched.references);
         // The store loads the credit that a reversal names together with the reversal.
@@ -68,7 +70,9 @@ impl Shelf {
         absorb(&from.adjustments, &mut to.adjustments);
         absorb(&from.payments, &mut to.payments);
         absorb(&from.merchant_references, &mut to.merchant_references);
+        absorb(&from.captures, &mut to.captures);
         absorb(&from.refunds, &mut to.refunds);
+        absorb(&from.reviews, &mut to.reviews);
         absorb(&from.transfers, &mut to.transfers);
         absorb(&from.references, &mut to.references);
         absorb(&from.exposures, &mut to.exposures);

@@ -4,15 +4,18 @@
 
 use std::collections::BTreeMap;
 
+use koban_domain::captures::{Collect, Increase, OfPayment};
 use koban_domain::flows::{self, Authorisation, Flow, StepCommit};
 use koban_domain::guest::Side;
-use koban_domain::ids::{OperatorId, RefundId, TransferId};
+use koban_domain::ids::{CaptureId, OperatorId, RefundId, TransferId};
 use koban_domain::ledger::{Command, Decided, Work};
 use koban_domain::manifest::Beginning;
-use koban_domain::money::Money;
+use koban_domain::money::{Currency, Money};
 use koban_domain::operations::Claim;
+use koban_domain::payments::Terms;
 use koban_domain::records::Digest;
 use koban_domain::refunds::GiveBack;
+use koban_domain::reviews::{Conclude, Reviewed, Ruling};
 use koban_domain::settlements::WriteOff;
 use koban_domain::transfers::Send;
 use koban_domain::verification::Verify;
@@ -22,6 +25,7 @@ use uuid::Uuid;
 use crate::model::{CAP, Model};
 use crate::world::{
     HANAKO, KENJI, LOSS_BUDGET, NOON, SHOP, TARO, World, arrived, atm, credit, flow, pay, payment, reverse, settle,
+    with_terms,
 };
 
 /// One wish, in numbers that shrink well.
@@ -84,6 +88,9 @@ impl Trial {
         assert_eq!(commit.records.len(), 0);
         self.world.check();
         self.model.compare(&self.world);
+        // Holds run out, and the day does not.
+        self.world.now = self.world.now.plus_ms(500);
+        self.model.now = self.world.now;
     }
 
     /// The model decides by itself, and must come to the same.
@@ -187,7 +194,11 @@ impl Trial {
         match kind % 16 {
             0..=2 if a % 4 == 3 => arrived(user, yen * 2, &name),
             0..=2 | 15 => credit(user, yen, &name),
-            3 | 4 => pay(user, yen / 4, self.number()),
+            3 | 4 => {
+                let terms = if b % 3 == 0 { Terms::AtOnce } else { Terms::Held { for_ms: i64::from(b) * 100 } };
+                with_terms(pay(user, yen / 4, self.number()), terms, b % 4 == 1)
+            }
+            8 | 13 => self.held(b, c, yen, model),
             5 => self.give_back(b, c, yen, model),
             6 | 14 => Command::Transfer(Send {
                 transfer: TransferId(Uuid::from_u128(self.number())),
@@ -196,8 +207,9 @@ impl Trial {
                 amount: Money::yen(yen / 3),
                 message: None,
                 decision: None,
+                review: b % 5 == 0,
             }),
-            7 | 8 => {
+            7 => {
                 let (owner, whole) = model.credit_named(&name).unwrap_or((user, yen));
                 let who = if a % 16 == 5 { user } else { owner };
                 let part = [whole, whole / 2, yen, whole + 1][usize::from(c) % 4];
@@ -217,6 +229,39 @@ impl Trial {
     /// A reference that only a reversal has.
     fn other_name(&self, number: u16) -> String {
         format!("v{}-{}", self.epoch, number % 40)
+    }
+
+    /// Something that is done with what is held, or with a review.
+    fn held(&mut self, b: u8, c: u16, yen: i64, model: &Model) -> Command {
+        let (sales, gifts) = model.reviews();
+        let ruling = match b % 4 {
+            0 => Ruling::Declined(operator()),
+            1 => Ruling::Expired,
+            _ => Ruling::Approved(operator()),
+        };
+        if c % 8 == 7 && !gifts.is_empty() {
+            let (number, sender, receiver) = gifts[gifts.len() - 1 - usize::from(b / 4) % gifts.len().min(6)];
+            let transfer = TransferId(Uuid::from_u128(number));
+            let of = Reviewed::Transfer { transfer, sender, receiver, currency: Currency::JPY };
+            return Command::Conclude(Conclude { of, ruling });
+        }
+        // The newest ones: the others are over, for the most part.
+        let numbers = if c % 8 >= 5 { sales } else { model.payments() };
+        let behind = usize::from(b / 4) % numbers.len().clamp(1, 12);
+        let number = numbers.len().checked_sub(behind + 1).map_or(0, |place| numbers[place]);
+        let (payer, held) = model.hold(number).unwrap_or((TARO, 0));
+        let of = OfPayment { payment: payment(number), payer, merchant: SHOP, currency: Currency::JPY };
+        match c % 8 {
+            0..=2 => {
+                let amount = [None, Some(held / 2), Some(yen), Some(held + 1), Some(held / 3)][usize::from(c / 8) % 5];
+                let capture = CaptureId(Uuid::from_u128(self.number()));
+                Command::Collect(Collect { capture, of, amount, last: b.is_multiple_of(3) })
+            }
+            3 if b.is_multiple_of(2) => Command::Void(of),
+            3 => Command::Expire(of),
+            4 => Command::Increase(Increase { of, amount: Money::yen(yen / 10) }),
+            _ => Command::Conclude(Conclude { of: Reviewed::Payment(of), ruling }),
+        }
     }
 
     fn give_back(&mut self, b: u8, c: u16, yen: i64, model: &Model) -> Command {
@@ -329,7 +374,7 @@ fn a_seeded_history_agrees_with_the_model() {
         None => 1..=number("KOBAN_SOAK_SEEDS").unwrap_or(if full { 400 } else { 12 }),
     };
     let length = if full { 4_000 } else { 600 };
-    let mut payments = 0;
+    let (mut payments, mut captures, mut reviews) = (0, 0, 0);
     for seed in seeds {
         eprintln!("seed {seed}, {length} wishes; run it alone with KOBAN_SOAK_SEED={seed}");
         let mut numbers = Numbers(seed);
@@ -337,8 +382,11 @@ fn a_seeded_history_agrees_with_the_model() {
         let mut trial = Trial::new();
         trial.run(&history);
         payments += trial.model.payments().len();
+        captures += trial.world.shelf.books.captures.iter().count();
+        reviews += trial.world.shelf.books.reviews.iter().filter(|(_, review)| review.ended_at.is_some()).count();
     }
-    assert!(payments > 0, "a history without payments proves little");
+    eprintln!("{payments} payments, {captures} captures, {reviews} reviews that ended");
+    assert!(payments > 0 && captures > 0 && reviews > 0, "a history without them proves little");
 }
 
 #[test]

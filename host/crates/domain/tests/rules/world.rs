@@ -6,23 +6,26 @@ use koban_domain::access::{Access, Freeze, Holder};
 use koban_domain::accounts::{Account, AccountKey, Class, Layer, PluginKey, PostingSide};
 use koban_domain::adjustments::{Judge, Line, Propose};
 use koban_domain::books::{Merchant, User};
+use koban_domain::captures::{Collect, Increase, OfPayment};
 use koban_domain::charges::{ChargeCredit, ChargeReversal, Exposure, ReferenceKey, Tombstone};
 use koban_domain::guest::{SettlementLine, Side};
 use koban_domain::ids::{
-    AdjustmentId, FileId, FlowId, MerchantId, OperatorId, PaymentId, RefundId, SubmissionId, TransferId, UserId,
+    AdjustmentId, CaptureId, FileId, FlowId, MerchantId, OperatorId, PaymentId, RefundId, SubmissionId, TransferId,
+    UserId,
 };
 use koban_domain::journal::{Entry, Head, canonical, chain};
 use koban_domain::ledger::{Answer, Command, Commit, Decided, Work};
 use koban_domain::limits::{self, Limit, Limits, WalletKind};
 use koban_domain::money::{Currency, Money};
 use koban_domain::outcomes::Refusal;
-use koban_domain::payments::Pay;
+use koban_domain::payments::{Part, Pay, Payment, PaymentState, Terms};
 use koban_domain::policy::Policy;
 use koban_domain::records::Digest;
 use koban_domain::refunds::GiveBack;
+use koban_domain::reviews::{Conclude, Reviewed, Ruling};
 use koban_domain::settlements::{Settle, WriteOff};
 use koban_domain::time::Timestamp;
-use koban_domain::transfers::Send;
+use koban_domain::transfers::{Send, TransferState};
 use koban_domain::verification::{Submission, Unverify, Verification, Verify};
 use uuid::Uuid;
 
@@ -41,6 +44,7 @@ pub(crate) const COLLEAGUE: OperatorId = OperatorId(Uuid::from_u128(22));
 /// 2018-09-25T12:00 in Japan.
 pub(crate) const NOON: Timestamp = Timestamp(1_537_844_400_000);
 pub(crate) const DAY_MS: i64 = 86_400_000;
+pub(crate) const HOUR_MS: i64 = 3_600_000;
 
 pub(crate) const EXPOSURE_CAP: i64 = 1_000_000;
 pub(crate) const LOSS_BUDGET: i64 = 50_000;
@@ -125,6 +129,58 @@ impl World {
         self.does(pay(payer, yen, number))
     }
 
+    /// Has an amount held for an hour.
+    pub(crate) fn authorise(&mut self, payer: UserId, yen: i64, number: u128) -> Result<Answer, Refusal> {
+        self.does(with_terms(pay(payer, yen, number), Terms::Held { for_ms: HOUR_MS }, false))
+    }
+
+    /// Has an amount held because a rule wants somebody to look.
+    pub(crate) fn pay_in_review(
+        &mut self,
+        payer: UserId,
+        yen: i64,
+        number: u128,
+        terms: Terms,
+    ) -> Result<Answer, Refusal> {
+        self.does(with_terms(pay(payer, yen, number), terms, true))
+    }
+
+    pub(crate) fn capture(&mut self, number: u128, amount: Option<i64>, last: bool) -> Result<Answer, Refusal> {
+        let capture = CaptureId(Uuid::from_u128(0xd000 + self.works));
+        self.does(Command::Collect(Collect { capture, of: self.of(number), amount, last }))
+    }
+
+    pub(crate) fn void(&mut self, number: u128) -> Result<Answer, Refusal> {
+        self.does(Command::Void(self.of(number)))
+    }
+
+    pub(crate) fn expire(&mut self, number: u128) -> Result<Answer, Refusal> {
+        self.does(Command::Expire(self.of(number)))
+    }
+
+    pub(crate) fn increase(&mut self, number: u128, yen: i64) -> Result<Answer, Refusal> {
+        self.does(Command::Increase(Increase { of: self.of(number), amount: Money::yen(yen) }))
+    }
+
+    pub(crate) fn conclude(&mut self, number: u128, ruling: Ruling) -> Result<Answer, Refusal> {
+        self.does(Command::Conclude(Conclude { of: Reviewed::Payment(self.of(number)), ruling }))
+    }
+
+    /// How a command names a payment.
+    pub(crate) fn of(&self, number: u128) -> OfPayment {
+        OfPayment::from(&self.payment(number))
+    }
+
+    pub(crate) fn payment(&self, number: u128) -> Payment {
+        self.shelf.books.payments.get(&payment(number)).unwrap().clone()
+    }
+
+    /// What a wallet may spend.
+    pub(crate) fn available(&self, user: UserId) -> i64 {
+        let of = |class| self.shelf.books.account(AccountKey::user(class, user, Currency::JPY)).available();
+        of(Class::Prepaid) + of(Class::Funds)
+    }
+
     pub(crate) fn refund(&mut self, payer: UserId, yen: i64, number: u128) -> Result<Answer, Refusal> {
         let refund = RefundId(Uuid::from_u128(0xb000 + self.works));
         let amount = Money::yen(yen);
@@ -140,6 +196,7 @@ impl World {
             amount: Money::yen(yen),
             message: None,
             decision: None,
+            review: false,
         }))
     }
 
@@ -267,13 +324,42 @@ impl World {
             }
         }
         assert!(sums.values().all(|sum| *sum == 0), "the books do not sum to zero: {sums:?}");
+        self.check_holds();
         for (_, exposure) in self.shelf.books.exposures.iter() {
             assert!(exposure.used >= 0 && exposure.lost >= 0, "{exposure:?}");
         }
     }
 
+    /// A payment is the sum of its parts and is given back at most once.
+    fn check_holds(&self) {
+        let books = &self.shelf.books;
+        for (_, payment) in books.payments.iter() {
+            let sum = |of: fn(&Part) -> i64| payment.parts.iter().map(of).sum::<i64>();
+            assert_eq!((payment.captured, payment.refunded), (sum(|part| part.captured), sum(|part| part.refunded)));
+            assert!(payment.refundable() >= 0 && payment.captured + payment.held() <= payment.amount.minor);
+            let sound = |part: &Part| part.held >= 0 && (0..=part.captured).contains(&part.refunded);
+            assert!(payment.parts.iter().all(sound), "{payment:?}");
+        }
+    }
+
+    /// What payments and transfers in review hold is what is pending, and nothing else is.
+    fn check_pending(&self) {
+        let books = &self.shelf.books;
+        let held: i64 = books.payments.iter().map(|(_, payment)| payment.held()).sum();
+        let waiting = books.transfers.iter().filter(|(_, transfer)| transfer.state == TransferState::InReview);
+        let sent: i64 = waiting.map(|(_, transfer)| transfer.amount.minor).sum();
+        let pending = |of: fn(&Account) -> i64| books.accounts.iter().map(|(_, account)| of(account)).sum::<i64>();
+        assert_eq!(pending(|account| account.debits_pending), held + sent);
+        assert_eq!(pending(|account| account.credits_pending), held + sent);
+    }
+
     /// What `ledger verify` looks at: the chain, each entry by itself, and the balances that follow from all entries.
     pub(crate) fn audit(&self) {
+        for (_, payment) in self.shelf.books.payments.iter() {
+            let open = matches!(payment.state, PaymentState::Authorised | PaymentState::InReview);
+            assert_eq!(open, payment.held() > 0, "{payment:?}");
+        }
+        self.check_pending();
         let mut head = Head::EMPTY;
         let mut totals: BTreeMap<AccountKey, Account> = BTreeMap::new();
         for entry in &self.shelf.entries {
@@ -359,7 +445,24 @@ pub(crate) fn reverse(user: UserId, yen: i64, of: &str, reference: &str) -> Comm
 
 pub(crate) fn pay(payer: UserId, yen: i64, number: u128) -> Command {
     let amount = Money::yen(yen);
-    Command::Pay(Pay { payment: payment(number), payer, merchant: SHOP, amount, reference: None, decision: None })
+    Command::Pay(Pay {
+        payment: payment(number),
+        payer,
+        merchant: SHOP,
+        amount,
+        reference: None,
+        decision: None,
+        terms: Terms::AtOnce,
+        review: false,
+    })
+}
+
+/// The same payment held first, or looked at first.
+pub(crate) fn with_terms(command: Command, terms: Terms, review: bool) -> Command {
+    match command {
+        Command::Pay(pay) => Command::Pay(Pay { terms, review, ..pay }),
+        other => other,
+    }
 }
 
 pub(crate) fn settle(file: u128, content: u128, lines: &[(Side, &str, i64)]) -> Command {

@@ -297,9 +297,45 @@ create table payments (
     at bigint not null,
     constraint payments_pk primary key (id)
 ) with (fillfactor = 90);
+create index payments_held on payments (expires_at) where state = 1;
 create index payments_by_payer on payments (payer, id);
 create index payments_by_merchant on payments (merchant, id);
 create unique index payments_merchant_reference on payments (merchant, reference) where reference is not null;
+
+-- Captures of held payments; a payment that was paid at once has none. `last`: nothing was held afterwards.
+create table captures (
+    id bytea not null,
+    payment bytea not null,
+    merchant bytea not null,
+    amount bigint not null,
+    currency text not null,
+    let_go bigint not null,
+    last smallint not null,
+    decision bytea,
+    at bigint not null,
+    constraint captures_pk primary key (id)
+);
+create index captures_by_payment on captures (payment, id);
+
+-- Reviews, by the id of the payment (`kind` 1) or transfer (2) whose amount is held. `hold_ms`: for how long an approved payment is
+-- held for its merchant; null if it is paid at once. `state`: 1 open, 2 approved, 3 declined, 4 expired.
+create table reviews (
+    id bytea not null,
+    kind smallint not null,
+    payer bytea not null,
+    payee bytea not null,
+    amount bigint not null,
+    currency text not null,
+    hold_ms bigint,
+    decision bytea,
+    state smallint not null,
+    at bigint not null,
+    expires_at bigint not null,
+    operator bytea,
+    ended_at bigint,
+    constraint reviews_pk primary key (id)
+);
+create index reviews_open on reviews (expires_at) where state = 1;
 
 -- Refunds of payments.
 create table refunds (
@@ -315,7 +351,7 @@ create table refunds (
 );
 create index refunds_by_payment on refunds (payment, id);
 
--- Transfers. A user's are listed through the postings of the user's funds account (entries of kind 5 name the transfer as
+-- Transfers. `state`: 1 sent, 2 in review, 3 declined, 4 expired. A user's are listed through the postings of the user's funds account (entries of kind 5 name the transfer as
 -- their subject): two more indexes here would say the same again.
 create table transfers (
     id bytea not null,
@@ -324,6 +360,7 @@ create table transfers (
     amount bigint not null,
     currency text not null,
     message text,
+    state smallint not null,
     decision bytea,
     at bigint not null,
     constraint transfers_pk primary key (id)

@@ -289,9 +289,45 @@ create table payments (
     at integer not null,
     constraint payments_pk primary key (id)
 ) strict, without rowid;
+create index payments_held on payments (expires_at) where state = 1;
 create index payments_by_payer on payments (payer, id);
 create index payments_by_merchant on payments (merchant, id);
 create unique index payments_merchant_reference on payments (merchant, reference) where reference is not null;
+
+-- Captures of held payments; a payment that was paid at once has none. `last`: nothing was held afterwards.
+create table captures (
+    id blob not null,
+    payment blob not null,
+    merchant blob not null,
+    amount integer not null,
+    currency text not null,
+    let_go integer not null,
+    last integer not null,
+    decision blob,
+    at integer not null,
+    constraint captures_pk primary key (id)
+) strict, without rowid;
+create index captures_by_payment on captures (payment, id);
+
+-- Reviews, by the id of the payment (`kind` 1) or transfer (2) whose amount is held. `hold_ms`: for how long an approved payment is
+-- held for its merchant; null if it is paid at once. `state`: 1 open, 2 approved, 3 declined, 4 expired.
+create table reviews (
+    id blob not null,
+    kind integer not null,
+    payer blob not null,
+    payee blob not null,
+    amount integer not null,
+    currency text not null,
+    hold_ms integer,
+    decision blob,
+    state integer not null,
+    at integer not null,
+    expires_at integer not null,
+    operator blob,
+    ended_at integer,
+    constraint reviews_pk primary key (id)
+) strict, without rowid;
+create index reviews_open on reviews (expires_at) where state = 1;
 
 -- Refunds of payments.
 create table refunds (
@@ -307,7 +343,7 @@ create table refunds (
 ) strict, without rowid;
 create index refunds_by_payment on refunds (payment, id);
 
--- Transfers. A user's are listed through the postings of the user's funds account (entries of kind 5 name the transfer as
+-- Transfers. `state`: 1 sent, 2 in review, 3 declined, 4 expired. A user's are listed through the postings of the user's funds account (entries of kind 5 name the transfer as
 -- their subject): two more indexes here would say the same again.
 create table transfers (
     id blob not null,
@@ -316,6 +352,7 @@ create table transfers (
     amount integer not null,
     currency text not null,
     message text,
+    state integer not null,
     decision blob,
     at integer not null,
     constraint transfers_pk primary key (id)

@@ -1,5 +1,7 @@
 //! The books in PostgreSQL: arrays in, `unnest` on the server, and one statement for everything that every batch writes.
 
+mod holds;
+
 use std::collections::HashSet;
 
 use koban_domain::accounts::Layer;
@@ -61,6 +63,7 @@ pub(super) async fn load(
         }
     }
     load_dealings(connection, touched, books).await?;
+    holds::load(connection, touched, books).await?;
     load_partners(connection, touched, books).await
 }
 
@@ -232,6 +235,7 @@ pub(super) async fn write(
 ) -> Result<(), StoreError> {
     write_core(connection, commit, pages, next).await?;
     write_dealings(connection, commit).await?;
+    holds::write(connection, commit).await?;
     write_partners(connection, commit).await?;
     write_steps(connection, steps).await
 }
@@ -265,9 +269,9 @@ const CORE: &str = "with
         select * from unnest($35::bytea[], $36::int2[], $37::int4[], $38::text[], $39::int8[])
         on conflict on constraint counters_pk do update set total = excluded.total),
     new_transfers as (
-        insert into transfers (id, sender, receiver, amount, currency, message, decision, at)
+        insert into transfers (id, sender, receiver, amount, currency, message, decision, at, state)
         select * from unnest($40::bytea[], $41::bytea[], $42::bytea[], $43::int8[], $44::text[], $45::text[], $46::bytea[],
-            $47::int8[])),
+            $47::int8[], $70::int2[])),
     new_record_page as (
         insert into record_pages (sequence, first_id, last_id, count, page, hash, at, span)
         select $48::int8, $49::bytea, $50::bytea, $51::int4, $52::bytea, $53::bytea, $54::int8, $66::int2
@@ -307,7 +311,8 @@ async fn write_core(
     operations.sort_unstable_by_key(|(key, _)| *key);
     let mut counters: Vec<_> = commit.books.counters.changed().collect();
     counters.sort_unstable_by_key(|row| row.key);
-    let mut transfers: Vec<_> = commit.books.transfers.changed().map(|row| row.value).collect();
+    let new_transfers = commit.books.transfers.changed().filter(|row| !row.stored);
+    let mut transfers: Vec<_> = new_transfers.map(|row| row.value).collect();
     transfers.sort_unstable_by_key(|transfer| transfer.id);
     let (records, news) = (pages.records.as_ref(), pages.news.as_ref());
 
@@ -380,7 +385,8 @@ async fn write_core(
         .bind(records.map(|page| page.span))
         .bind(mark.map(|mark| mark.writer.into_bytes()))
         .bind(mark.map(|mark| mark.number))
-        .bind(commit.now.0);
+        .bind(commit.now.0)
+        .bind(transfers.iter().map(|transfer| i16::from(transfer.state.code())).collect::<Vec<_>>());
     let found = query.fetch_one(connection).await?.long(0)?;
     // Pair of the load: what was read under the head's lock must still be there.
     match usize::try_from(found) == Ok(moved.len()) {

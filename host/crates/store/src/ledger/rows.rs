@@ -3,19 +3,24 @@
 use koban_domain::access::Access;
 use koban_domain::accounts::{Account, AccountId, AccountKey, Class, Layer, PluginKey};
 use koban_domain::books::{Merchant, User};
+use koban_domain::captures::OfPayment;
 use koban_domain::charges::{Exposure, PartnerReference, ReferenceKey, ReferenceState};
 use koban_domain::flows::Expectation;
 use koban_domain::guest::{Side, Standing};
-use koban_domain::ids::{EntryId, FileId, FlowId, MerchantId, PaymentId, RecordId, UserId};
+use koban_domain::ids::{
+    EntryId, FileId, FlowId, MerchantId, OperatorId, PaymentId, RecordId, ReviewId, TransferId, UserId,
+};
 use koban_domain::journal::{Draft, Entry, Posting};
 use koban_domain::limits::WalletKind;
 use koban_domain::money::{Currency, Money};
 use koban_domain::operations::{Fingerprint, Operation, OperationKey};
 use koban_domain::paths::EntryKind;
-use koban_domain::payments::{Part, Payment, PaymentState};
+use koban_domain::payments::{Part, Payment, PaymentState, Terms};
 use koban_domain::records::Digest;
+use koban_domain::reviews::{Review, ReviewState, Reviewed};
 use koban_domain::settlements::{Difference, SettlementFile};
 use koban_domain::time::Timestamp;
+use koban_domain::transfers::{Transfer, TransferState};
 use koban_domain::verification::Verification;
 
 use crate::database::Columns;
@@ -190,6 +195,63 @@ pub(crate) fn entry(row: &impl Columns) -> Result<Entry, StoreError> {
         meta: row.text(9)?,
     };
     Ok(Entry { sequence, at: row.time(3)?, draft, hash: row.digest(10)? })
+}
+
+/// id, kind, payer, payee, amount, currency, hold_ms, decision, state, at, expires_at, operator, ended_at.
+pub(crate) fn review(row: &impl Columns) -> Result<Review, StoreError> {
+    let id = ReviewId(row.id(0)?);
+    let damaged = |what: &str| StoreError::damaged(format!("review {id}: {what}"));
+    let (payer, payee, currency) = (UserId(row.id(2)?), row.id(3)?, row.currency(5)?);
+    let of = match row.small(1)? {
+        1 => Reviewed::Payment(OfPayment { payment: PaymentId(id.0), payer, merchant: MerchantId(payee), currency }),
+        2 => Reviewed::Transfer { transfer: TransferId(id.0), sender: payer, receiver: UserId(payee), currency },
+        _ => return Err(damaged("unknown kind")),
+    };
+    let state = u8::try_from(row.small(8)?).ok().and_then(ReviewState::from_code);
+    Ok(Review {
+        id,
+        of,
+        amount: Money::new(row.long(4)?, currency),
+        terms: row.maybe_long(6)?.map_or(Terms::AtOnce, |for_ms| Terms::Held { for_ms }),
+        decision: row.maybe_id(7)?.map(RecordId),
+        state: state.ok_or_else(|| damaged("unknown state"))?,
+        at: row.time(9)?,
+        expires_at: row.time(10)?,
+        operator: row.maybe_id(11)?.map(OperatorId),
+        ended_at: row.maybe_long(12)?.map(Timestamp),
+    })
+}
+
+/// The kind and the payee of what a review is about, as its row keeps them.
+pub(crate) fn reviewed_parts(of: &Reviewed) -> (i16, [u8; 16]) {
+    match of {
+        Reviewed::Payment(of) => (1, of.merchant.bytes()),
+        Reviewed::Transfer { receiver, .. } => (2, receiver.bytes()),
+    }
+}
+
+/// For how long an approved payment is held, as a review's row keeps it.
+pub(crate) fn hold_ms(terms: Terms) -> Option<i64> {
+    match terms {
+        Terms::AtOnce => None,
+        Terms::Held { for_ms } => Some(for_ms),
+    }
+}
+
+/// id, sender, receiver, amount, currency, message, state, decision, at.
+pub(crate) fn transfer(row: &impl Columns) -> Result<Transfer, StoreError> {
+    let id = TransferId(row.id("id")?);
+    let state = u8::try_from(row.small("state")?).ok().and_then(TransferState::from_code);
+    Ok(Transfer {
+        id,
+        sender: UserId(row.id("sender")?),
+        receiver: UserId(row.id("receiver")?),
+        amount: Money::new(row.long("amount")?, row.currency("currency")?),
+        message: row.maybe_text("message")?,
+        decision: row.maybe_id("decision")?.map(RecordId),
+        state: state.ok_or_else(|| StoreError::damaged(format!("transfer {id}: unknown state")))?,
+        at: row.time("at")?,
+    })
 }
 
 /// The parts of a payment as its row keeps them.

@@ -2,6 +2,8 @@
 //!
 //! `cross join` keeps the parameter's rows in the outer loop, so that each looks up its row by the primary key.
 
+mod holds;
+
 use std::collections::HashSet;
 
 use koban_domain::accounts::Layer;
@@ -60,6 +62,7 @@ pub(super) async fn load(
         }
     }
     load_dealings(connection, touched, books).await?;
+    holds::load(connection, touched, books).await?;
     load_partners(connection, touched, books).await
 }
 
@@ -237,6 +240,7 @@ pub(super) async fn write(
     write_operations(connection, commit).await?;
     write_pages(connection, pages).await?;
     write_dealings(connection, commit).await?;
+    holds::write(connection, commit).await?;
     write_partners(connection, commit).await?;
     write_steps(connection, steps).await?;
     write_head(connection, next).await
@@ -382,17 +386,19 @@ async fn write_head(connection: &mut SqliteConnection, next: &LaneHead) -> Resul
 /// Transfers, users that were verified, payments, refunds, payees and signals.
 async fn write_dealings(connection: &mut SqliteConnection, commit: &Commit) -> Result<(), StoreError> {
     let books = &commit.books;
-    let mut transfers: Vec<_> = books.transfers.changed().map(|row| row.value).collect();
+    let new = books.transfers.changed().filter(|row| !row.stored);
+    let mut transfers: Vec<_> = new.map(|row| row.value).collect();
     transfers.sort_unstable_by_key(|transfer| transfer.id);
     let mut json = JsonRows::with_capacity(transfers.len() * 180);
     for transfer in transfers {
         json.row().bytes(&transfer.id.bytes()).bytes(&transfer.sender.bytes()).bytes(&transfer.receiver.bytes());
         json.int(transfer.amount.minor).text(transfer.amount.currency.code()).maybe_text(transfer.message.as_deref());
+        json.int(transfer.state.code());
         json.maybe_bytes(transfer.decision.as_ref().map(|id| id.0.as_bytes().as_slice())).int(transfer.at.0);
     }
-    let sql = "insert into transfers (id, sender, receiver, amount, currency, message, decision, at)
+    let sql = "insert into transfers (id, sender, receiver, amount, currency, message, state, decision, at)
         select unhex(value ->> 0), unhex(value ->> 1), unhex(value ->> 2), value ->> 3, value ->> 4, value ->> 5,
-            unhex(value ->> 6), value ->> 7 from json_each($1)";
+            value ->> 6, unhex(value ->> 7), value ->> 8 from json_each($1)";
     run(connection, sql, json).await?;
 
     let mut json = JsonRows::with_capacity(64);

@@ -3,20 +3,22 @@
 use koban_domain::access::{Freeze, Holder};
 use koban_domain::accounts::{AccountKey, Class};
 use koban_domain::adjustments::{Judge, Line, Propose};
+use koban_domain::captures::{Collect, Increase, OfPayment};
 use koban_domain::charges::{ChargeCredit, ChargeReversal, ReferenceKey, ReferenceState, Tombstone};
 use koban_domain::closures::Close;
 use koban_domain::flows::{Arrival, Authorisation, CallKey, Flow, QueuedEffect, StepCommit, Stuck};
 use koban_domain::guest::{Act, HttpAnswer, SettlementLine, Side, Standing, What};
 use koban_domain::ids::{
-    AdjustmentId, FileId, FlowId, OperatorId, PaymentId, RecordId, RefundId, SubmissionId, TransferId,
+    AdjustmentId, CaptureId, FileId, FlowId, OperatorId, PaymentId, RecordId, RefundId, SubmissionId, TransferId,
 };
 use koban_domain::ledger::{Command, Counted, Expect, SealedRecord, Unexpected, Work};
 use koban_domain::manifest::{Beginning, Repeat};
 use koban_domain::money::{Currency, Money};
 use koban_domain::operations::Claim;
-use koban_domain::payments::Pay;
+use koban_domain::payments::{Pay, Terms};
 use koban_domain::records::Digest;
 use koban_domain::refunds::GiveBack;
+use koban_domain::reviews::{Conclude, Reviewed, Ruling};
 use koban_domain::settlements::{Settle, WriteOff};
 use koban_domain::signals::{SubjectKey, Subjects};
 use koban_domain::time::Timestamp;
@@ -127,6 +129,7 @@ impl History {
                 amount: self.dice.amount(3_000),
                 message: self.dice.one_in(2).then(|| "昼ごはん \"thanks\"\u{7}".to_owned()),
                 decision: None,
+                review: self.dice.one_in(4),
             }),
             5..9 => Command::Pay(Pay {
                 payment: PaymentId(self.id()),
@@ -135,6 +138,8 @@ impl History {
                 amount: self.dice.amount(4_000),
                 reference: self.dice.one_in(2).then(|| reference(&mut self.dice)),
                 decision: self.dice.one_in(2).then(|| RecordId(Uuid::from_u128(9))),
+                terms: if self.dice.one_in(2) { Terms::AtOnce } else { Terms::Held { for_ms: 60_000 } },
+                review: self.dice.one_in(5),
             }),
             9..12 => Command::Credit(ChargeCredit {
                 plugin: plugin(),
@@ -144,8 +149,10 @@ impl History {
                 reference: reference(&mut self.dice),
                 arrived: self.dice.one_in(3),
             }),
+            12 if self.dice.one_in(3) => self.ruling(memory),
             12 => self.reversal(memory, number),
-            13..15 => self.refund(memory, number),
+            13 => self.held(memory, number),
+            14 => self.refund(memory, number),
             15 => Command::Tombstone(Tombstone { plugin: plugin(), flow: None, reference: reference(&mut self.dice) }),
             16 if self.dice.one_in(3) => self.people(memory, number),
             16 => Command::Verify(Verify { user: user(number), operator: OperatorId(Uuid::from_u128(1)) }),
@@ -232,6 +239,46 @@ impl History {
             amount: self.dice.amount(60_000),
             reference: format!("back{}", self.dice.below(60)),
         })
+    }
+
+    /// Something that is done with some payment's hold, if there is one; now and then it has run out.
+    fn held(&mut self, memory: &Memory, number: u128) -> Command {
+        let mut held: Vec<_> = memory.books.payments.iter().filter(|(_, payment)| payment.held() > 0).collect();
+        held.sort_by_key(|(id, _)| **id);
+        let place = usize::try_from(self.dice.below(held.len().max(1) as u128)).unwrap();
+        let Some((_, payment)) = held.get(place) else { return self.refund(memory, number) };
+        let of = OfPayment::from(*payment);
+        match self.dice.below(8) {
+            0 => Command::Void(of),
+            1 => Command::Expire(of),
+            2 => Command::Increase(Increase { of, amount: self.dice.amount(500) }),
+            3 => Command::Collect(Collect { capture: CaptureId(self.id()), of, amount: None, last: false }),
+            _ => {
+                let amount = Some(self.dice.amount(1_000).minor);
+                Command::Collect(Collect { capture: CaptureId(self.id()), of, amount, last: self.dice.one_in(3) })
+            }
+        }
+    }
+
+    /// The end of some review, whether it is open or not.
+    fn ruling(&mut self, memory: &Memory) -> Command {
+        let mut reviews: Vec<_> = memory.books.reviews.iter().map(|(_, review)| review).collect();
+        reviews.sort_by_key(|review| review.id);
+        let place = usize::try_from(self.dice.below(reviews.len().max(1) as u128)).unwrap();
+        let nothing = Reviewed::Payment(OfPayment {
+            payment: PaymentId::default(),
+            payer: user(0),
+            merchant: merchant(0),
+            currency: Currency::JPY,
+        });
+        let of = reviews.get(place).map_or(nothing, |review| review.of);
+        let operator = OperatorId(Uuid::from_u128(1));
+        let ruling = match self.dice.below(4) {
+            0 => Ruling::Declined(operator),
+            1 => Ruling::Expired,
+            _ => Ruling::Approved(operator),
+        };
+        Command::Conclude(Conclude { of, ruling })
     }
 
     /// A refund of some payment, if there is one.

@@ -15,7 +15,7 @@ use koban_domain::ledger::{Answer, Command, Commit, Decided, Work};
 use koban_domain::money::Money;
 use koban_domain::operations::Claim;
 use koban_domain::outcomes::Refusal;
-use koban_domain::payments::Pay;
+use koban_domain::payments::{Pay, Terms};
 use koban_domain::policy::{FailurePolicy, Policy};
 use koban_domain::records::Digest;
 use koban_domain::touched::Touched;
@@ -25,7 +25,7 @@ use uuid::Uuid;
 
 use databases::{Database, databases};
 use history::History;
-use world::{Memory, START, commit, furnish, merchant, user};
+use world::{Memory, START, commit, furnish, merchant, same_captures, user};
 
 async fn furnished() -> Vec<Database> {
     let databases = databases().await;
@@ -61,6 +61,7 @@ async fn the_same_history_ends_in_the_same_books_everywhere() {
             }
             assert!(memory.entries.len() > 100, "the history is too tame: {} entries", memory.entries.len());
             same_books(&mut writer, &memory, database.name).await;
+            same_captures(&database.store, &memory.books, database.name).await;
             same_journal(&database.store, &memory, database.name).await;
             heads.push(memory.head);
         }
@@ -74,6 +75,8 @@ async fn load_all(writer: &mut LedgerWriter, all: &Books) -> Books {
         users: keys(&all.users),
         merchants: keys(&all.merchants),
         payments: keys(&all.payments),
+        transfers: keys(&all.transfers),
+        reviews: keys(&all.reviews),
         merchant_references: keys(&all.merchant_references),
         references: keys(&all.references),
         exposures: keys(&all.exposures),
@@ -103,6 +106,8 @@ async fn same_books(writer: &mut LedgerWriter, memory: &Memory, name: &str) {
     same(&all.adjustments, &stored.adjustments, "adjustments", name);
     same(&all.merchants, &stored.merchants, "merchants", name);
     same(&all.payments, &stored.payments, "payments", name);
+    same(&all.transfers, &stored.transfers, "transfers", name);
+    same(&all.reviews, &stored.reviews, "reviews", name);
     same(&all.merchant_references, &stored.merchant_references, "merchant references", name);
     same(&all.references, &stored.references, "references", name);
     same(&all.exposures, &stored.exposures, "exposures", name);
@@ -212,6 +217,7 @@ fn transfer(id: u128, amount: i64) -> Work {
         amount: Money::yen(amount),
         message: None,
         decision: None,
+        review: false,
     }));
     work
 }
@@ -504,6 +510,8 @@ async fn a_merchant_reference_is_unique_even_against_wrong_books() {
                 amount: Money::yen(10),
                 reference: Some("order 1".into()),
                 decision: None,
+                terms: Terms::AtOnce,
+                review: false,
             }));
             work
         };

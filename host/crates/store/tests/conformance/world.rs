@@ -146,3 +146,16 @@ pub(crate) fn published() -> Limits {
     limits.sort_by_key(|limit| (limit.wallet, limit.action, limit.window));
     Limits(limits)
 }
+
+/// Captures are not loaded by commits; they are listed for their payments.
+pub(crate) async fn same_captures(store: &Store, all: &Books, name: &str) {
+    let mut expected: Vec<_> = all.captures.iter().map(|(_, capture)| capture.clone()).collect();
+    expected.sort_by_key(|capture| (capture.payment, capture.id));
+    assert!(!expected.is_empty(), "no captures in the history");
+    let payments: std::collections::BTreeSet<_> = expected.iter().map(|capture| capture.payment).collect();
+    let mut stored = Vec::new();
+    for payment in payments {
+        stored.extend(koban_store::captures::of_payment(store, payment, None, 1_000).await.unwrap());
+    }
+    assert_eq!(stored, expected, "{name}");
+}

@@ -30,6 +30,7 @@ fn send(number: u128, sender: UserId, receiver: UserId, amount: i64) -> Work {
         amount: yen(amount),
         message: Some("thanks".into()),
         decision: None,
+        review: false,
     };
     work(number, vec![Command::Transfer(send)])
 }

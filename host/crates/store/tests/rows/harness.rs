@@ -13,7 +13,7 @@ use koban_domain::ledger::{Answer, Audit, Command, Commit, Decided, Work};
 use koban_domain::limits::WalletKind;
 use koban_domain::manifest::{Beginning, Manifest, Repeat};
 use koban_domain::money::{Currency, Money};
-use koban_domain::payments::{Pay, Payment};
+use koban_domain::payments::{Pay, Payment, Terms};
 use koban_domain::records::Digest;
 use koban_domain::time::Timestamp;
 use koban_domain::touched::Touched;
@@ -216,6 +216,8 @@ pub(crate) fn pay(number: u128, payer: UserId, merchant: MerchantId, amount: i64
         amount: yen(amount),
         reference: Some(format!("order-{number}")),
         decision: None,
+        terms: Terms::AtOnce,
+        review: false,
     };
     work(number, vec![Command::Pay(pay)])
 }

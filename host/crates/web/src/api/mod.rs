@@ -1,5 +1,6 @@
 //! The JSON API: one module per noun, and this table of contents.
 
+pub(crate) mod captures;
 pub(crate) mod charges;
 pub(crate) mod inbound;
 pub(crate) mod keys;
@@ -29,6 +30,7 @@ pub(crate) fn routes() -> OpenApiRouter<Web> {
         .merge(wallet::routes())
         .merge(charges::routes())
         .merge(payments::routes())
+        .merge(captures::routes())
         .merge(refunds::routes())
         .merge(transfers::routes())
         .merge(merchant::routes())

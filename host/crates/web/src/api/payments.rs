@@ -1,9 +1,10 @@
 //! Paying merchants.
 
 use axum::extract::State;
+use koban_domain::captures::HOLD_MS;
 use koban_domain::ids::{MerchantId, PaymentId, RecordId, UserId};
 use koban_domain::money::Currency;
-use koban_domain::payments::Payment;
+use koban_domain::payments::{Payment, PaymentState};
 use koban_service::App;
 use koban_service::payments::{self, PayInput};
 use serde::{Deserialize, Serialize};
@@ -41,6 +42,17 @@ pub(crate) struct PayRequest {
     /// The merchant's own reference, 1 to 100 characters; no two payments to a merchant share one.
     #[schema(value_type = Option<String>, example = "order-1001")]
     reference: Option<Line>,
+    /// Whether the merchant gets the amount now. If not, it is held until the merchant captures it.
+    #[serde(default = "yes")]
+    #[schema(default = true)]
+    capture: bool,
+    /// With `capture: false`: for how many seconds the amount is held, 7 days unless told, at most 30.
+    #[schema(minimum = 1, maximum = 2_592_000, example = 604_800)]
+    expires_in_s: Option<u32>,
+}
+
+fn yes() -> bool {
+    true
 }
 
 /// A payment.
@@ -56,10 +68,18 @@ pub(crate) struct PaymentBody {
     /// Who was paid.
     #[schema(value_type = String)]
     merchant: MerchantId,
-    /// Whole minor units.
+    /// `authorised` and `in-review`: the amount is held. `captured`: nothing is held any more. `voided`, `expired`, `declined`: all of
+    /// it was let go.
+    #[schema(example = "captured")]
+    state: &'static str,
+    /// What was paid at once or held in total, in whole minor units.
     #[schema(example = 1280)]
     amount: i64,
-    /// What of it has been given back.
+    /// What is held and not captured yet.
+    held: i64,
+    /// What the merchant got.
+    captured: i64,
+    /// What of that has been given back.
     refunded: i64,
     /// What of it can still be given back.
     refundable: i64,
@@ -71,23 +91,28 @@ pub(crate) struct PaymentBody {
     /// The decision that allowed it.
     #[schema(value_type = Option<String>)]
     decision: Option<RecordId>,
-    /// When it was posted.
+    /// When what is held is let go, or was to be; none if it was paid at once.
+    expires_at: Option<String>,
+    /// When it was posted or held.
     at: String,
 }
 
 impl From<Payment> for PaymentBody {
     fn from(payment: Payment) -> PaymentBody {
-        let refundable = payment.refundable();
         PaymentBody {
             id: payment.id,
             payer: payment.payer,
             merchant: payment.merchant,
+            state: payment.state.word(),
             amount: payment.amount.minor,
+            held: payment.held(),
+            captured: payment.captured,
             refunded: payment.refunded,
-            refundable,
+            refundable: payment.refundable(),
             currency: payment.amount.currency,
             reference: payment.reference,
             decision: payment.decision,
+            expires_at: payment.expires_at.map(moment),
             at: moment(payment.at),
         }
     }
@@ -109,22 +134,33 @@ pub(crate) struct PaymentQuery {
 
 /// Pay a merchant from the signed-in user's wallet.
 ///
-/// The fraud rules judge it first. Prepaid value is spent before funds.
+/// The fraud rules judge it first. Prepaid value is spent before funds. With `capture: false` the amount is held for the merchant. If a
+/// rule wants a person to look, the amount is held until then and the answer is 202.
 #[utoipa::path(post, path = "/v1/payments", tag = "payments", security(("session" = [])),
-    params(KeyHeader, DeviceHeader), responses((status = 201, body = PaymentBody)))]
+    params(KeyHeader, DeviceHeader), responses((status = 201, body = PaymentBody),
+        (status = 202, body = PaymentBody, description = "Held until an operator has looked at it.")))]
 pub(crate) async fn create(
     State(app): State<App>,
     user: SignedInUser,
     key: IdempotencyKey,
     Json(body): Json<PayRequest>,
 ) -> Result<Created<PaymentBody>, Problem> {
+    let hold_s = match (body.capture, body.expires_in_s) {
+        (true, None) => None,
+        (true, Some(_)) => {
+            return Err(Problem::invalid("expires_in_s", "leave it out, or send `\"capture\": false` with it"));
+        }
+        (false, told) => Some(told.map_or(HOLD_MS / 1_000, i64::from)),
+    };
     let input = PayInput {
         merchant: body.merchant,
         amount: body.amount.of(body.currency),
         reference: body.reference.map(|line| line.0),
+        hold_s,
     };
     let paid = payments::pay(&app, &user.ctx(key), input).await?;
-    Ok(Created::answered(paid, |payment: &PaymentBody| format!("/v1/payments/{}", payment.id)))
+    let waits = paid.value.state == PaymentState::InReview;
+    Ok(Created::answered(paid, |payment: &PaymentBody| format!("/v1/payments/{}", payment.id)).waiting(waits))
 }
 
 /// Payments made by the signed-in user, or to the merchant whose key is sent, newest first.

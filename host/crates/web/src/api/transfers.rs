@@ -3,7 +3,7 @@
 use axum::extract::State;
 use koban_domain::ids::{RecordId, TransferId, UserId};
 use koban_domain::money::Currency;
-use koban_domain::transfers::Transfer;
+use koban_domain::transfers::{Transfer, TransferState};
 use koban_service::App;
 use koban_service::transfers::{self, SendInput};
 use serde::{Deserialize, Serialize};
@@ -56,6 +56,9 @@ pub(crate) struct TransferBody {
     /// Who received.
     #[schema(value_type = String)]
     receiver: UserId,
+    /// `sent`, or `in-review` until an operator has looked, then perhaps `declined` or `expired`.
+    #[schema(example = "sent")]
+    state: &'static str,
     /// Whole minor units.
     #[schema(example = 2000)]
     amount: i64,
@@ -67,7 +70,7 @@ pub(crate) struct TransferBody {
     /// The decision that allowed it.
     #[schema(value_type = Option<String>)]
     decision: Option<RecordId>,
-    /// When it was posted.
+    /// When it was posted or held.
     at: String,
 }
 
@@ -77,6 +80,7 @@ impl From<Transfer> for TransferBody {
             id: transfer.id,
             sender: transfer.sender,
             receiver: transfer.receiver,
+            state: transfer.state.word(),
             amount: transfer.amount.minor,
             currency: transfer.amount.currency,
             message: transfer.message,
@@ -88,9 +92,11 @@ impl From<Transfer> for TransferBody {
 
 /// Send money from the signed-in user's funds.
 ///
-/// Both sides must be verified. The fraud rules judge it first.
+/// Both sides must be verified. The fraud rules judge it first; if one wants a person to look, the amount is held until then and the
+/// answer is 202.
 #[utoipa::path(post, path = "/v1/transfers", tag = "transfers", security(("session" = [])),
-    params(KeyHeader, DeviceHeader), responses((status = 201, body = TransferBody)))]
+    params(KeyHeader, DeviceHeader), responses((status = 201, body = TransferBody),
+        (status = 202, body = TransferBody, description = "Held until an operator has looked at it.")))]
 pub(crate) async fn create(
     State(app): State<App>,
     user: SignedInUser,
@@ -103,7 +109,8 @@ pub(crate) async fn create(
         message: body.message.map(|line| line.0),
     };
     let sent = transfers::send(&app, &user.ctx(key), input).await?;
-    Ok(Created::answered(sent, |transfer: &TransferBody| format!("/v1/transfers/{}", transfer.id)))
+    let waits = sent.value.state == TransferState::InReview;
+    Ok(Created::answered(sent, |transfer: &TransferBody| format!("/v1/transfers/{}", transfer.id)).waiting(waits))
 }
 
 /// The signed-in user's transfers, sent and received, newest first.

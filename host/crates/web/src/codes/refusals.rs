@@ -28,6 +28,12 @@ pub(super) fn words_of(refusal: Refusal) -> (Words, Words) {
             "支払いのIDを確かめてください。",
             "Check the payment's id.",
         ),
+        Refusal::ReviewNotFound => (
+            "審査が見つかりません",
+            "there is no such review",
+            "審査のIDを確かめてください。",
+            "Check the review's id.",
+        ),
         Refusal::SameParty => (
             "送り手と受け手が同じです",
             "sender and receiver are the same",
@@ -163,6 +169,36 @@ pub(super) fn words_of(refusal: Refusal) -> (Words, Words) {
             "支払いごとに異なる参照番号を使ってください。",
             "Use a reference of its own for each payment.",
         ),
+        Refusal::ReviewClosed => (
+            "この審査は終わっています",
+            "the review was decided before or has ended",
+            "審査の結果を読み直してください。",
+            "Read the review again to see what came of it.",
+        ),
+        Refusal::PaymentInReview => (
+            "この支払いは審査中です",
+            "the payment is in review",
+            "審査が済んでから、新しいキーでお試しください。",
+            "Wait for the operator's decision, then try with a new key.",
+        ),
+        Refusal::HoldExpired => (
+            "与信の期限が切れています",
+            "the hold has expired",
+            "もう一度、お支払いの承認を受けてください。",
+            "Have the payer authorise a new payment.",
+        ),
+        Refusal::HoldEnded => (
+            "この支払いの与信は終わっています",
+            "nothing of this payment is held any more",
+            "支払いの状態を読み直してください。",
+            "Read the payment to see what became of it.",
+        ),
+        Refusal::NotExpired => (
+            "まだ期限が来ていません",
+            "its time has not run out",
+            "期限が来るまでお待ちください。",
+            "Wait until its time has run out.",
+        ),
         Refusal::ReferenceUsed => (
             "提携先の参照番号は使われています",
             "the partner's reference was used before",
@@ -192,6 +228,12 @@ pub(super) fn words_of(refusal: Refusal) -> (Words, Words) {
             "more would be reversed than was credited",
             "入金額以下で取り消してください。",
             "Reverse at most what was credited.",
+        ),
+        Refusal::CaptureExceedsHold => (
+            "与信額を超えています",
+            "more would be captured than is held",
+            "支払いの残りの与信額を確かめてください。",
+            "Read the payment and capture at most what is held.",
         ),
         Refusal::RefundExceedsPayment => (
             "返金額が支払い額を超えています",

@@ -13,6 +13,7 @@ pub(crate) mod limits;
 pub(crate) mod merchants;
 pub(crate) mod plugins;
 pub(crate) mod policy;
+pub(crate) mod reviews;
 pub(crate) mod users;
 pub(crate) mod verification;
 
@@ -39,6 +40,7 @@ pub(super) fn routes() -> OpenApiRouter<Web> {
         .merge(limits::routes())
         .merge(policy::routes())
         .merge(clock::routes())
+        .merge(reviews::routes())
         .merge(audit::routes())
         .merge(ledger::routes())
 }
