@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::accounts::AccountKey;
-use crate::books::{Books, Postings, Wallet};
+use crate::books::{Books, Merchant, Postings, Wallet};
 use crate::ids::{CaptureId, MerchantId, PaymentId, RecordId, UserId};
 use crate::limits::{Action, WalletKind};
 use crate::money::{Currency, Money};
@@ -76,6 +76,10 @@ pub fn collect(books: &mut Books, command: &Collect, now: Timestamp) -> Result<(
     if command.amount.is_some_and(|amount| amount <= 0) {
         return Err(Refusal::AmountNotPositive);
     }
+    books.wallet(command.of.payer, command.of.currency)?;
+    known(books, &command.of)?;
+    // What was authorised is captured also from a frozen user, but never for a frozen merchant.
+    merchant_of(books, &command.of)?.check_open()?;
     let (wallet, mut payment) = authorised(books, &command.of, now)?;
     let amount = command.amount.unwrap_or(payment.held());
     if amount > payment.held() {
@@ -169,6 +173,8 @@ pub fn increase(books: &mut Books, command: &Increase, now: Timestamp) -> Result
     }
     let wallet = books.wallet(command.of.payer, command.of.currency)?;
     let mut payment = known(books, &command.of)?;
+    wallet.user.check_open()?;
+    merchant_of(books, &command.of)?.check_open()?;
     if amount.currency != payment.amount.currency {
         return Err(Refusal::CurrencyNotAccepted);
     }
@@ -197,6 +203,10 @@ pub fn increase(books: &mut Books, command: &Increase, now: Timestamp) -> Result
 fn known(books: &Books, of: &OfPayment) -> Result<Payment, Refusal> {
     let payment = books.payments.get(&of.payment).filter(|payment| OfPayment::from(*payment) == *of);
     payment.cloned().ok_or(Refusal::PaymentNotFound)
+}
+
+fn merchant_of<'a>(books: &'a Books, of: &OfPayment) -> Result<&'a Merchant, Refusal> {
+    books.merchants.get(&of.merchant).ok_or(Refusal::MerchantNotFound)
 }
 
 /// The payment, if its amount is held for the merchant now. An expired hold is over, whether the sweeper has come or not.

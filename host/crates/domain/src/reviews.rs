@@ -185,6 +185,9 @@ pub(crate) fn open(
 pub fn conclude(books: &mut Books, command: &Conclude, now: Timestamp) -> Result<(Ended, Review), Refusal> {
     let review = books.reviews.get(&command.of.review()).filter(|review| review.of == command.of);
     let mut review = review.ok_or(Refusal::ReviewNotFound)?.clone();
+    if matches!(command.ruling, Ruling::Approved(_)) {
+        check_open(books, &command.of)?;
+    }
     let over = now >= review.expires_at;
     let (state, operator) = match command.ruling {
         Ruling::Approved(operator) => (ReviewState::Approved, Some(operator)),
@@ -209,6 +212,24 @@ pub fn conclude(books: &mut Books, command: &Conclude, now: Timestamp) -> Result
     (review.state, review.operator, review.ended_at) = (state, operator, Some(now));
     books.reviews.put(review.id, review.clone());
     Ok((ended, review))
+}
+
+/// Whether those it is about may still deal: what was frozen since is not approved.
+fn check_open(books: &Books, of: &Reviewed) -> Result<(), Refusal> {
+    match of {
+        Reviewed::Payment(of) => {
+            books.wallet(of.payer, of.currency)?.user.check_open()?;
+            books.merchants.get(&of.merchant).ok_or(Refusal::MerchantNotFound)?.check_open()
+        }
+        Reviewed::Transfer { sender, receiver, currency, .. } => {
+            books.wallet(*sender, *currency)?.user.check_open()?;
+            let receiver = books.wallet(*receiver, *currency)?.user;
+            match receiver.check_open().and(receiver.check_not_revoked()) {
+                Ok(()) => Ok(()),
+                Err(_) => Err(Refusal::ReceiverUnavailable),
+            }
+        }
+    }
 }
 
 fn payment_ends(

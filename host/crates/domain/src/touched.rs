@@ -197,6 +197,7 @@ impl Touched {
     fn payment(&mut self, of: &OfPayment) {
         self.wallet(of.payer, of.currency);
         self.payments.insert(of.payment);
+        self.merchants.insert(of.merchant);
         self.account(AccountKey::payable(of.merchant, of.currency));
     }
 

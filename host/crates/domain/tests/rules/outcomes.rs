@@ -263,11 +263,13 @@ fn capturing() -> (&'static str, Vec<Refusal>) {
     let of = world.of(1);
     stands(PaymentState::InReview)(&mut world, &mut Command::Void(of));
     let nobody = OfPayment { payer: NOBODY, payment: PaymentId(Uuid::nil()), ..of };
+    world.freeze(Holder::Merchant(SHOP), true);
     let bad = Collect { capture: CaptureId(Uuid::from_u128(1)), of: nobody, amount: Some(0), last: false };
     Ladder::new("capture", world, Command::Collect(bad))
         .refused(Refusal::AmountNotPositive, repair!(Collect, amount = Some(401)))
         .refused(Refusal::UserNotFound, repair!(Collect, of = OfPayment { payment: PaymentId(Uuid::nil()), ..of }))
         .refused(Refusal::PaymentNotFound, repair!(Collect, of = of))
+        .refused(Refusal::MerchantFrozen, |world, _| world.freeze(Holder::Merchant(SHOP), false))
         .refused(Refusal::PaymentInReview, stands(PaymentState::Expired))
         .refused(Refusal::HoldExpired, stands(PaymentState::Voided))
         .refused(Refusal::HoldEnded, stands(PaymentState::Authorised))
@@ -316,11 +318,16 @@ fn increasing() -> (&'static str, Vec<Refusal>) {
     let of = world.of(1);
     stands(PaymentState::InReview)(&mut world, &mut Command::Void(of));
     let nothing = OfPayment { payment: PaymentId(Uuid::nil()), ..of };
+    world.access(TARO, Access::Frozen);
+    world.freeze(Holder::Merchant(SHOP), true);
     let bad = Increase { of: OfPayment { payer: NOBODY, ..nothing }, amount: Money::yen(0) };
     Ladder::new("increment", world, Command::Increase(bad))
         .refused(Refusal::AmountNotPositive, repair!(Increase, amount = Money::new(200, usd())))
         .refused(Refusal::UserNotFound, repair!(Increase, of = nothing))
         .refused(Refusal::PaymentNotFound, repair!(Increase, of = of))
+        .refused(Refusal::WalletFrozen, |world, _| world.access(TARO, Access::Closed))
+        .refused(Refusal::AccountClosed, |world, _| world.access(TARO, Access::Open))
+        .refused(Refusal::MerchantFrozen, |world, _| world.freeze(Holder::Merchant(SHOP), false))
         .refused(Refusal::CurrencyNotAccepted, repair!(Increase, amount = Money::yen(200)))
         .refused(Refusal::RepaymentDue, |world, _| drop(world.charge(TARO, 400, "r2").unwrap()))
         .refused(Refusal::PaymentInReview, stands(PaymentState::Expired))
@@ -338,9 +345,14 @@ fn reviewing() -> (&'static str, Vec<Refusal>) {
     let of = world.of(2);
     let nothing = Reviewed::Payment(OfPayment { payer: NOBODY, ..of });
     world.now = NOON.plus_ms(DAY_MS);
+    world.access(TARO, Access::Frozen);
+    world.freeze(Holder::Merchant(SHOP), true);
     let late = Conclude { of: nothing, ruling: Ruling::Approved(OPERATOR) };
     Ladder::new("review", world, Command::Conclude(late))
         .refused(Refusal::ReviewNotFound, repair!(Conclude, of = Reviewed::Payment(of)))
+        .refused(Refusal::WalletFrozen, |world, _| world.access(TARO, Access::Closed))
+        .refused(Refusal::AccountClosed, |world, _| world.access(TARO, Access::Open))
+        .refused(Refusal::MerchantFrozen, |world, _| world.freeze(Holder::Merchant(SHOP), false))
         .refused(Refusal::ReviewClosed, |world, command| {
             world.now = NOON.plus_ms(DAY_MS - 1);
             world.shelf.head.at = world.now;
