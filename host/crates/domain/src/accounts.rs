@@ -30,6 +30,10 @@ pub enum Class {
     WriteOff = 8,
     /// What partners keep for their work.
     Fees = 9,
+    /// What the platform holds, or lacks, of a currency by exchanges.
+    FxPosition = 14,
+    /// What rounding of exchanges left.
+    Rounding = 15,
 }
 
 /// A side of an account.
@@ -74,7 +78,7 @@ impl Layer {
 
 impl Class {
     /// Every class, in order of code.
-    pub const ALL: [Class; 9] = [
+    pub const ALL: [Class; 11] = [
         Class::Prepaid,
         Class::Funds,
         Class::Receivable,
@@ -84,6 +88,8 @@ impl Class {
         Class::Suspense,
         Class::WriteOff,
         Class::Fees,
+        Class::FxPosition,
+        Class::Rounding,
     ];
 
     /// The class with this code.
@@ -108,13 +114,17 @@ impl Class {
             Class::Suspense => "suspense",
             Class::WriteOff => "write-off",
             Class::Fees => "fees",
+            Class::FxPosition => "fx-position",
+            Class::Rounding => "rounding",
         }
     }
 
     /// The side on which the account grows.
     pub const fn normal(self) -> PostingSide {
         match self {
-            Class::Prepaid | Class::Funds | Class::Payable | Class::Suspense => PostingSide::Credit,
+            Class::Prepaid | Class::Funds | Class::Payable | Class::Suspense | Class::FxPosition | Class::Rounding => {
+                PostingSide::Credit
+            }
             Class::Receivable | Class::Clearing | Class::Bank | Class::WriteOff | Class::Fees => PostingSide::Debit,
         }
     }
@@ -123,8 +133,10 @@ impl Class {
     /// may turn it over.
     pub const fn floor(self) -> Option<i64> {
         match self {
-            Class::Prepaid | Class::Funds | Class::Receivable | Class::Payable | Class::Suspense => Some(0),
-            Class::Clearing | Class::Bank | Class::WriteOff | Class::Fees => None,
+            Class::Prepaid | Class::Funds | Class::Receivable | Class::Payable | Class::Suspense | Class::Rounding => {
+                Some(0)
+            }
+            Class::Clearing | Class::Bank | Class::WriteOff | Class::Fees | Class::FxPosition => None,
         }
     }
 }

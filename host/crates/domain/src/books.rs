@@ -6,8 +6,9 @@ use std::sync::Arc;
 
 use crate::accounts::{Account, AccountId, AccountKey, Class, Layer, PluginKey, PostingSide};
 use crate::charges::{Exposure, PartnerReference, ReferenceKey};
+use crate::exchanges::Exchange;
 use crate::flows::Expectation;
-use crate::ids::{FlowId, MerchantId, PaymentId, RefundId, TransferId, UserId};
+use crate::ids::{ExchangeId, FlowId, MerchantId, PaymentId, RefundId, TransferId, UserId};
 use crate::journal::Posting;
 use crate::limits::{CounterKey, WalletKind};
 use crate::money::{Currency, Money};
@@ -165,6 +166,8 @@ books! {
     refunds: RefundId => Refund,
     /// Transfers, new ones only.
     transfers: TransferId => Transfer,
+    /// Exchanges, new ones only.
+    exchanges: ExchangeId => Exchange,
     /// Partners' references.
     references: ReferenceKey => PartnerReference,
     /// What each plugin may still cost, by currency.

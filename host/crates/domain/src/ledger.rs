@@ -7,6 +7,7 @@ use crate::accounts::PluginKey;
 use crate::books::{Books, Postings};
 use crate::charges::{self, ChargeCredit, ChargeReversal, Credited, Tombstone};
 use crate::events;
+use crate::exchanges::{self, Exchange, Trade};
 use crate::flows::{self, Arrival, StepCommit};
 use crate::ids::{AuditId, EntryId, EventId, FlowId, MerchantId, RecordId, UserId};
 use crate::journal::{Draft, Entry, Head};
@@ -48,6 +49,8 @@ pub enum Command {
     Expect(Expect),
     /// A call came that no flow expects. Errors: [`Refusal::CorrelationTaken`] if one does.
     Unexpected(Unexpected),
+    /// A user exchanges one currency for another.
+    Exchange(Trade),
 }
 
 /// A flow's wish to get the calls with a correlation.
@@ -95,6 +98,8 @@ pub enum Answer {
     Opened(FlowId),
     /// Done, with nothing more to say.
     Noted,
+    /// An exchange.
+    Exchanged(Exchange),
 }
 
 /// A record, encoded once by whoever made the call.
@@ -383,6 +388,12 @@ impl Commit {
                     draft(EntryKind::Transfer, command.transfer.0, None, meta(&[]), postings),
                     Answer::Transferred(transfer),
                 )
+            }
+            Command::Exchange(command) => {
+                let (postings, exchange) = exchanges::exchange(books, command, now)?;
+                let meta = meta(&[("rate", Some(&command.rate.to_string()))]);
+                let subject = command.exchange.0;
+                (draft(EntryKind::Exchange, subject, None, meta, postings), Answer::Exchanged(exchange))
             }
             Command::Verify(command) => {
                 let (postings, converted) = verification::verify(books, command)?;

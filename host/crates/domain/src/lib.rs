@@ -4,6 +4,7 @@ pub mod accounts;
 pub mod books;
 pub mod charges;
 pub mod events;
+pub mod exchanges;
 pub mod flows;
 pub mod guest;
 pub mod ids;

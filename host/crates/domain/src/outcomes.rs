@@ -45,6 +45,15 @@ pub enum Refusal {
     /// The user is verified already.
     #[error("the user is verified already")]
     AlreadyVerified,
+    /// The platform has no rate for these currencies, or none that is new enough.
+    #[error("these currencies cannot be exchanged at the moment")]
+    RateNotAvailable,
+    /// Another rate is in force than the customer agreed to.
+    #[error("the rate has changed")]
+    RateChanged,
+    /// Nothing would be left of the amount in the other currency.
+    #[error("the amount is worth less than the smallest unit of the other currency")]
+    AmountTooSmall,
     /// Money is owed after a charge was taken back; the next charge repays it.
     #[error("an amount is due for repayment; charge the wallet first")]
     RepaymentDue,
@@ -90,6 +99,9 @@ pub enum Refusal {
     /// The payer has less.
     #[error("the balance is too low")]
     InsufficientFunds,
+    /// The platform's position in a currency would pass its limit.
+    #[error("the platform cannot exchange this much at the moment")]
+    PositionLimit,
     /// The merchant is owed less than shall be refunded.
     #[error("the merchant's balance is too low for this refund")]
     MerchantBalanceTooLow,
@@ -127,7 +139,7 @@ pub enum Retry {
 
 impl Refusal {
     /// Every refusal, in the order of precedence.
-    pub const ALL: [Refusal; 36] = [
+    pub const ALL: [Refusal; 40] = [
         Refusal::AmountNotPositive,
         Refusal::UserNotFound,
         Refusal::MerchantNotFound,
@@ -141,6 +153,9 @@ impl Refusal {
         Refusal::NotVerified,
         Refusal::ReceiverNotVerified,
         Refusal::AlreadyVerified,
+        Refusal::RateNotAvailable,
+        Refusal::RateChanged,
+        Refusal::AmountTooSmall,
         Refusal::RepaymentDue,
         Refusal::MerchantReferenceUsed,
         Refusal::ReferenceUsed,
@@ -156,6 +171,7 @@ impl Refusal {
         Refusal::MonthLimit,
         Refusal::BalanceLimit,
         Refusal::InsufficientFunds,
+        Refusal::PositionLimit,
         Refusal::MerchantBalanceTooLow,
         Refusal::DifferenceNotFound,
         Refusal::FileUsed,
@@ -182,6 +198,9 @@ impl Refusal {
             Refusal::NotVerified => "not_verified",
             Refusal::ReceiverNotVerified => "receiver_not_verified",
             Refusal::AlreadyVerified => "already_verified",
+            Refusal::RateNotAvailable => "rate_not_available",
+            Refusal::RateChanged => "rate_changed",
+            Refusal::AmountTooSmall => "amount_too_small",
             Refusal::RepaymentDue => "repayment_due",
             Refusal::MerchantReferenceUsed => "merchant_reference_used",
             Refusal::ReferenceUsed => "reference_used",
@@ -197,6 +216,7 @@ impl Refusal {
             Refusal::MonthLimit => "month_limit",
             Refusal::BalanceLimit => "balance_limit",
             Refusal::InsufficientFunds => "insufficient_funds",
+            Refusal::PositionLimit => "position_limit",
             Refusal::MerchantBalanceTooLow => "merchant_balance_too_low",
             Refusal::DifferenceNotFound => "difference_not_found",
             Refusal::FileUsed => "file_used",
@@ -224,6 +244,7 @@ impl Refusal {
             | Refusal::ReferenceTombstoned
             | Refusal::ReferenceCredited
             | Refusal::FileUsed
+            | Refusal::RateChanged
             | Refusal::CorrelationTaken => 409,
             Refusal::SameParty
             | Refusal::CurrencyNotAccepted
@@ -238,11 +259,13 @@ impl Refusal {
             | Refusal::MonthLimit
             | Refusal::BalanceLimit
             | Refusal::InsufficientFunds
+            | Refusal::AmountTooSmall
+            | Refusal::PositionLimit
             | Refusal::MerchantBalanceTooLow
             | Refusal::AuthorisationExceeded
             | Refusal::AuthorisationExpired
             | Refusal::Overflow => 422,
-            Refusal::ChannelNotAvailable => 503,
+            Refusal::ChannelNotAvailable | Refusal::RateNotAvailable => 503,
             Refusal::PathNotAllowed => 500,
         }
     }
@@ -262,6 +285,9 @@ impl Refusal {
             | Refusal::MonthLimit
             | Refusal::BalanceLimit
             | Refusal::InsufficientFunds
+            | Refusal::RateNotAvailable
+            | Refusal::RateChanged
+            | Refusal::PositionLimit
             | Refusal::MerchantBalanceTooLow => Retry::AfterChange,
             Refusal::AmountNotPositive
             | Refusal::UserNotFound
@@ -282,6 +308,7 @@ impl Refusal {
             | Refusal::DifferenceNotFound
             | Refusal::FileUsed
             | Refusal::CorrelationTaken
+            | Refusal::AmountTooSmall
             | Refusal::AuthorisationExceeded
             | Refusal::AuthorisationExpired
             | Refusal::Overflow

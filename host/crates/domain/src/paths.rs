@@ -25,11 +25,13 @@ pub enum EntryKind {
     WriteOff = 7,
     /// A user was verified: prepaid value became funds.
     Verification = 8,
+    /// A user exchanged one currency for another.
+    Exchange = 19,
 }
 
 impl EntryKind {
     /// Every kind, in order of code.
-    pub const ALL: [EntryKind; 8] = [
+    pub const ALL: [EntryKind; 9] = [
         EntryKind::ChargeCredit,
         EntryKind::ChargeReversal,
         EntryKind::Payment,
@@ -38,6 +40,7 @@ impl EntryKind {
         EntryKind::Settlement,
         EntryKind::WriteOff,
         EntryKind::Verification,
+        EntryKind::Exchange,
     ];
 
     /// The kind with this code.
@@ -61,6 +64,7 @@ impl EntryKind {
             EntryKind::Settlement => "settlement",
             EntryKind::WriteOff => "write-off",
             EntryKind::Verification => "verification",
+            EntryKind::Exchange => "exchange",
         }
     }
 }
@@ -92,6 +96,11 @@ pub const PATHS: &[(EntryKind, Class, Class)] = &[
     (EntryKind::WriteOff, Class::Clearing, Class::Suspense),
     (EntryKind::WriteOff, Class::Bank, Class::Suspense),
     (EntryKind::Verification, Class::Prepaid, Class::Funds),
+    (EntryKind::Exchange, Class::Funds, Class::FxPosition),
+    (EntryKind::Exchange, Class::Funds, Class::Rounding),
+    (EntryKind::Exchange, Class::FxPosition, Class::Funds),
+    (EntryKind::Exchange, Class::FxPosition, Class::Receivable),
+    (EntryKind::Exchange, Class::FxPosition, Class::Rounding),
 ];
 
 /// Whether this command may debit the one class and credit the other.
@@ -121,12 +130,16 @@ mod tests {
     }
 
     #[test]
-    fn only_charges_refunds_transfers_and_verification_reach_a_wallet() {
+    fn only_charges_refunds_transfers_exchanges_and_verification_reach_a_wallet() {
         for (kind, _, credit) in PATHS {
             if matches!(credit, Class::Prepaid | Class::Funds) {
                 assert!(matches!(
                     kind,
-                    EntryKind::ChargeCredit | EntryKind::Refund | EntryKind::Transfer | EntryKind::Verification
+                    EntryKind::ChargeCredit
+                        | EntryKind::Refund
+                        | EntryKind::Transfer
+                        | EntryKind::Exchange
+                        | EntryKind::Verification
                 ));
             }
         }

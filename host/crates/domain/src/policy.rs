@@ -4,9 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
+use crate::exchanges::{Pair, Reference};
 use crate::guest::Verdict;
 use crate::limits::Limits;
 use crate::manifest::Kind;
+use crate::money::Currency;
 use crate::records::Digest;
 
 /// The policy of one generation. The lane's head row carries the generation, so that no commit is decided under an old one.
@@ -24,6 +26,11 @@ pub struct Policy {
     pub fraud: FailurePolicy,
     /// How far the platform's clock runs ahead of the machines', milliseconds; more than nought only in tests.
     pub clock_ahead_ms: i64,
+    /// The currencies that wallets may hold beside yen, with the most that the platform's position in each may reach either way,
+    /// minor units.
+    pub currencies: BTreeMap<Currency, i64>,
+    /// What pairs of currencies are exchanged at.
+    pub references: BTreeMap<Pair, Reference>,
 }
 
 /// A plugin in force.
@@ -65,6 +72,22 @@ pub struct Reliance {
 }
 
 impl Policy {
+    /// Whether wallets may hold this currency.
+    pub fn offers(&self, currency: Currency) -> bool {
+        currency == Currency::JPY || self.currencies.contains_key(&currency)
+    }
+
+    /// The most that the platform's position in a currency may reach either way; none for yen, in which the platform keeps its books.
+    pub fn position_limit(&self, currency: Currency) -> Option<i64> {
+        (currency != Currency::JPY).then(|| self.currencies.get(&currency).copied().unwrap_or(0))
+    }
+
+    /// What these two currencies are exchanged at, whichever of them is priced.
+    pub fn reference(&self, one: Currency, other: Currency) -> Option<(Pair, Reference)> {
+        let pairs = [Pair { base: one, quote: other }, Pair { base: other, quote: one }];
+        pairs.into_iter().find_map(|pair| Some((pair, *self.references.get(&pair)?)))
+    }
+
     /// Whether work may still rest on this component.
     pub fn honours(&self, reliance: &Reliance) -> bool {
         if self.revoked.contains(&reliance.digest) {

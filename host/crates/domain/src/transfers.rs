@@ -57,6 +57,9 @@ pub fn transfer(books: &mut Books, command: &Send, now: Timestamp) -> Result<(Po
     if command.sender == command.receiver {
         return Err(Refusal::SameParty);
     }
+    if !books.policy.offers(currency) {
+        return Err(Refusal::CurrencyNotAccepted);
+    }
     if sender.user.kind != WalletKind::Funds {
         return Err(Refusal::NotVerified);
     }

@@ -8,10 +8,11 @@ use koban_domain::events::{self, Audience, BODY_BYTES_MAX, CATALOGUE};
 use koban_domain::guest::Side;
 use koban_domain::ids::EventId;
 use koban_domain::ledger::News;
+use koban_domain::money::{Currency, Money};
 use serde_json::Value;
 use uuid::Uuid;
 
-use crate::world::{HANAKO, NOON, SHOP, TARO, World};
+use crate::world::{HANAKO, NOON, SHOP, TARO, World, offer_dollars, usd};
 
 /// One event of every type, as a day of a wallet brings them.
 fn a_day() -> Vec<News> {
@@ -22,6 +23,8 @@ fn a_day() -> Vec<News> {
     world.refund(TARO, 280, 1).unwrap();
     world.verify(TARO).unwrap();
     world.send(TARO, HANAKO, 2_000).unwrap();
+    offer_dollars(&mut world, 1_000);
+    world.trade(Currency::JPY, usd(), Money::new(1_000, usd())).unwrap();
     world.reverse(HANAKO, 5_000, "ATM1/43", "ATM1/44").unwrap();
     world.settle(&[(Side::Credit, "ATM1/42", 9_000)]).unwrap();
     world.write_off(Side::Credit, "ATM1/42").unwrap();

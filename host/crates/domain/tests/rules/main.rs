@@ -4,6 +4,7 @@ mod accounts;
 mod attacks;
 mod decided;
 mod events;
+mod exchanges;
 mod flow_ends;
 mod flows;
 mod limits;

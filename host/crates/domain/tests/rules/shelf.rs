@@ -67,6 +67,7 @@ impl Shelf {
         absorb(&from.merchant_references, &mut to.merchant_references);
         absorb(&from.refunds, &mut to.refunds);
         absorb(&from.transfers, &mut to.transfers);
+        absorb(&from.exchanges, &mut to.exchanges);
         absorb(&from.references, &mut to.references);
         absorb(&from.exposures, &mut to.exposures);
         absorb(&from.counters, &mut to.counters);
