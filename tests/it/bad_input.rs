@@ -22,6 +22,7 @@ impl World {
         let friend = app.verified_user_holding(0).await;
         let (shop, other) = (app.shop().await, app.shop().await);
         let paid = user.pay(&shop, 1_000).await.created();
+        app.offer_dollars(1_000_000).await;
         World { app, user, friend, shop, other, paid }
     }
 
@@ -43,6 +44,11 @@ impl World {
                 self.user.client(),
                 "/v1/charges".into(),
                 json!({ "channel": "charge-atm", "amount": 100, "currency": "JPY" }),
+            ),
+            (
+                self.user.client(),
+                "/v1/exchanges".into(),
+                json!({ "sell": "JPY", "buy": "USD", "amount": 100, "currency": "JPY", "rate": "113.8727" }),
             ),
             (self.shop.client(), refunds, json!({ "amount": 100, "currency": "JPY" })),
         ]
@@ -138,7 +144,8 @@ async fn a_currency_that_is_none_is_refused_by_name_and_changes_nothing() {
 async fn another_known_currency_is_an_outcome_and_moves_nothing() {
     let world = World::new().await;
     let (user, friend, shop, entries, _) = world.state().await;
-    for (client, path, good) in world.requests() {
+    // Of an exchange it would be the other side.
+    for (client, path, good) in world.requests().into_iter().filter(|(_, path, _)| path != "/v1/exchanges") {
         let mut body = good.clone();
         body["currency"] = json!("USD");
         let reply = Caller::post(client, &path, body).await.reply;

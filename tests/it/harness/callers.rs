@@ -20,6 +20,11 @@ pub(crate) trait Caller {
         Request::new(self.client(), Method::POST, path.into(), Some(body))
     }
 
+    /// A request that sets something.
+    fn put(&self, path: impl Into<String>, body: Value) -> Request<'_> {
+        Request::new(self.client(), Method::PUT, path.into(), Some(body))
+    }
+
     /// A request without a body.
     fn get(&self, path: impl Into<String>) -> Request<'_> {
         Request::new(self.client(), Method::GET, path.into(), None)

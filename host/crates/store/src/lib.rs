@@ -4,6 +4,7 @@ pub mod audit;
 pub mod bench;
 pub mod charges;
 pub mod endpoints;
+pub mod exchanges;
 pub mod files;
 pub mod flows;
 pub mod inbound;

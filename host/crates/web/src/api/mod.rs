@@ -1,6 +1,7 @@
 //! The JSON API: one module per noun, and this table of contents.
 
 pub(crate) mod charges;
+pub(crate) mod exchanges;
 pub(crate) mod inbound;
 pub(crate) mod keys;
 pub(crate) mod me;
@@ -29,6 +30,7 @@ pub(crate) fn routes() -> OpenApiRouter<Web> {
         .merge(payments::routes())
         .merge(refunds::routes())
         .merge(transfers::routes())
+        .merge(exchanges::routes())
         .merge(merchant::routes())
         .merge(keys::routes())
         .merge(operator::routes())

@@ -2,6 +2,7 @@
 
 pub(crate) mod audit;
 pub(crate) mod clock;
+pub(crate) mod currencies;
 pub(crate) mod decisions;
 pub(crate) mod differences;
 pub(crate) mod flows;
@@ -31,6 +32,7 @@ pub(super) fn routes() -> OpenApiRouter<Web> {
         .merge(limits::routes())
         .merge(policy::routes())
         .merge(clock::routes())
+        .merge(currencies::routes())
         .merge(audit::routes())
         .merge(ledger::routes())
 }
