@@ -13,6 +13,7 @@ mod cli;
 mod clock;
 mod clocks;
 mod decisions;
+mod exchanges;
 mod flows;
 mod fraud;
 mod history;

@@ -57,6 +57,10 @@ const ROUTES: &[(&str, &str, Who, Reads)] = &[
     ("get", "/v1/charges/{id}", User, Nothing),
     ("post", "/v1/charges/{id}/answers", User, Body),
     ("post", "/v1/charges/{id}/cancel", User, NoFields),
+    ("get", "/v1/exchange-rates", User, Nothing),
+    ("get", "/v1/exchanges", User, Nothing),
+    ("post", "/v1/exchanges", User, Money),
+    ("get", "/v1/exchanges/{id}", User, Nothing),
     ("post", "/v1/inbound/{plugin}/{operation}", Partner, Nothing),
     ("post", "/v1/inbound/{plugin}/{operation}/{path}", Partner, Nothing),
     ("get", "/v1/me", User, Nothing),
@@ -75,6 +79,9 @@ const ROUTES: &[(&str, &str, Who, Reads)] = &[
     ("get", "/v1/operator/audit", Operator, Nothing),
     ("get", "/v1/operator/clock", Operator, Nothing),
     ("post", "/v1/operator/clock/advance", Operator, Body),
+    ("get", "/v1/operator/currencies", Operator, Nothing),
+    ("put", "/v1/operator/currencies", Operator, Body),
+    ("put", "/v1/operator/exchange-rates", Operator, Body),
     ("post", "/v1/operator/components/{digest}/revoke", Operator, Body),
     ("get", "/v1/operator/decisions", Operator, Nothing),
     ("get", "/v1/operator/decisions/{id}", Operator, Nothing),
@@ -135,6 +142,7 @@ const ROUTES: &[(&str, &str, Who, Reads)] = &[
     ("get", "/v1/transfers/{id}", User, Nothing),
     ("post", "/v1/users", Anybody, Body),
     ("get", "/v1/wallet", User, Nothing),
+    ("get", "/v1/wallets", User, Nothing),
     ("get", "/v1/wallet/statement", User, Nothing),
 ];
 
@@ -152,6 +160,7 @@ fn path_of_nothing(template: &str) -> String {
         ("/payments/", "pay"),
         ("/reviews/", "rev"),
         ("/transfers/", "trf"),
+        ("/exchanges/", "exc"),
     ];
     let id = match prefix.iter().find(|(part, _)| template.contains(part)) {
         Some((_, prefix)) => format!("{prefix}_{}", "0".repeat(32)),

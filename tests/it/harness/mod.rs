@@ -16,6 +16,7 @@ use std::time::Duration;
 
 use koban_domain::accounts::PluginKey;
 use koban_domain::charges::ChargeCredit;
+use koban_domain::exchanges::Pair;
 use koban_domain::guest::{Named, Value, Verdict};
 use koban_domain::ids::{AuditId, FlowId, MerchantId, UserId};
 use koban_domain::ledger::{Answer, Audit, Command, Decided, Work};
@@ -30,7 +31,7 @@ use koban_service::merchants::NewMerchant;
 use koban_service::plugins::{EndpointInput, ExposureView, Install};
 use koban_service::sealing::Sealer;
 use koban_service::users::SignUp;
-use koban_service::{App, Ctx, keys, merchants, operators, plugins, policy, users, verify};
+use koban_service::{App, Ctx, exchanges, keys, merchants, operators, plugins, policy, users, verify};
 use koban_store::Store;
 use koban_store::plugins::Allowance;
 use koban_web::{Rates, Web, WebConfig};
@@ -238,6 +239,15 @@ impl TestApp {
     /// Installs the hostile channel with this attack; its partner is played by the test.
     pub(crate) async fn hostile_channel(&self, attack: &str, caps: (i64, i64)) -> Channel {
         Channel::install(self, attack, caps).await
+    }
+
+    /// Offers dollars up to this position, and exchanges them at 113.8727 and 111.6177 yen.
+    pub(crate) async fn offer_dollars(&self, most_cents: i64) {
+        let (ctx, usd) = (self.operator_ctx(), Currency::new("USD").expect("a currency"));
+        exchanges::put_currency(&self.app, &ctx, usd, most_cents).await.expect("dollars are offered");
+        let pair = Pair { base: usd, quote: Currency::JPY };
+        let set = exchanges::put_reference(&self.app, &ctx, pair, "112.745181285556", "0.01");
+        set.await.expect("the reference is set");
     }
 
     /// What a plugin may still cost.

@@ -32,6 +32,10 @@ pub enum Class {
     Fees = 9,
     /// What closed accounts still held; owed to their owners.
     ClosedBalances = 13,
+    /// What the platform holds, or lacks, of a currency by exchanges.
+    FxPosition = 14,
+    /// What rounding of exchanges left.
+    Rounding = 15,
 }
 
 /// A side of an account.
@@ -76,7 +80,7 @@ impl Layer {
 
 impl Class {
     /// Every class, in order of code.
-    pub const ALL: [Class; 10] = [
+    pub const ALL: [Class; 12] = [
         Class::Prepaid,
         Class::Funds,
         Class::Receivable,
@@ -87,6 +91,8 @@ impl Class {
         Class::WriteOff,
         Class::Fees,
         Class::ClosedBalances,
+        Class::FxPosition,
+        Class::Rounding,
     ];
 
     /// The class with this code.
@@ -112,15 +118,21 @@ impl Class {
             Class::WriteOff => "write-off",
             Class::Fees => "fees",
             Class::ClosedBalances => "closed-balances",
+            Class::FxPosition => "fx-position",
+            Class::Rounding => "rounding",
         }
     }
 
     /// The side on which the account grows.
     pub const fn normal(self) -> PostingSide {
         match self {
-            Class::Prepaid | Class::Funds | Class::Payable | Class::Suspense | Class::ClosedBalances => {
-                PostingSide::Credit
-            }
+            Class::Prepaid
+            | Class::Funds
+            | Class::Payable
+            | Class::Suspense
+            | Class::ClosedBalances
+            | Class::FxPosition
+            | Class::Rounding => PostingSide::Credit,
             Class::Receivable | Class::Clearing | Class::Bank | Class::WriteOff | Class::Fees => PostingSide::Debit,
         }
     }
@@ -134,8 +146,9 @@ impl Class {
             | Class::Receivable
             | Class::Payable
             | Class::Suspense
-            | Class::ClosedBalances => Some(0),
-            Class::Clearing | Class::Bank | Class::WriteOff | Class::Fees => None,
+            | Class::ClosedBalances
+            | Class::Rounding => Some(0),
+            Class::Clearing | Class::Bank | Class::WriteOff | Class::Fees | Class::FxPosition => None,
         }
     }
 }

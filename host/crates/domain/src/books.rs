@@ -9,9 +9,11 @@ use crate::accounts::{Account, AccountId, AccountKey, Class, Layer, PluginKey, P
 use crate::adjustments::Adjustment;
 use crate::captures::Capture;
 use crate::charges::{Exposure, PartnerReference, ReferenceKey};
+use crate::exchanges::Exchange;
 use crate::flows::Expectation;
 use crate::ids::{
-    AdjustmentId, CaptureId, FlowId, MerchantId, PaymentId, RefundId, ReviewId, SubmissionId, TransferId, UserId,
+    AdjustmentId, CaptureId, ExchangeId, FlowId, MerchantId, PaymentId, RefundId, ReviewId, SubmissionId, TransferId,
+    UserId,
 };
 use crate::journal::Posting;
 use crate::limits::{CounterKey, WalletKind};
@@ -182,6 +184,8 @@ books! {
     reviews: ReviewId => Review,
     /// Transfers: new ones, and those whose review ends.
     transfers: TransferId => Transfer,
+    /// Exchanges, new ones only.
+    exchanges: ExchangeId => Exchange,
     /// Partners' references.
     references: ReferenceKey => PartnerReference,
     /// What each plugin may still cost, by currency.

@@ -7,9 +7,12 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::captures::Capture;
-use crate::ids::{CaptureId, EventId, FileId, FlowId, MerchantId, PaymentId, RecordId, RefundId, TransferId, UserId};
+use crate::exchanges::{Exchange, Rate};
+use crate::ids::{
+    CaptureId, EventId, ExchangeId, FileId, FlowId, MerchantId, PaymentId, RecordId, RefundId, TransferId, UserId,
+};
 use crate::ledger::{Answer, Command, News};
-use crate::money::Currency;
+use crate::money::{Currency, Money};
 use crate::payments::{Payment, PaymentState};
 use crate::refunds::Refund;
 use crate::reviews::Concluded;
@@ -136,6 +139,12 @@ pub const CATALOGUE: &[EventType] = &[
         "Nobody looked at a transfer in time; the sender has the money.",
         "the transfer, as `GET /v1/transfers/{id}` gives it",
     ),
+    row(
+        "exchange.posted",
+        Audience::Platform,
+        "A user exchanged one currency for another.",
+        "the exchange, as `GET /v1/exchanges/{id}` gives it",
+    ),
     row("user.verified", Audience::Platform, "A user was verified.", "who, and what became funds"),
     row("settlement.matched", Audience::Platform, "A partner's settlement file was taken.", "the file's figures"),
     row("difference.closed", Audience::Platform, "An operator closed a difference.", "what was lost or set aside"),
@@ -174,6 +183,7 @@ pub fn of(id: EventId, command: Option<&Command>, answer: &Answer, at: Timestamp
         }
         (Answer::Refunded(refund), _) => news("refund.posted", Some(refund.merchant), json(&RefundData::of(refund))),
         (Answer::Transferred(transfer), _) => news(word_of_transfer(transfer), None, json(&TransferData::of(transfer))),
+        (Answer::Exchanged(exchange), _) => news("exchange.posted", None, json(&ExchangeData::of(exchange))),
         (Answer::Credited(credited), Some(Command::Credit(credit))) => {
             let data = CreditData {
                 charge: credit.flow,
@@ -397,6 +407,48 @@ impl<'a> TransferData<'a> {
             message: transfer.message.as_deref(),
             decision: transfer.decision,
             at: transfer.at.to_string(),
+        }
+    }
+}
+
+/// An amount as the API writes it.
+#[derive(Serialize)]
+struct MoneyData {
+    amount: i64,
+    currency: Currency,
+}
+
+impl From<Money> for MoneyData {
+    fn from(money: Money) -> MoneyData {
+        MoneyData { amount: money.minor, currency: money.currency }
+    }
+}
+
+#[derive(Serialize)]
+struct ExchangeData {
+    id: ExchangeId,
+    user: UserId,
+    sell: MoneyData,
+    buy: MoneyData,
+    rate: Rate,
+    base: Currency,
+    quote: Currency,
+    repaid: i64,
+    at: String,
+}
+
+impl ExchangeData {
+    fn of(exchange: &Exchange) -> ExchangeData {
+        ExchangeData {
+            id: exchange.id,
+            user: exchange.user,
+            sell: exchange.sell.into(),
+            buy: exchange.buy.into(),
+            rate: exchange.rate,
+            base: exchange.pair.base,
+            quote: exchange.pair.quote,
+            repaid: exchange.repaid,
+            at: exchange.at.to_string(),
         }
     }
 }

@@ -88,6 +88,8 @@ ids! {
     RefundId "ref" "a refund id";
     /// A transfer between users.
     TransferId "trf" "a transfer id";
+    /// An exchange of one currency for another.
+    ExchangeId "exc" "an exchange id";
     /// A journal entry.
     EntryId "ent" "an entry id";
     /// A flow; a charge is known to its user by the id of its flow.

@@ -11,6 +11,7 @@ use crate::captures::{self, Capture, Collect, Increase, OfPayment};
 use crate::charges::{self, ChargeCredit, ChargeReversal, Credited, Tombstone};
 use crate::closures::{self, Close};
 use crate::events;
+use crate::exchanges::{self, Exchange, Trade};
 use crate::flows::{self, Arrival, StepCommit};
 use crate::ids::{AuditId, EntryId, EventId, FlowId, KeyId, MerchantId, RecordId, UserId};
 use crate::journal::{Draft, Entry, Head};
@@ -76,6 +77,8 @@ pub enum Command {
     Increase(Increase),
     /// A review ends.
     Conclude(Conclude),
+    /// A user exchanges one currency for another.
+    Exchange(Trade),
 }
 
 /// A flow's wish to get the calls with a correlation.
@@ -139,6 +142,8 @@ pub enum Answer {
     Increased(Payment),
     /// A review that ended, and what it was about.
     Reviewed(Box<(Review, Concluded)>),
+    /// An exchange.
+    Exchanged(Exchange),
 }
 
 /// A record, encoded once by whoever made the call.
@@ -433,6 +438,12 @@ impl Commit {
             Command::Transfer(command) => {
                 let (kind, postings, transfer) = transfers::transfer(books, command, now)?;
                 (draft(kind, command.transfer.0, None, meta(&[]), postings), Answer::Transferred(transfer))
+            }
+            Command::Exchange(command) => {
+                let (postings, exchange) = exchanges::exchange(books, command, now)?;
+                let meta = meta(&[("rate", Some(&command.rate.to_string()))]);
+                let subject = command.exchange.0;
+                (draft(EntryKind::Exchange, subject, None, meta, postings), Answer::Exchanged(exchange))
             }
             Command::Verify(command) => {
                 let (postings, converted) = verification::verify(books, command)?;

@@ -8,6 +8,7 @@ pub mod captures;
 pub mod charges;
 pub mod closures;
 pub mod events;
+pub mod exchanges;
 pub mod flows;
 pub mod guest;
 pub mod ids;

@@ -72,6 +72,15 @@ pub enum Refusal {
     /// The verification does not stand where this act begins.
     #[error("the verification does not stand where this begins")]
     VerificationState,
+    /// The platform has no rate for these currencies, or none that is new enough.
+    #[error("these currencies cannot be exchanged at the moment")]
+    RateNotAvailable,
+    /// Another rate is in force than the customer agreed to.
+    #[error("the rate has changed")]
+    RateChanged,
+    /// Nothing would be left of the amount in the other currency.
+    #[error("the amount is worth less than the smallest unit of the other currency")]
+    AmountTooSmall,
     /// Money is owed after a charge was taken back; the next charge repays it.
     #[error("an amount is due for repayment; charge the wallet first")]
     RepaymentDue,
@@ -147,6 +156,9 @@ pub enum Refusal {
     /// The payer has less.
     #[error("the balance is too low")]
     InsufficientFunds,
+    /// The platform's position in a currency would pass its limit.
+    #[error("the platform cannot exchange this much at the moment")]
+    PositionLimit,
     /// The merchant is owed less than shall be refunded.
     #[error("the merchant's balance is too low for this refund")]
     MerchantBalanceTooLow,
@@ -184,7 +196,7 @@ pub enum Retry {
 
 impl Refusal {
     /// Every refusal, in the order of precedence.
-    pub const ALL: [Refusal; 55] = [
+    pub const ALL: [Refusal; 59] = [
         Refusal::AmountNotPositive,
         Refusal::UserNotFound,
         Refusal::MerchantNotFound,
@@ -207,6 +219,9 @@ impl Refusal {
         Refusal::VerificationRevoked,
         Refusal::AlreadyVerified,
         Refusal::VerificationState,
+        Refusal::RateNotAvailable,
+        Refusal::RateChanged,
+        Refusal::AmountTooSmall,
         Refusal::RepaymentDue,
         Refusal::HoldsOpen,
         Refusal::AdjustmentNotFound,
@@ -232,6 +247,7 @@ impl Refusal {
         Refusal::MonthLimit,
         Refusal::BalanceLimit,
         Refusal::InsufficientFunds,
+        Refusal::PositionLimit,
         Refusal::MerchantBalanceTooLow,
         Refusal::DifferenceNotFound,
         Refusal::FileUsed,
@@ -267,6 +283,9 @@ impl Refusal {
             Refusal::VerificationRevoked => "verification_revoked",
             Refusal::AlreadyVerified => "already_verified",
             Refusal::VerificationState => "verification_state",
+            Refusal::RateNotAvailable => "rate_not_available",
+            Refusal::RateChanged => "rate_changed",
+            Refusal::AmountTooSmall => "amount_too_small",
             Refusal::RepaymentDue => "repayment_due",
             Refusal::HoldsOpen => "holds_open",
             Refusal::AdjustmentNotFound => "adjustment_not_found",
@@ -292,6 +311,7 @@ impl Refusal {
             Refusal::MonthLimit => "month_limit",
             Refusal::BalanceLimit => "balance_limit",
             Refusal::InsufficientFunds => "insufficient_funds",
+            Refusal::PositionLimit => "position_limit",
             Refusal::MerchantBalanceTooLow => "merchant_balance_too_low",
             Refusal::DifferenceNotFound => "difference_not_found",
             Refusal::FileUsed => "file_used",
@@ -338,6 +358,7 @@ impl Refusal {
             | Refusal::HoldsOpen
             | Refusal::AdjustmentClosed
             | Refusal::FileUsed
+            | Refusal::RateChanged
             | Refusal::CorrelationTaken => 409,
             Refusal::SameParty
             | Refusal::CurrencyNotAccepted
@@ -355,11 +376,13 @@ impl Refusal {
             | Refusal::MonthLimit
             | Refusal::BalanceLimit
             | Refusal::InsufficientFunds
+            | Refusal::AmountTooSmall
+            | Refusal::PositionLimit
             | Refusal::MerchantBalanceTooLow
             | Refusal::AuthorisationExceeded
             | Refusal::AuthorisationExpired
             | Refusal::Overflow => 422,
-            Refusal::ChannelNotAvailable => 503,
+            Refusal::ChannelNotAvailable | Refusal::RateNotAvailable => 503,
             Refusal::PathNotAllowed => 500,
         }
     }
@@ -389,6 +412,9 @@ impl Refusal {
             | Refusal::MonthLimit
             | Refusal::BalanceLimit
             | Refusal::InsufficientFunds
+            | Refusal::RateNotAvailable
+            | Refusal::RateChanged
+            | Refusal::PositionLimit
             | Refusal::MerchantBalanceTooLow => Retry::AfterChange,
             Refusal::AccountClosed
             | Refusal::AdjustmentNotFound
@@ -418,6 +444,7 @@ impl Refusal {
             | Refusal::DifferenceNotFound
             | Refusal::FileUsed
             | Refusal::CorrelationTaken
+            | Refusal::AmountTooSmall
             | Refusal::AuthorisationExceeded
             | Refusal::AuthorisationExpired
             | Refusal::Overflow

@@ -39,11 +39,13 @@ pub enum EntryKind {
     HoldExpiry = 12,
     /// An amount is held for a review, or let go after it.
     Review = 20,
+    /// A user exchanged one currency for another.
+    Exchange = 19,
 }
 
 impl EntryKind {
     /// Every kind, in order of code.
-    pub const ALL: [EntryKind; 15] = [
+    pub const ALL: [EntryKind; 16] = [
         EntryKind::ChargeCredit,
         EntryKind::ChargeReversal,
         EntryKind::Payment,
@@ -59,6 +61,7 @@ impl EntryKind {
         EntryKind::Void,
         EntryKind::HoldExpiry,
         EntryKind::Review,
+        EntryKind::Exchange,
     ];
 
     /// The kind with this code.
@@ -89,6 +92,7 @@ impl EntryKind {
             EntryKind::Void => "void",
             EntryKind::HoldExpiry => "hold-expiry",
             EntryKind::Review => "review",
+            EntryKind::Exchange => "exchange",
         }
     }
 }
@@ -166,6 +170,11 @@ pub const PATHS: &[(EntryKind, Class, Class)] = &[
     (EntryKind::Review, Class::Funds, Class::Receivable),
     (EntryKind::Review, Class::Prepaid, Class::Funds),
     (EntryKind::Review, Class::Funds, Class::Funds),
+    (EntryKind::Exchange, Class::Funds, Class::FxPosition),
+    (EntryKind::Exchange, Class::Funds, Class::Rounding),
+    (EntryKind::Exchange, Class::FxPosition, Class::Funds),
+    (EntryKind::Exchange, Class::FxPosition, Class::Receivable),
+    (EntryKind::Exchange, Class::FxPosition, Class::Rounding),
 ];
 
 /// Whether this command may debit the one class and credit the other.
@@ -199,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn only_charges_refunds_transfers_verification_and_adjustments_reach_a_wallet() {
+    fn only_charges_refunds_transfers_exchanges_verification_and_adjustments_reach_a_wallet() {
         for (kind, debit, credit) in PATHS {
             // What is let go was in a wallet all the time.
             let own = LETTING_GO.contains(kind) && matches!(debit, Class::Prepaid | Class::Funds);
@@ -211,6 +220,7 @@ mod tests {
                         | EntryKind::Transfer
                         | EntryKind::Verification
                         | EntryKind::Adjustment
+                        | EntryKind::Exchange
                 ));
             }
         }

@@ -4,10 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
+use crate::exchanges::{Pair, Reference};
 use crate::guest::Verdict;
 use crate::ids::KeyId;
 use crate::limits::Limits;
 use crate::manifest::Kind;
+use crate::money::Currency;
 use crate::records::Digest;
 
 /// The policy of one generation. The lane's head row carries the generation, so that no commit is decided under an old one.
@@ -31,6 +33,11 @@ pub struct Policy {
     pub frozen_devices: BTreeSet<String>,
     /// How long a review waits for somebody.
     pub review: ReviewPolicy,
+    /// The currencies that wallets may hold beside yen, with the most that the platform's position in each may reach either way,
+    /// minor units.
+    pub currencies: BTreeMap<Currency, i64>,
+    /// What pairs of currencies are exchanged at.
+    pub references: BTreeMap<Pair, Reference>,
 }
 
 /// A plugin in force.
@@ -96,6 +103,22 @@ pub struct Reliance {
 }
 
 impl Policy {
+    /// Whether wallets may hold this currency.
+    pub fn offers(&self, currency: Currency) -> bool {
+        currency == Currency::JPY || self.currencies.contains_key(&currency)
+    }
+
+    /// The most that the platform's position in a currency may reach either way; none for yen, in which the platform keeps its books.
+    pub fn position_limit(&self, currency: Currency) -> Option<i64> {
+        (currency != Currency::JPY).then(|| self.currencies.get(&currency).copied().unwrap_or(0))
+    }
+
+    /// What these two currencies are exchanged at, whichever of them is priced.
+    pub fn reference(&self, one: Currency, other: Currency) -> Option<(Pair, Reference)> {
+        let pairs = [Pair { base: one, quote: other }, Pair { base: other, quote: one }];
+        pairs.into_iter().find_map(|pair| Some((pair, *self.references.get(&pair)?)))
+    }
+
     /// Whether work may still rest on this component.
     pub fn honours(&self, reliance: &Reliance) -> bool {
         if self.revoked.contains(&reliance.digest) {

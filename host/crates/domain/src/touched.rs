@@ -123,6 +123,13 @@ impl Touched {
                 self.wallet(command.receiver, currency);
                 self.counters.extend(limits::counters(command.sender, Action::Send, currency, now));
             }
+            Command::Exchange(command) => {
+                for currency in [command.sell, command.buy] {
+                    self.wallet(command.user, currency);
+                    self.account(AccountKey::platform(Class::FxPosition, currency));
+                    self.account(AccountKey::platform(Class::Rounding, currency));
+                }
+            }
             Command::Verify(command) => self.wallet(command.user, Currency::JPY),
             Command::Submit(submission) => drop(self.users.insert(submission.user)),
             Command::Unverify(command) => drop(self.users.insert(command.user)),

@@ -105,6 +105,9 @@ pub fn transfer(books: &mut Books, command: &Send, now: Timestamp) -> Result<(En
         return Err(Refusal::SameParty);
     }
     sender.user.check_open()?;
+    if !books.policy.offers(currency) {
+        return Err(Refusal::CurrencyNotAccepted);
+    }
     if sender.user.kind != WalletKind::Funds {
         return Err(Refusal::NotVerified);
     }

@@ -32,7 +32,10 @@ pub async fn close(app: &App, ctx: &Ctx, user: UserId, reason: &str) -> Result<A
         return Err(Error::refused(Refusal::HoldsOpen));
     }
     let row = audit(app, ctx, "user.close", user.to_string(), &json!({ "reason": reason }).to_string());
-    let command = Command::Close(Close { user, currencies: vec![Currency::JPY], reason: reason.to_owned() });
+    // Yen, and whatever else wallets may hold.
+    let policy = app.ledger.policy();
+    let currencies = std::iter::once(Currency::JPY).chain(policy.currencies.keys().copied()).collect();
+    let command = Command::Close(Close { user, currencies, reason: reason.to_owned() });
     let asked = Asked { user, reason };
     let route = "POST /v1/operator/users/{id}/closure";
     operations::act(app, ctx, (route, &asked), command, Some(row)).await?.expect(|answer| match answer {

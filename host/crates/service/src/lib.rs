@@ -12,6 +12,7 @@ pub mod ctx;
 pub mod decisions;
 pub mod differences;
 pub mod error;
+pub mod exchanges;
 pub mod flows;
 pub mod fraud;
 pub mod freezes;

@@ -68,10 +68,11 @@ pub async fn get(app: &App, ctx: &Ctx, id: TransferId) -> Result<Transfer, Error
     transfer.filter(seen).ok_or(Error::NotFound("transfer"))
 }
 
-/// The signed-in user's transfers, sent and received, newest first.
-pub async fn list(app: &App, ctx: &Ctx, page: &Page) -> Result<Paged<Transfer>, Error> {
+/// The signed-in user's transfers in one currency, sent and received, newest first. Errors: the platform does not offer it.
+pub async fn list(app: &App, ctx: &Ctx, (currency, page): (Currency, &Page)) -> Result<Paged<Transfer>, Error> {
+    crate::wallets::check_offered(app, currency)?;
     let (user, limit) = (ctx.user()?, page.limit()?);
     let before = page.place::<8>()?.map(i64::from_be_bytes);
-    let rows = koban_store::transfers::by_user(&app.store, user, Currency::JPY, before, limit + 1).await?;
+    let rows = koban_store::transfers::by_user(&app.store, user, currency, before, limit + 1).await?;
     Ok(Paged::of(rows, limit, |(sequence, _)| sequence.to_be_bytes().to_vec()).map(|(_, transfer)| transfer))
 }

@@ -13,7 +13,7 @@ use crate::error::Error;
 use crate::page::{Page, Paged};
 use crate::users;
 
-/// A wallet in yen.
+/// A wallet in one currency.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WalletView {
     /// Whose.
@@ -53,10 +53,26 @@ pub struct StatementLine {
     pub balance: Money,
 }
 
-/// What a user has and owes.
+/// What a user has and owes in yen.
 pub async fn balances(app: &App, user: UserId) -> Result<WalletView, Error> {
+    balances_in(app, user, Currency::JPY).await
+}
+
+/// What a user has and owes in every currency of the platform, yen first.
+pub async fn all(app: &App, user: UserId) -> Result<Vec<WalletView>, Error> {
+    let policy = app.ledger.policy();
+    let mut wallets = vec![balances(app, user).await?];
+    for currency in policy.currencies.keys() {
+        wallets.push(balances_in(app, user, *currency).await?);
+    }
+    Ok(wallets)
+}
+
+/// What a user has and owes in this currency. Errors: the platform does not offer it.
+pub async fn balances_in(app: &App, user: UserId, currency: Currency) -> Result<WalletView, Error> {
+    check_offered(app, currency)?;
     let view = users::get(app, user).await?;
-    let keys = keys_of(user);
+    let keys = keys_of(user, currency);
     let accounts = statements::balances(&app.store, &keys.map(|key| key.id())).await?;
     let balance =
         |class| accounts.values().find(|account| account.key.class == class).map_or(0, |account| account.balance());
@@ -67,20 +83,36 @@ pub async fn balances(app: &App, user: UserId) -> Result<WalletView, Error> {
     Ok(WalletView {
         user,
         kind: view.kind,
-        prepaid: Money::yen(balance(Class::Prepaid)),
-        funds: Money::yen(balance(Class::Funds)),
-        receivable: Money::yen(receivable),
-        available: Money::yen(spendable),
+        prepaid: Money::new(balance(Class::Prepaid), currency),
+        funds: Money::new(balance(Class::Funds), currency),
+        receivable: Money::new(receivable, currency),
+        available: Money::new(spendable, currency),
     })
 }
 
-/// What happened in a wallet, newest first.
-pub async fn statement(app: &App, user: UserId, page: &Page) -> Result<Paged<StatementLine>, Error> {
-    statement_of(app, &keys_of(user), page).await
+/// What happened in a wallet of one currency, newest first. Errors: the platform does not offer the currency.
+pub async fn statement(
+    app: &App,
+    user: UserId,
+    (currency, page): (Currency, &Page),
+) -> Result<Paged<StatementLine>, Error> {
+    check_offered(app, currency)?;
+    statement_of(app, &keys_of(user, currency), page).await
 }
 
-fn keys_of(user: UserId) -> [AccountKey; 3] {
-    [Class::Prepaid, Class::Funds, Class::Receivable].map(|class| AccountKey::user(class, user, Currency::JPY))
+/// Wallets hold the platform's currencies and no others.
+pub(crate) fn check_offered(app: &App, currency: Currency) -> Result<(), Error> {
+    if app.ledger.policy().offers(currency) {
+        return Ok(());
+    }
+    Err(Error::invalid(
+        "currency",
+        format!("the platform does not offer {currency}; GET /v1/wallets shows what it does"),
+    ))
+}
+
+fn keys_of(user: UserId, currency: Currency) -> [AccountKey; 3] {
+    [Class::Prepaid, Class::Funds, Class::Receivable].map(|class| AccountKey::user(class, user, currency))
 }
 
 pub(crate) async fn statement_of(app: &App, keys: &[AccountKey], page: &Page) -> Result<Paged<StatementLine>, Error> {
@@ -121,7 +153,9 @@ pub(crate) async fn statement_of(app: &App, keys: &[AccountKey], page: &Page) ->
 
 /// The id of what an entry is about, as the API writes it.
 pub fn subject(kind: EntryKind, bytes: [u8; 16]) -> String {
-    use koban_domain::ids::{AdjustmentId, CaptureId, FileId, FlowId, PaymentId, RefundId, ReviewId, TransferId};
+    use koban_domain::ids::{
+        AdjustmentId, CaptureId, ExchangeId, FileId, FlowId, PaymentId, RefundId, ReviewId, TransferId,
+    };
     let id = uuid::Uuid::from_bytes(bytes);
     match kind {
         EntryKind::ChargeCredit | EntryKind::ChargeReversal => FlowId(id).to_string(),
@@ -136,5 +170,6 @@ pub fn subject(kind: EntryKind, bytes: [u8; 16]) -> String {
         EntryKind::WriteOff => id.simple().to_string(),
         EntryKind::Verification | EntryKind::Closure => UserId(id).to_string(),
         EntryKind::Adjustment => AdjustmentId(id).to_string(),
+        EntryKind::Exchange => ExchangeId(id).to_string(),
     }
 }

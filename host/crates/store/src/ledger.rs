@@ -4,6 +4,7 @@
 //! what is loaded cannot change until the commit ends.
 
 mod cache;
+mod exchanges;
 pub(crate) mod json;
 pub mod marks;
 pub(crate) mod pages;

@@ -6,6 +6,7 @@ pub mod bench;
 pub mod captures;
 pub mod charges;
 pub mod endpoints;
+pub mod exchanges;
 pub mod files;
 pub mod flows;
 pub mod freezes;

@@ -9,7 +9,7 @@ use koban_domain::policy::{FailurePolicy, PluginInForce, Policy, ReviewPolicy};
 use crate::database::{Columns, Store, Tx, on_tx};
 use crate::error::StoreError;
 use crate::ledger::rows::wallet_kind;
-use crate::platform;
+use crate::{exchanges, platform};
 
 impl Store {
     /// The policy of now, for readers outside a commit.
@@ -67,7 +67,7 @@ fn setting(policy: &mut Policy, name: &str, value: &str) -> Result<(), StoreErro
         "fraud.on_missing" => policy.fraud.on_missing = verdict(value)?,
         "review.hours" => policy.review.hours = hours(value)?,
         platform::AHEAD => policy.clock_ahead_ms = platform::parse_ahead(Some(value))?,
-        _ => {}
+        _ => exchanges::setting(policy, name, value)?,
     }
     Ok(())
 }

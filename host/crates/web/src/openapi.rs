@@ -154,6 +154,9 @@ mod tests {
             "/v1/operator/merchants/{id}/keys",
             "/v1/operator/plugins",
             "/v1/operator/limits",
+            "/v1/operator/currencies",
+            "/v1/exchange-rates",
+            "/v1/wallets",
         ];
         let mut document = document();
         for (path, item) in &mut document.paths.paths {

@@ -5,8 +5,9 @@ use std::str::FromStr;
 use axum::extract::{FromRequestParts, Path as AnyPath, Query as AnyQuery};
 use axum::http::request::Parts;
 use koban_domain::ids::{
-    AdjustmentId, FlowId, IdError, KeyId, MerchantId, PaymentId, RecordId, ReviewId, TransferId, UserId,
+    AdjustmentId, ExchangeId, FlowId, IdError, KeyId, MerchantId, PaymentId, RecordId, ReviewId, TransferId, UserId,
 };
+use koban_domain::money::Currency;
 use koban_domain::records::Digest;
 use koban_service::page::{LIMIT_MAX, Page, Paged};
 use serde::Serialize;
@@ -33,6 +34,7 @@ named! {
     PaymentId: "payment",
     ReviewId: "review",
     TransferId: "transfer",
+    ExchangeId: "exchange",
     FlowId: "flow",
     ChargeId: "charge",
     KeyId: "key",
@@ -142,6 +144,28 @@ impl PageQuery {
     /// The page.
     pub(crate) fn page(self) -> Result<Page, Problem> {
         page(self.after, self.limit)
+    }
+}
+
+/// Which page of a list, and in which currency.
+#[derive(Debug, Default, serde::Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct CurrencyPageQuery {
+    /// ISO 4217 code, JPY unless told.
+    #[param(value_type = Option<String>, example = "JPY")]
+    currency: Option<Currency>,
+    /// The `next` value of the page before; without it the list begins.
+    after: Option<String>,
+    /// How many items, 20 unless told.
+    #[param(minimum = 1, maximum = 100)]
+    limit: Option<u16>,
+}
+
+impl CurrencyPageQuery {
+    /// The currency and the page.
+    pub(crate) fn page(self) -> Result<(Currency, Page), Problem> {
+        Ok((self.currency.unwrap_or(Currency::JPY), page(self.after, self.limit)?))
     }
 }
 

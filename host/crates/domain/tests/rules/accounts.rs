@@ -4,13 +4,16 @@ use koban_domain::accounts::{AccountKey, Class, PostingSide};
 use koban_domain::closures::Close;
 use koban_domain::guest::Side;
 use koban_domain::ledger::Command;
-use koban_domain::money::Currency;
+use koban_domain::money::{Currency, Money};
 use koban_domain::outcomes::Refusal;
 use koban_domain::payments::Terms;
 use koban_domain::reviews::Ruling;
 
 use crate::pages;
-use crate::world::{COLLEAGUE, HANAKO, HOUR_MS, KENJI, OPERATOR, TARO, World, arrived, judgement, proposal, t_account};
+use crate::world::{
+    COLLEAGUE, HANAKO, HOUR_MS, KENJI, OPERATOR, TARO, World, arrived, judgement, offer_dollars, proposal, t_account,
+    usd,
+};
 
 /// A sentence, what happened before, and what is shown.
 type Example = (&'static str, fn(&mut World), fn(&mut World));
@@ -174,6 +177,23 @@ const EXAMPLES: &[Example] = &[
             world.reverse(KENJI, 1_000, "r2", "r2").unwrap();
         },
         |world| drop(world.send(HANAKO, KENJI, 3_000).unwrap()),
+    ),
+    (
+        "An exchange that buys dollars: the cost is rounded up, and what that leaves is kept apart (amounts in yen and cents)",
+        |world| {
+            world.charge(HANAKO, 20_000, "r1").unwrap();
+            offer_dollars(world, 1_000_000);
+        },
+        |world| drop(world.trade(Currency::JPY, usd(), Money::new(10_000, usd())).unwrap()),
+    ),
+    (
+        "An exchange that sells them again: what is got is rounded down",
+        |world| {
+            world.charge(HANAKO, 20_000, "r1").unwrap();
+            offer_dollars(world, 1_000_000);
+            world.trade(Currency::JPY, usd(), Money::new(10_000, usd())).unwrap();
+        },
+        |world| drop(world.trade(usd(), Currency::JPY, Money::new(10_000, usd())).unwrap()),
     ),
     (
         "A verification makes funds of prepaid value",

@@ -3,19 +3,18 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
+use crate::world::{DAY_MS, HANAKO, HOUR_MS, NOON, OPERATOR, SHOP, TARO, World, offer_dollars, usd};
 use expect_test::expect_file;
 use koban_domain::events::{self, Audience, BODY_BYTES_MAX, CATALOGUE};
 use koban_domain::guest::Side;
 use koban_domain::ids::{EventId, TransferId};
 use koban_domain::ledger::{Command, News};
-use koban_domain::money::Money;
+use koban_domain::money::{Currency, Money};
 use koban_domain::payments::Terms;
 use koban_domain::reviews::{Conclude, Reviewed, Ruling};
 use koban_domain::transfers::Send;
 use serde_json::Value;
 use uuid::Uuid;
-
-use crate::world::{DAY_MS, HANAKO, HOUR_MS, NOON, OPERATOR, SHOP, TARO, World};
 
 /// One event of every type, as a day of a wallet brings them.
 fn a_day() -> Vec<News> {
@@ -46,6 +45,8 @@ fn a_day() -> Vec<News> {
         let of = Reviewed::Transfer { transfer, sender, receiver, currency: amount.currency };
         world.does(Command::Conclude(Conclude { of, ruling })).unwrap();
     }
+    offer_dollars(&mut world, 1_000);
+    world.trade(Currency::JPY, usd(), Money::new(1_000, usd())).unwrap();
     world.reverse(HANAKO, 5_000, "ATM1/43", "ATM1/44").unwrap();
     world.settle(&[(Side::Credit, "ATM1/42", 9_000)]).unwrap();
     world.write_off(Side::Credit, "ATM1/42").unwrap();

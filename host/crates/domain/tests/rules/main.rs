@@ -5,6 +5,7 @@ mod attacks;
 mod captures;
 mod decided;
 mod events;
+mod exchanges;
 mod flow_ends;
 mod flows;
 mod limits;

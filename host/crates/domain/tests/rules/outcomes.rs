@@ -9,6 +9,7 @@ use koban_domain::books::Postings;
 use koban_domain::captures::{Collect, Increase, OfPayment};
 use koban_domain::charges::{ChargeCredit, ChargeReversal, Exposure};
 use koban_domain::closures::Close;
+use koban_domain::exchanges::{REFERENCE_AGE_MS_MAX, Trade};
 use koban_domain::flows::{self, Authorisation, Closing, Flow, Resolution};
 use koban_domain::guest::Side;
 use koban_domain::ids::{CaptureId, KeyId, MerchantId, PaymentId, RefundId, TransferId};
@@ -32,7 +33,7 @@ use crate::flows::{Charge, credit_of};
 use crate::pages;
 use crate::world::{
     COLLEAGUE, DAY_MS, HANAKO, HOUR_MS, KENJI, NOBODY, NOON, OPERATOR, SHOP, TARO, World, arrived, atm, credit, flow,
-    judgement, pay, payment, proposal, reverse, settle, submission, usd,
+    judgement, offer_dollars, pay, payment, proposal, reverse, settle, submission, trade, usd,
 };
 
 /// One after the other, what is wrong with a command; each repair uncovers the next refusal of its list.
@@ -386,11 +387,14 @@ fn sending() -> (&'static str, Vec<Refusal>) {
             }
         })
         .refused(Refusal::SameParty, |world, command| {
-            repair!(Transfer, receiver = TARO)(world, command);
+            if let Command::Transfer(send) = command {
+                (send.receiver, send.amount) = (TARO, Money::new(200, usd()));
+            }
             world.access(HANAKO, Access::Frozen);
         })
         .refused(Refusal::WalletFrozen, |world, _| world.access(HANAKO, Access::Closed))
         .refused(Refusal::AccountClosed, |world, _| world.access(HANAKO, Access::Open))
+        .refused(Refusal::CurrencyNotAccepted, repair!(Transfer, amount = Money::yen(200)))
         .refused(Refusal::NotVerified, |world, _| drop(world.verify(HANAKO).unwrap()))
         .refused(Refusal::ReceiverNotVerified, |world, command| {
             repair!(Transfer, receiver = KENJI)(world, command);
@@ -410,6 +414,66 @@ fn sending() -> (&'static str, Vec<Refusal>) {
         .refused(Refusal::MonthLimit, |world, _| lift(world, Action::Send, Window::Month))
         .refused(Refusal::BalanceLimit, |world, _| lift(world, Action::Hold, Window::Once))
         .refused(Refusal::InsufficientFunds, |world, _| drop(world.charge(HANAKO, 200, "r3").unwrap()))
+        .done()
+}
+
+fn exchanging() -> (&'static str, Vec<Refusal>) {
+    let mut world = World::limited_by(vec![Limit {
+        wallet: WalletKind::Funds,
+        action: Action::Hold,
+        window: Window::Once,
+        amount: Money::new(10, usd()),
+        from: Timestamp(0),
+    }]);
+    world.charge(HANAKO, 5, "r1").unwrap();
+    world.pay(HANAKO, 5, 1).unwrap();
+    world.reverse(HANAKO, 5, "r1", "r1").unwrap();
+    world.unverify(HANAKO);
+    let good = trade(Currency::JPY, usd(), Money::new(100, usd()));
+    let bad = Trade { user: NOBODY, buy: Currency::JPY, amount: Money::yen(0), rate: "1".parse().unwrap(), ..good };
+    Ladder::new("exchange", world, Command::Exchange(bad))
+        .refused(Refusal::AmountNotPositive, repair!(Exchange, amount = Money::new(100, usd())))
+        .refused(Refusal::UserNotFound, |world, command| {
+            repair!(Exchange, user = HANAKO)(world, command);
+            world.access(HANAKO, Access::Frozen);
+        })
+        .refused(Refusal::WalletFrozen, |world, _| world.access(HANAKO, Access::Closed))
+        .refused(Refusal::AccountClosed, |world, _| world.access(HANAKO, Access::Open))
+        .refused(Refusal::CurrencyNotAccepted, repair!(Exchange, buy = usd()))
+        .refused(Refusal::CurrencyNotAccepted, |world, _| {
+            offer_dollars(world, 99);
+            let mut policy = (*world.shelf.books.policy).clone();
+            policy.references.clear();
+            world.shelf.books.policy = std::sync::Arc::new(policy);
+        })
+        .refused(Refusal::NotVerified, |world, _| {
+            world.verify(HANAKO).unwrap();
+            world.revoke(HANAKO);
+        })
+        .refused(Refusal::VerificationRevoked, |world, _| drop(world.verify(HANAKO).unwrap()))
+        .refused(Refusal::RateNotAvailable, |world, _| {
+            offer_dollars(world, 99);
+            world.now = world.now.plus_ms(REFERENCE_AGE_MS_MAX + 1);
+        })
+        .refused(Refusal::RateNotAvailable, |world, command| {
+            // The head's time does not run backwards: the reference is set anew instead.
+            let mut policy = (*world.shelf.books.policy).clone();
+            policy.references.values_mut().for_each(|reference| reference.at = world.now);
+            world.shelf.books.policy = std::sync::Arc::new(policy);
+            if let Command::Exchange(trade) = command {
+                trade.amount = Money::yen(1);
+            }
+        })
+        .refused(Refusal::RateChanged, repair!(Exchange, rate = "113.8727".parse().unwrap()))
+        .refused(Refusal::AmountTooSmall, repair!(Exchange, amount = Money::new(100, usd())))
+        .refused(Refusal::RepaymentDue, |world, _| drop(world.charge(HANAKO, 5, "r2").unwrap()))
+        .refused(Refusal::BalanceLimit, |world, _| lift(world, Action::Hold, Window::Once))
+        .refused(Refusal::InsufficientFunds, |world, _| drop(world.charge(HANAKO, 200, "r3").unwrap()))
+        .refused(Refusal::PositionLimit, |world, _| {
+            let mut policy = (*world.shelf.books.policy).clone();
+            policy.currencies.insert(usd(), 100);
+            world.shelf.books.policy = std::sync::Arc::new(policy);
+        })
         .done()
 }
 
@@ -568,6 +632,7 @@ fn ladders() -> Vec<(&'static str, Vec<Refusal>)> {
         reviewing(),
         refunding(),
         sending(),
+        exchanging(),
         verifying(),
         submitting(),
         unverifying(),

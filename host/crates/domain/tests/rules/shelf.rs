@@ -74,6 +74,7 @@ impl Shelf {
         absorb(&from.refunds, &mut to.refunds);
         absorb(&from.reviews, &mut to.reviews);
         absorb(&from.transfers, &mut to.transfers);
+        absorb(&from.exchanges, &mut to.exchanges);
         absorb(&from.references, &mut to.references);
         absorb(&from.exposures, &mut to.exposures);
         absorb(&from.counters, &mut to.counters);

@@ -8,10 +8,11 @@ use koban_domain::adjustments::{Judge, Line, Propose};
 use koban_domain::books::{Merchant, User};
 use koban_domain::captures::{Collect, Increase, OfPayment};
 use koban_domain::charges::{ChargeCredit, ChargeReversal, Exposure, ReferenceKey, Tombstone};
+use koban_domain::exchanges::{Pair, Reference, Trade};
 use koban_domain::guest::{SettlementLine, Side};
 use koban_domain::ids::{
-    AdjustmentId, CaptureId, FileId, FlowId, MerchantId, OperatorId, PaymentId, RefundId, SubmissionId, TransferId,
-    UserId,
+    AdjustmentId, CaptureId, ExchangeId, FileId, FlowId, MerchantId, OperatorId, PaymentId, RefundId, SubmissionId,
+    TransferId, UserId,
 };
 use koban_domain::journal::{Entry, Head, canonical, chain};
 use koban_domain::ledger::{Answer, Command, Commit, Decided, Work};
@@ -27,6 +28,7 @@ use koban_domain::settlements::{Settle, WriteOff};
 use koban_domain::time::Timestamp;
 use koban_domain::transfers::{Send, TransferState};
 use koban_domain::verification::{Submission, Unverify, Verification, Verify};
+use rust_decimal::Decimal;
 use uuid::Uuid;
 
 use crate::shelf::Shelf;
@@ -200,6 +202,12 @@ impl World {
         }))
     }
 
+    /// Hanako exchanges at the rate in force.
+    pub(crate) fn trade(&mut self, sell: Currency, buy: Currency, amount: Money) -> Result<Answer, Refusal> {
+        let exchange = ExchangeId(Uuid::from_u128(0xe000 + self.works));
+        self.does(Command::Exchange(Trade { exchange, ..trade(sell, buy, amount) }))
+    }
+
     pub(crate) fn verify(&mut self, user: UserId) -> Result<Answer, Refusal> {
         self.does(Command::Verify(Verify { user, operator: OPERATOR }))
     }
@@ -368,7 +376,7 @@ impl World {
             assert_eq!(entry.hash, chain(head.hash, &canonical(entry.sequence, entry.at, &entry.draft)));
             head = Head { sequence: entry.sequence, hash: entry.hash, at: entry.at };
             assert!(entry.draft.postings.len() >= 2);
-            let mut sums: BTreeMap<Layer, i64> = BTreeMap::new();
+            let mut sums: BTreeMap<(Layer, Currency), i64> = BTreeMap::new();
             for posting in &entry.draft.postings {
                 assert!(posting.amount > 0 && posting.id == posting.account.id());
                 let total = totals.entry(posting.account).or_insert_with(|| Account::empty(posting.account));
@@ -380,7 +388,7 @@ impl World {
                 };
                 *sum += if posting.layer == Layer::Released { -posting.amount } else { posting.amount };
                 let signed = if posting.side == PostingSide::Debit { posting.amount } else { -posting.amount };
-                *sums.entry(posting.layer).or_default() += signed;
+                *sums.entry((posting.layer, posting.account.currency)).or_default() += signed;
             }
             assert!(sums.values().all(|sum| *sum == 0), "{entry:?} does not sum to zero");
             for posting in &entry.draft.postings {
@@ -480,6 +488,29 @@ pub(crate) fn settle(file: u128, content: u128, lines: &[(Side, &str, i64)]) -> 
     })
 }
 
+/// One dollar is worth 132.78 / 1.1777 yen, the fixing of 2018-09-25, with one in a hundred on either side.
+pub(crate) fn dollar_in_yen() -> (Pair, Reference) {
+    let mid = Decimal::from_str_exact("112.745181285556").unwrap();
+    let reference = Reference { mid, spread: Decimal::new(1, 2), at: NOON };
+    (Pair { base: usd(), quote: Currency::JPY }, reference)
+}
+
+/// Offers dollars up to this position at the rate of [`dollar_in_yen`].
+pub(crate) fn offer_dollars(world: &mut World, most_cents: i64) {
+    let mut policy = (*world.shelf.books.policy).clone();
+    policy.currencies.insert(usd(), most_cents);
+    let (pair, reference) = dollar_in_yen();
+    policy.references.insert(pair, reference);
+    world.shelf.books.policy = std::sync::Arc::new(policy);
+}
+
+/// An exchange of Hanako's at the rate in force.
+pub(crate) fn trade(sell: Currency, buy: Currency, amount: Money) -> Trade {
+    let (pair, reference) = dollar_in_yen();
+    let rate = if sell == pair.base { reference.selling() } else { reference.buying() };
+    Trade { exchange: ExchangeId::default(), user: HANAKO, sell, buy, amount, rate: rate.unwrap() }
+}
+
 /// A person, a shop or a channel by the name that examples give it.
 fn owner(key: &AccountKey) -> &'static str {
     match key.owner {
@@ -496,7 +527,10 @@ fn owner(key: &AccountKey) -> &'static str {
 /// An entry as a T-account: one line for each posting, debits on the left.
 pub(crate) fn t_account(entry: &Entry) -> String {
     let line = |posting: &koban_domain::journal::Posting| {
-        let account = format!("{} {}", owner(&posting.account), posting.account.class.word());
+        let mut account = format!("{} {}", owner(&posting.account), posting.account.class.word());
+        if posting.account.currency != Currency::JPY {
+            account = format!("{account} {}", posting.account.currency);
+        }
         match posting.side {
             PostingSide::Debit => format!("{account:<20} {:>7}", posting.amount),
             PostingSide::Credit => format!("{:<28} {account:<20} {:>7}", "", posting.amount),

@@ -366,6 +366,23 @@ create table transfers (
     constraint transfers_pk primary key (id)
 );
 
+-- Exchanges of one currency for another. `rate` is in ten-thousandths of the quote currency for one unit of the base.
+create table exchanges (
+    id bytea not null,
+    user_id bytea not null,
+    sell_amount bigint not null,
+    sell_currency text not null,
+    buy_amount bigint not null,
+    buy_currency text not null,
+    base text not null,
+    quote text not null,
+    rate bigint not null,
+    repaid bigint not null,
+    at bigint not null,
+    constraint exchanges_pk primary key (id)
+);
+create index exchanges_by_user on exchanges (user_id, id);
+
 -- Which user has paid which merchant before.
 create table payees (
     user_id bytea not null,

@@ -358,6 +358,23 @@ create table transfers (
     constraint transfers_pk primary key (id)
 ) strict, without rowid;
 
+-- Exchanges of one currency for another. `rate` is in ten-thousandths of the quote currency for one unit of the base.
+create table exchanges (
+    id blob not null,
+    user_id blob not null,
+    sell_amount integer not null,
+    sell_currency text not null,
+    buy_amount integer not null,
+    buy_currency text not null,
+    base text not null,
+    quote text not null,
+    rate integer not null,
+    repaid integer not null,
+    at integer not null,
+    constraint exchanges_pk primary key (id)
+) strict, without rowid;
+create index exchanges_by_user on exchanges (user_id, id);
+
 -- Which user has paid which merchant before.
 create table payees (
     user_id blob not null,

@@ -17,6 +17,7 @@ use sqlx::PgConnection;
 use crate::database::Columns as _;
 use crate::error::StoreError;
 use crate::ledger::cache::Missing;
+use crate::ledger::exchanges;
 use crate::ledger::marks::Mark;
 use crate::ledger::{LaneHead, Pages, Steps, rows};
 
@@ -420,6 +421,7 @@ async fn write_dealings(connection: &mut PgConnection, commit: &Commit) -> Resul
             .execute(&mut *connection)
             .await?;
     }
+    exchanges::write_postgres(connection, commit).await?;
     let mut payments: Vec<_> = books.payments.changed().collect();
     payments.sort_unstable_by_key(|row| row.key);
     let (moved, new): (Vec<_>, Vec<_>) = payments.into_iter().partition(|row| row.stored);

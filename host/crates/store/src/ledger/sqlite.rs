@@ -19,6 +19,7 @@ use sqlx::SqliteConnection;
 use crate::database::Columns as _;
 use crate::error::StoreError;
 use crate::ledger::cache::Missing;
+use crate::ledger::exchanges;
 use crate::ledger::json::JsonRows;
 use crate::ledger::{LaneHead, Pages, Steps, rows};
 
@@ -220,7 +221,11 @@ fn reference_keys<'a>(keys: impl ExactSizeIterator<Item = &'a ReferenceKey>) -> 
 }
 
 /// Runs a statement over rows, if there are any. Answers how many rows it changed.
-async fn run(connection: &mut SqliteConnection, sql: &'static str, json: JsonRows) -> Result<u64, StoreError> {
+pub(crate) async fn run(
+    connection: &mut SqliteConnection,
+    sql: &'static str,
+    json: JsonRows,
+) -> Result<u64, StoreError> {
     match json.finish() {
         Some(json) => Ok(sqlx::query(sql).bind(json).execute(connection).await?.rows_affected()),
         None => Ok(0),
@@ -412,6 +417,7 @@ async fn write_dealings(connection: &mut SqliteConnection, commit: &Commit) -> R
         where users.id = u.id";
     run(connection, sql, json).await?;
 
+    exchanges::write_sqlite(connection, commit).await?;
     write_payments(connection, commit).await?;
 
     let mut signals: Vec<_> = books.signals.changed().collect();

@@ -2,6 +2,7 @@
 
 pub(crate) mod captures;
 pub(crate) mod charges;
+pub(crate) mod exchanges;
 pub(crate) mod inbound;
 pub(crate) mod keys;
 pub(crate) mod me;
@@ -33,6 +34,7 @@ pub(crate) fn routes() -> OpenApiRouter<Web> {
         .merge(captures::routes())
         .merge(refunds::routes())
         .merge(transfers::routes())
+        .merge(exchanges::routes())
         .merge(merchant::routes())
         .merge(keys::routes())
         .merge(operator::routes())

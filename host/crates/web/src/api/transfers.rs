@@ -17,7 +17,7 @@ use crate::amounts::{Line, Minor, moment};
 use crate::headers::IdempotencyKey;
 use crate::identity::SignedInUser;
 use crate::json::{Created, Json};
-use crate::place::{Id, PageBody, PageQuery, Query};
+use crate::place::{CurrencyPageQuery, Id, PageBody, Query};
 use crate::problem::Problem;
 
 /// Routes of transfers.
@@ -113,15 +113,16 @@ pub(crate) async fn create(
     Ok(Created::answered(sent, |transfer: &TransferBody| format!("/v1/transfers/{}", transfer.id)).waiting(waits))
 }
 
-/// The signed-in user's transfers, sent and received, newest first.
+/// The signed-in user's transfers in one currency, sent and received, newest first.
 #[utoipa::path(get, path = "/v1/transfers", tag = "transfers", security(("session" = [])),
-    params(PageQuery), responses((status = 200, body = PageBody<TransferBody>)))]
+    params(CurrencyPageQuery), responses((status = 200, body = PageBody<TransferBody>)))]
 pub(crate) async fn list(
     State(app): State<App>,
     user: SignedInUser,
-    Query(query): Query<PageQuery>,
+    Query(query): Query<CurrencyPageQuery>,
 ) -> Result<Json<PageBody<TransferBody>>, Problem> {
-    Ok(Json(PageBody::of(transfers::list(&app, &user.reading(), &query.page()?).await?)))
+    let (currency, page) = query.page()?;
+    Ok(Json(PageBody::of(transfers::list(&app, &user.reading(), (currency, &page)).await?)))
 }
 
 /// One transfer, for its sender or its receiver.

@@ -6,7 +6,7 @@ use koban_domain::limits::WalletKind;
 use koban_domain::money::Currency;
 use koban_service::App;
 use koban_service::wallets::{self, WalletView};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -15,12 +15,12 @@ use super::statements::StatementLineBody;
 use crate::Web;
 use crate::identity::SignedInUser;
 use crate::json::Json;
-use crate::place::{PageBody, PageQuery, Query};
+use crate::place::{CurrencyPageQuery, PageBody, Query};
 use crate::problem::Problem;
 
 /// Routes of the wallet.
 pub(super) fn routes() -> OpenApiRouter<Web> {
-    OpenApiRouter::new().routes(routes!(get)).routes(routes!(statement))
+    OpenApiRouter::new().routes(routes!(get)).routes(routes!(all)).routes(routes!(statement))
 }
 
 /// What a user has and owes, in whole minor units.
@@ -60,20 +60,43 @@ impl From<WalletView> for WalletBody {
     }
 }
 
-/// What the signed-in user has and owes.
-#[utoipa::path(get, path = "/v1/wallet", tag = "wallet", security(("session" = [])),
-    responses((status = 200, body = WalletBody)))]
-pub(crate) async fn get(State(app): State<App>, user: SignedInUser) -> Result<Json<WalletBody>, Problem> {
-    Ok(Json(wallets::balances(&app, user.id).await?.into()))
+/// In which currency.
+#[derive(Debug, Default, Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct WalletQuery {
+    /// ISO 4217 code, JPY unless told.
+    #[param(value_type = Option<String>, example = "JPY")]
+    currency: Option<Currency>,
 }
 
-/// What happened in the wallet, newest first.
+/// What the signed-in user has and owes in one currency.
+#[utoipa::path(get, path = "/v1/wallet", tag = "wallet", security(("session" = [])),
+    params(WalletQuery), responses((status = 200, body = WalletBody)))]
+pub(crate) async fn get(
+    State(app): State<App>,
+    user: SignedInUser,
+    Query(query): Query<WalletQuery>,
+) -> Result<Json<WalletBody>, Problem> {
+    let currency = query.currency.unwrap_or(Currency::JPY);
+    Ok(Json(wallets::balances_in(&app, user.id, currency).await?.into()))
+}
+
+/// What the signed-in user has and owes in every currency of the platform, yen first.
+#[utoipa::path(get, path = "/v1/wallets", tag = "wallet", security(("session" = [])),
+    responses((status = 200, body = PageBody<WalletBody>)))]
+pub(crate) async fn all(State(app): State<App>, user: SignedInUser) -> Result<Json<PageBody<WalletBody>>, Problem> {
+    Ok(Json(PageBody::whole(wallets::all(&app, user.id).await?)))
+}
+
+/// What happened in the wallet of one currency, newest first.
 #[utoipa::path(get, path = "/v1/wallet/statement", tag = "wallet", security(("session" = [])),
-    params(PageQuery), responses((status = 200, body = PageBody<StatementLineBody>)))]
+    params(CurrencyPageQuery), responses((status = 200, body = PageBody<StatementLineBody>)))]
 pub(crate) async fn statement(
     State(app): State<App>,
     user: SignedInUser,
-    Query(query): Query<PageQuery>,
+    Query(query): Query<CurrencyPageQuery>,
 ) -> Result<Json<PageBody<StatementLineBody>>, Problem> {
-    Ok(Json(PageBody::of(wallets::statement(&app, user.id, &query.page()?).await?)))
+    let (currency, page) = query.page()?;
+    Ok(Json(PageBody::of(wallets::statement(&app, user.id, (currency, &page)).await?)))
 }

@@ -157,6 +157,24 @@ pub(super) fn words_of(refusal: Refusal) -> (Words, Words) {
             "何もする必要はありません。",
             "Nothing needs to be done.",
         ),
+        Refusal::RateNotAvailable => (
+            "この通貨は現在両替できません",
+            "these currencies cannot be exchanged at the moment",
+            "運営が新しい相場を設定してから、新しいキーでお試しください。",
+            "Try with a new key once the operator has set a new reference; `GET /v1/exchange-rates` says what there is.",
+        ),
+        Refusal::RateChanged => (
+            "相場が変わりました",
+            "the rate has changed",
+            "新しい相場を確かめて、新しいキーでお試しください。",
+            "Show the user the rate of `GET /v1/exchange-rates` and ask again with a new key.",
+        ),
+        Refusal::AmountTooSmall => (
+            "金額が小さすぎます",
+            "the amount is worth less than the smallest unit of the other currency",
+            "もっと大きい金額を指定してください。",
+            "Exchange a larger amount.",
+        ),
         Refusal::RepaymentDue => (
             "お支払いいただく不足額があります",
             "an amount is due for repayment",
@@ -282,6 +300,12 @@ pub(super) fn words_of(refusal: Refusal) -> (Words, Words) {
             "the balance is too low",
             "チャージの後、新しいキーでお試しください。",
             "Charge the wallet, then try with a new key.",
+        ),
+        Refusal::PositionLimit => (
+            "この金額は現在両替できません",
+            "the platform cannot exchange this much at the moment",
+            "少ない金額にするか、後ほど新しいキーでお試しください。",
+            "Exchange a smaller amount, or try later with a new key.",
         ),
         Refusal::MerchantBalanceTooLow => (
             "加盟店の残高が返金額に足りません",

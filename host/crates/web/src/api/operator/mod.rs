@@ -5,6 +5,7 @@ pub(crate) mod adjustments;
 pub(crate) mod audit;
 pub(crate) mod clock;
 pub(crate) mod closures;
+pub(crate) mod currencies;
 pub(crate) mod decisions;
 pub(crate) mod differences;
 pub(crate) mod flows;
@@ -41,6 +42,7 @@ pub(super) fn routes() -> OpenApiRouter<Web> {
         .merge(policy::routes())
         .merge(clock::routes())
         .merge(reviews::routes())
+        .merge(currencies::routes())
         .merge(audit::routes())
         .merge(ledger::routes())
 }
