@@ -2,7 +2,9 @@
 
 pub mod accounts;
 pub mod books;
+pub mod canonical;
 pub mod charges;
+pub mod checkpoints;
 pub mod events;
 pub mod exchanges;
 pub mod flows;

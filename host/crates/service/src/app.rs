@@ -61,8 +61,9 @@ impl App {
         clock: Clock,
         sealer: Sealer,
     ) -> Result<App, StoreError> {
+        let metrics = Metrics::default();
         // First of all: it refuses a clock that would write times of its own.
-        let ledger = Ledger::start(store.clone(), clock.clone()).await?;
+        let ledger = Ledger::start(store.clone(), clock.clone(), metrics.ledger.clone()).await?;
         if seed_limits(&store, &clock).await? {
             // A busy queue looks at the books as well; nothing else is waiting yet.
             let _ = ledger.refresh().await;
@@ -74,7 +75,7 @@ impl App {
             hashing: Hashing::default(),
             bell: Bell::default(),
             sealer,
-            metrics: Metrics::default(),
+            metrics,
             store,
             ledger,
             door,

@@ -17,6 +17,7 @@ use crate::charges::AUTHORISED_MS;
 use crate::error::Error;
 use crate::flows::drive::{self, Driven};
 use crate::flows::{effects, settlement};
+use crate::standing;
 
 /// Most flows that are driven at the same moment.
 const DRIVEN_MAX: usize = 32;
@@ -194,10 +195,9 @@ async fn sweep_once(app: &App, round: &mut Round) -> Result<(), Error> {
     koban_store::sessions::expire(&app.store, now, SESSIONS_MAX).await?;
     koban_store::marks::forget(&app.store, now.plus_ms(-MARKS_MS)).await?;
     round.sweep(app, now).await?;
-    app.metrics.flows_stuck.set(rows::backlog(&app.store, now).await?.stuck);
     app.metrics.queue_waiting.set(i64::try_from(app.ledger.waiting()).unwrap_or(i64::MAX));
     app.metrics.clocks(app.ledger.counts());
-    Ok(())
+    Ok(standing::measure(app, now).await?)
 }
 
 /// A round through all open flows, newest first, in bounded parts: however many there are, each has its turn.

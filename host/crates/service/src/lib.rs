@@ -3,13 +3,16 @@
 
 pub mod app;
 pub mod audit;
+pub mod backup;
 pub mod charges;
+pub mod checkpoints;
 pub mod clock;
 pub mod ctx;
 pub mod decisions;
 pub mod differences;
 pub mod error;
 pub mod exchanges;
+pub mod export;
 pub mod flows;
 pub mod fraud;
 pub mod guests;
@@ -32,6 +35,7 @@ pub mod policy;
 pub mod reads;
 pub mod refunds;
 pub mod sealing;
+pub mod standing;
 pub mod transfers;
 pub mod users;
 pub mod verify;

@@ -1,6 +1,7 @@
 //! Koban's rows: SQLite and PostgreSQL behind one interface. This room decides nothing, knows no HTTP and calls no guest.
 
 pub mod audit;
+pub mod backup;
 pub mod bench;
 pub mod charges;
 pub mod endpoints;
@@ -27,6 +28,7 @@ mod database;
 mod error;
 mod journal;
 mod ledger;
+mod migrations;
 mod policy;
 mod query;
 mod reading;
@@ -35,4 +37,5 @@ pub use database::{Config, Dialect, Store};
 pub use error::{StoreError, StoreErrorKind};
 pub use journal::{JournalReader, PostingPlace, PostingSums, RecordPage, StoredAudit, StoredPosting};
 pub use ledger::{LaneHead, LedgerTx, LedgerWriter, marks};
+pub use migrations::{Schema, schema_version};
 pub use reading::{Found, Questions, Reader};
