@@ -6,7 +6,7 @@ use std::sync::Arc;
 use koban_service::backup;
 use serde_json::Value;
 
-use crate::harness::{Caller as _, Database, Kind, Setup, TestApp, User, koban, whole};
+use crate::harness::{Database, Kind, Setup, TestApp, User, koban, whole};
 
 fn text(path: &Path) -> &str {
     path.to_str().expect("a path")

@@ -45,7 +45,15 @@ async fn what_is_well_is_said_to_be_ok() {
     ] {
         assert_eq!(line(&said, check).0, "ok", "{check}: {said}");
     }
-    assert!(line(&said, "disk").0 != "", "{said}");
+    assert_ne!(line(&said, "disk").0, "fail", "{said}");
+}
+
+#[tokio::test]
+async fn looking_does_not_make_a_database_that_is_not_there() {
+    let database = Database::sqlite();
+    let (is_well, said) = examined(&database);
+    assert!(!is_well && line(&said, "database").1.contains("koban migrate"), "{said}");
+    assert!(!std::path::Path::new(database.url().trim_start_matches("sqlite:")).exists());
 }
 
 #[tokio::test]

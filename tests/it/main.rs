@@ -24,6 +24,7 @@ mod keys;
 mod kills;
 mod load;
 mod migrations;
+mod monitoring;
 mod overload;
 mod payments;
 mod refunds;

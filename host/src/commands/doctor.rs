@@ -6,7 +6,6 @@ use std::path::{Path, PathBuf};
 use anyhow::bail;
 use clap::Args;
 use koban_domain::time::Timestamp;
-use koban_service::clock::Clock;
 use koban_service::{checkpoints, standing};
 use koban_store::{Dialect, Schema, Store, StoreError, operators, plugins};
 use serde_json::{Map, Value, json};
@@ -79,8 +78,14 @@ pub(crate) async fn run(global: &Global, arguments: Arguments) -> anyhow::Result
     global.start_log()?;
     let mut report = Report::default();
     let files = &arguments.checkpoints;
-    match global.open().await {
-        Ok(store) => {
+    let is_missing = sqlite_file(global).filter(|path| !path.exists());
+    let opened = if is_missing.is_some() { Ok(None) } else { global.open().await.map(Some) };
+    match opened {
+        Ok(None) => {
+            let next = "koban migrate makes it; or name another with --database";
+            report.say(State::Fail, "database", format!("{} is not there", shown(&global.database())), next);
+        }
+        Ok(Some(store)) => {
             report.ok("database", shown(&global.database()));
             look_at_database(&mut report, &store, global, files).await;
         }
@@ -149,7 +154,11 @@ async fn look_at_database(report: &mut Report, store: &Store, global: &Global, f
     if report.checks.iter().any(|check| check.state == State::Fail && check.what == "schema") {
         return;
     }
-    let now = Clock::machine().now();
+    let clock = match koban_service::platform::clock(store).await {
+        Ok(clock) => clock,
+        Err(error) => return report.say(State::Fail, "clock", error.to_string(), "koban ledger verify"),
+    };
+    let now = clock.now();
     let head = match store.lane_head().await {
         Ok(lane) => lane.head,
         Err(error) => return unread(report, "journal", &error),

@@ -171,7 +171,8 @@ async fn write(store: &Store, path: &Path, schema: i64, now: Timestamp) -> Resul
                 (rows, count) = (rows + 1, count + 1);
                 if chunk.len() >= CHUNK {
                     writer.chunk(number, rows, &chunk).map_err(at(path))?;
-                    (chunk.clear(), rows = 0);
+                    chunk.clear();
+                    rows = 0;
                 }
                 after = Some(row);
             }

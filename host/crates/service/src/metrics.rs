@@ -169,10 +169,12 @@ impl Default for Metrics {
             registry.register(name, help, gauge.clone());
             gauge
         };
-        let clock_lead_ms = gauge(&mut registry, "clock_lead_ms", "This host's clock less the database server's, milliseconds");
+        let clock_lead_ms =
+            gauge(&mut registry, "clock_lead_ms", "This host's clock less the database server's, milliseconds");
         let journal_ahead_ms =
             gauge(&mut registry, "journal_ahead_ms", "The journal's last time less this host's clock, milliseconds");
-        let clock_refused = gauge(&mut registry, "clock_refused", "Units of work refused because this host's clock leads");
+        let clock_refused =
+            gauge(&mut registry, "clock_refused", "Units of work refused because this host's clock leads");
         let head_sequence = gauge(&mut registry, "head_sequence", "Entries in the journal");
         let head_at = gauge(&mut registry, "head_at_seconds", "When the last entry was posted, Unix time");
         let events_waiting = gauge(&mut registry, "flow_events_waiting", "Events of flows that wait to be consumed");
