@@ -7,6 +7,7 @@ use clap::Args;
 use koban_outside::{Outside, Settings};
 use koban_runtime::{Door, DoorConfig};
 use koban_service::App;
+use koban_service::checkpoints::Keeper;
 use koban_service::clock::Clock;
 use koban_service::platform;
 use koban_service::sealing::Sealer;
@@ -51,8 +52,15 @@ impl Global {
         self.database.clone().unwrap_or_else(|| format!("sqlite:{}", self.data.join("koban.db").display()))
     }
 
-    /// Opens the database as it is. Fails if its tables are older or newer than this program.
+    /// Opens the database. Fails if its tables are not those that this program needs.
     pub(crate) async fn store(&self) -> anyhow::Result<Store> {
+        let store = self.open().await?;
+        store.require_current().await?;
+        Ok(store)
+    }
+
+    /// Opens the database as it is, whatever its tables are.
+    pub(crate) async fn open(&self) -> anyhow::Result<Store> {
         let url = self.database();
         if url.starts_with("sqlite:") {
             make_private(&self.data)?;
@@ -64,25 +72,27 @@ impl Global {
 
     /// Puts the host together for a command that visits the database.
     pub(crate) async fn app(&self) -> anyhow::Result<App> {
-        let store = self.migrated().await?;
+        let store = self.prepared().await?;
         let clock = platform::clock(&store).await?;
         self.app_over(store, clock).await
     }
 
     /// Puts the host together that is to serve the database, for live money or for tests.
     pub(crate) async fn serving_app(&self, test_clock: bool) -> anyhow::Result<App> {
-        let store = self.migrated().await?;
+        let store = self.prepared().await?;
         let clock = platform::begin(&store, test_clock).await?;
         self.app_over(store, clock).await
     }
 
-    async fn migrated(&self) -> anyhow::Result<Store> {
-        let store = self.store().await?;
-        store.migrate().await.context("the database's tables cannot be brought up to date")?;
+    /// An empty database gets its tables; older ones are left to `koban migrate`, which somebody runs on purpose and after a
+    /// backup.
+    async fn prepared(&self) -> anyhow::Result<Store> {
+        let store = self.open().await?;
+        store.prepare().await?;
         Ok(store)
     }
 
-    /// Migrated store, door with its cache, way out.
+    /// Store, door with its cache, way out.
     async fn app_over(&self, store: Store, clock: Clock) -> anyhow::Result<App> {
         let door = self.door()?;
         let outside = Outside::new(Settings::default()).context("the way out cannot be opened")?;
@@ -115,6 +125,35 @@ impl Global {
         let cache = cap_std::fs::Dir::open_ambient_dir(&cache, cap_std::ambient_authority())
             .with_context(|| format!("{} cannot be opened", cache.display()))?;
         Ok(Door::new(DoorConfig { cache: Some(cache), ..DoorConfig::default() })?)
+    }
+}
+
+/// Where checkpoints are kept.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct CheckpointFiles {
+    /// The file that signed checkpoints are appended to; best on another disk or machine [default: checkpoints.jsonl in --data]
+    #[arg(long, env = "KOBAN_CHECKPOINTS", value_name = "FILE")]
+    checkpoints: Option<PathBuf>,
+    /// The signing key, made at the first start with mode 0600; its public key lies beside it as `.pub` [default: checkpoint.key in --data]
+    #[arg(long, env = "KOBAN_CHECKPOINT_KEY", value_name = "FILE")]
+    checkpoint_key: Option<PathBuf>,
+}
+
+impl CheckpointFiles {
+    /// The file of checkpoints.
+    pub(crate) fn file(&self, global: &Global) -> PathBuf {
+        self.checkpoints.clone().unwrap_or_else(|| global.data.join("checkpoints.jsonl"))
+    }
+
+    /// The file of the signing key.
+    pub(crate) fn key(&self, global: &Global) -> PathBuf {
+        self.checkpoint_key.clone().unwrap_or_else(|| global.data.join("checkpoint.key"))
+    }
+
+    /// Opens the keeper of checkpoints.
+    pub(crate) fn keeper(&self, global: &Global) -> anyhow::Result<Keeper> {
+        make_private(&global.data)?;
+        Ok(Keeper::open(&self.file(global), &self.key(global))?)
     }
 }
 

@@ -36,9 +36,15 @@ enum Command {
     /// Bring the database's tables up to date
     #[command(after_help = "Example:\n  koban --database postgres://koban@db/koban migrate")]
     Migrate,
-    /// Say what is there and what is missing: database, durability, plugins, operators
-    #[command(after_help = "Examples:\n  koban doctor\n  koban --json doctor")]
-    Doctor,
+    /// Look at everything a host rests on: each line ok, warn or fail, with the next step
+    #[command(
+        after_help = "Examples:\n  koban doctor\n  koban --json doctor\n\nChanges nothing. Exit code 1 if a line says fail."
+    )]
+    Doctor(commands::doctor::Arguments),
+    /// Backups: make, restore and verify them, on both databases and while hosts run
+    #[command(subcommand)]
+    #[command(after_help = "Examples:\n  koban backup create koban.backup\n  koban backup verify koban.backup")]
+    Backup(commands::backup::Backups),
     /// Accounts of the people who run the platform
     #[command(subcommand)]
     #[command(after_help = "Example:\n  koban operator create --email ops@example.com --name Ops")]
@@ -92,7 +98,8 @@ async fn run(arguments: Arguments) -> anyhow::Result<()> {
         Command::Up(arguments) => up::run(&global, arguments).await,
         Command::Serve(arguments) => serve::run(&global, arguments).await,
         Command::Migrate => commands::migrate(&global).await,
-        Command::Doctor => commands::doctor(&global).await,
+        Command::Doctor(arguments) => commands::doctor::run(&global, arguments).await,
+        Command::Backup(command) => commands::backup::run(&global, command).await,
         Command::Operator(command) => commands::operators::run(&global, command).await,
         Command::Ledger(command) => commands::ledger::run(&global, command).await,
         Command::Flow(command) => commands::flows::run(&global, command).await,

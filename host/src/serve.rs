@@ -1,15 +1,16 @@
 //! `koban serve`: the host, until it is told to stop.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use anyhow::Context;
 use clap::Args;
-use koban_service::{App, jobs};
+use koban_service::{App, checkpoints, jobs};
 use koban_web::{Web, WebConfig};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
-use crate::config::Global;
+use crate::config::{CheckpointFiles, Global};
 
 /// Arguments of `serve`.
 #[derive(Debug, Args)]
@@ -29,6 +30,11 @@ pub(crate) struct Arguments {
     /// The address of a proxy in front of the host whose `X-Forwarded-For` is believed; repeat it for several
     #[arg(long = "trusted-proxy", env = "KOBAN_TRUSTED_PROXIES", value_name = "IP", value_delimiter = ',')]
     trusted_proxies: Vec<std::net::IpAddr>,
+    #[command(flatten)]
+    checkpoints: CheckpointFiles,
+    /// Seconds between checkpoints; none is written while nothing was posted
+    #[arg(long, env = "KOBAN_CHECKPOINT_EVERY", value_name = "SECONDS", default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    checkpoint_every: u64,
     /// Serve a database for tests, whose clock operators can move on over the API; refused beside live money
     #[arg(long, env = "KOBAN_TEST_CLOCK", value_parser = clap::builder::BoolishValueParser::new(), default_missing_value = "true", num_args = 0..=1, default_value = "false", hide_default_value = true, hide_possible_values = true)]
     test_clock: bool,
@@ -38,6 +44,9 @@ pub(crate) struct Arguments {
 pub(crate) async fn run(global: &Global, arguments: Arguments) -> anyhow::Result<()> {
     global.start_log()?;
     let app = global.serving_app(arguments.test_clock).await?;
+    let keeper = arguments.checkpoints.keeper(global)?;
+    eprintln!("checkpoints in {}, signed by {}", arguments.checkpoints.file(global).display(), keeper.public_key());
+    let keeping = checkpoints::start(&app, keeper, Duration::from_secs(arguments.checkpoint_every));
     let config = WebConfig { hsts: arguments.hsts, trusted_proxies: arguments.trusted_proxies, ..WebConfig::default() };
     let host = start(app, arguments.listen, arguments.admin_listen, config).await?;
     println!("listening on http://{}", host.address);
@@ -45,6 +54,7 @@ pub(crate) async fn run(global: &Global, arguments: Arguments) -> anyhow::Result
     stop_signal().await;
     eprintln!("stopping: finishing what was begun");
     host.stop().await;
+    keeping.stop().await;
     Ok(())
 }
 

@@ -51,6 +51,9 @@ impl World {
                 self.user.client(),
                 format!("/v1/payments/{}/increments", self.held.id),
                 json!({ "amount": 100, "currency": "JPY" }),
+            ),
+            (
+                self.user.client(),
                 "/v1/exchanges".into(),
                 json!({ "sell": "JPY", "buy": "USD", "amount": 100, "currency": "JPY", "rate": "113.8727" }),
             ),

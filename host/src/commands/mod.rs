@@ -1,6 +1,8 @@
 //! Commands of operators and authors. Data goes to standard output, talk to standard error.
 
+pub(crate) mod backup;
 pub(crate) mod decisions;
+pub(crate) mod doctor;
 pub(crate) mod flows;
 pub(crate) mod ledger;
 pub(crate) mod operators;
@@ -10,7 +12,7 @@ pub(crate) mod reviews;
 use std::process::ExitCode;
 
 use koban_service::Error;
-use koban_store::{StoreError, StoreErrorKind};
+use koban_store::{Schema, StoreError, StoreErrorKind, schema_version};
 use serde_json::{Value, json};
 
 use crate::config::{Global, shown};
@@ -96,45 +98,15 @@ pub(crate) fn table(header: &[&str], rows: &[Vec<String>]) -> String {
 /// Brings the database up to date.
 pub(crate) async fn migrate(global: &Global) -> anyhow::Result<()> {
     global.start_log()?;
-    let store = global.store().await?;
+    let store = global.open().await?;
+    let before = store.schema().await?;
     store.migrate().await?;
     let database = shown(&global.database());
-    say(global, &json!({ "database": database, "migrated": true }), || format!("{database} is up to date"));
-    Ok(())
-}
-
-/// Says what is there and what is missing.
-pub(crate) async fn doctor(global: &Global) -> anyhow::Result<()> {
-    global.start_log()?;
-    let app = global.app().await?;
-    let settings = app.store.settings_read_back().await?;
-    let installed = koban_service::plugins::list(&app).await?;
-    let operators = koban_store::operators::count(&app.store).await?;
-    let value = json!({
-        "database": shown(&global.database()),
-        "settings": settings.iter().map(|(name, value)| (name.clone(), json!(value))).collect::<serde_json::Map<_, _>>(),
-        "plugins": installed.iter().map(|plugin| json!({ "id": plugin.id, "version": plugin.version, "state": format!("{:?}", plugin.state).to_lowercase() })).collect::<Vec<_>>(),
-        "operators": operators,
-        "engine": app.door.engine(),
-    });
-    say(global, &value, || {
-        let mut text = format!("database   {}\nengine     {}\n", shown(&global.database()), app.door.engine());
-        for (name, value) in &settings {
-            text.push_str(&format!("  {name} = {value}\n"));
-        }
-        text.push_str(&format!("operators  {operators}"));
-        if operators == 0 {
-            text.push_str("   (make one: koban operator create --email you@example.com --name You)");
-        }
-        text.push('\n');
-        match installed.as_slice() {
-            [] => text.push_str("plugins    none   (install one: koban plugin install DIR)"),
-            installed => {
-                let rows: Vec<_> = installed.iter().map(plugins::row).collect();
-                text.push_str(&table(plugins::HEADER, &rows));
-            }
-        }
-        text
+    let value = json!({ "database": database, "migrated": true, "version": schema_version() });
+    say(global, &value, || match before {
+        Schema::Current(version) => format!("{database} is up to date at version {version}"),
+        Schema::Older { found, .. } => format!("{database} went from version {found} to {}", schema_version()),
+        _ => format!("{database} has its tables now, at version {}", schema_version()),
     });
     Ok(())
 }

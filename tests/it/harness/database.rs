@@ -88,6 +88,16 @@ impl Database {
         Database { kind: Kind::Postgres, url: on(&server, &name), folder: Folder::new() }
     }
 
+    /// A new database without any table on the PostgreSQL of `KOBAN_TEST_POSTGRES`.
+    pub(crate) async fn empty_postgres() -> Database {
+        let server = postgres_server().expect("KOBAN_TEST_POSTGRES names no server; see `cargo xtask postgres`");
+        let name = database_name();
+        let mut connection = connect_postgres(&server).await;
+        connection.execute(AssertSqlSafe(format!("create database {name}"))).await.expect("the server makes databases");
+        let _ = connection.close().await;
+        Database { kind: Kind::Postgres, url: on(&server, &name), folder: Folder::new() }
+    }
+
     /// The database's address, as `--database` takes it.
     pub(crate) fn url(&self) -> &str {
         &self.url

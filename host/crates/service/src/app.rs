@@ -64,8 +64,9 @@ impl App {
         clock: Clock,
         sealer: Sealer,
     ) -> Result<App, StoreError> {
+        let metrics = Metrics::default();
         // First of all: it refuses a clock that would write times of its own.
-        let ledger = Ledger::start(store.clone(), clock.clone()).await?;
+        let ledger = Ledger::start(store.clone(), clock.clone(), metrics.ledger.clone()).await?;
         if seed_limits(&store, &clock).await? {
             // A busy queue looks at the books as well; nothing else is waiting yet.
             let _ = ledger.refresh().await;
@@ -78,7 +79,7 @@ impl App {
             bell: Bell::default(),
             sealer,
             identity_check: Box::new(ByOperators),
-            metrics: Metrics::default(),
+            metrics,
             store,
             ledger,
             door,

@@ -19,6 +19,7 @@ use crate::error::Error;
 use crate::flows::drive::{self, Driven};
 use crate::flows::{effects, settlement};
 use crate::reviews;
+use crate::standing;
 
 /// Most flows that are driven at the same moment.
 const DRIVEN_MAX: usize = 32;
@@ -200,10 +201,9 @@ pub async fn sweep_once(app: &App, round: &mut Round) -> Result<(), Error> {
     round.sweep(app, now).await?;
     captures::expire_due(app, now).await?;
     reviews::expire_due(app, now).await?;
-    app.metrics.flows_stuck.set(rows::backlog(&app.store, now).await?.stuck);
     app.metrics.queue_waiting.set(i64::try_from(app.ledger.waiting()).unwrap_or(i64::MAX));
     app.metrics.clocks(app.ledger.counts());
-    Ok(())
+    Ok(standing::measure(app, now).await?)
 }
 
 /// A round through all open flows, newest first, in bounded parts: however many there are, each has its turn.

@@ -15,6 +15,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::clock::{self, Clock, Stopwatch};
 use crate::error::Error;
+use crate::metrics::{LedgerMetrics, Posted};
 
 /// Most units of work in one commit.
 const BATCH_MAX: usize = 1_024;
@@ -67,7 +68,7 @@ struct Queued {
 impl Ledger {
     /// Starts the lane's writer. It ends when every clone of the returned way in is dropped and the queue is empty. Errors:
     /// [`StoreError::Setup`] if this host's clock leads the database server's by more than it may.
-    pub async fn start(store: Store, clock: Clock) -> Result<Ledger, StoreError> {
+    pub async fn start(store: Store, clock: Clock, metrics: LedgerMetrics) -> Result<Ledger, StoreError> {
         let mut writer = store.ledger().await?;
         let asked = clock.now();
         let mut tx = writer.begin().await?;
@@ -95,6 +96,7 @@ impl Ledger {
             policy: sender,
             counts: Arc::clone(&counts),
             alarmed: None,
+            metrics,
         };
         let lane = tokio::spawn(lane.run(works));
         tokio::spawn(async move {
@@ -153,6 +155,7 @@ struct Lane {
     counts: Arc<Counts>,
     /// Since the last alarm about clocks.
     alarmed: Option<Stopwatch>,
+    metrics: LedgerMetrics,
 }
 
 /// Why a batch was not committed.
@@ -230,6 +233,7 @@ impl Lane {
                 return Err(Failed::Store(lost.filter(|_| unsure.is_some()).unwrap_or(error)));
             }
             self.counts.retries.fetch_add(1, Ordering::Relaxed);
+            self.metrics.commit_retries.inc();
             tracing::warn!(error = %chain(&error), attempt, "a commit is tried again");
             if error.kind() == StoreErrorKind::Unknown {
                 lost = Some(error);
@@ -308,6 +312,11 @@ impl Lane {
         counts.works.fetch_add(works.len() as u64, Ordering::Relaxed);
         counts.decide_us.fetch_add(decide_us, Ordering::Relaxed);
         counts.commit_us.fetch_add(started.micros(), Ordering::Relaxed);
+        self.metrics.commit_seconds.observe(started.seconds());
+        self.metrics.commit_works.observe(f64::from(u32::try_from(works.len()).unwrap_or(u32::MAX)));
+        for entry in &commit.entries {
+            self.metrics.entries.get_or_create(&Posted { kind: entry.draft.kind.word() }).inc();
+        }
         Ok(decided)
     }
 }

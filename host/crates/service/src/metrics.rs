@@ -37,6 +37,42 @@ pub struct Faulted {
     pub class: &'static str,
 }
 
+/// Entries of one kind.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct Posted {
+    /// The kind's word, such as `charge` or `payment`.
+    pub kind: &'static str,
+}
+
+/// A plugin.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct Of {
+    /// Its id.
+    pub plugin: String,
+}
+
+/// A plugin's numbers in one currency.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct Numbers {
+    /// The plugin.
+    pub plugin: String,
+    /// The currency.
+    pub currency: String,
+}
+
+/// What the commit queue measures.
+#[derive(Debug, Clone)]
+pub struct LedgerMetrics {
+    /// From lock to commit, seconds.
+    pub commit_seconds: Histogram,
+    /// Units of work in a commit.
+    pub commit_works: Histogram,
+    /// Commits that had to be tried again.
+    pub commit_retries: Counter,
+    /// Entries by kind.
+    pub entries: Family<Posted, Counter>,
+}
+
 /// The host's metrics.
 #[derive(Debug)]
 pub struct Metrics {
@@ -61,6 +97,32 @@ pub struct Metrics {
     pub journal_ahead_ms: Gauge,
     /// Units of work that were refused because this host's clock leads.
     pub clock_refused: Gauge,
+    /// What the commit queue measures.
+    pub ledger: LedgerMetrics,
+    /// What of a plugin's exposure cap is used, minor units.
+    pub exposure_used: Family<Numbers, Gauge>,
+    /// The cap.
+    pub exposure_cap: Family<Numbers, Gauge>,
+    /// What of a plugin's loss budget is lost, minor units.
+    pub loss_used: Family<Numbers, Gauge>,
+    /// The budget.
+    pub loss_budget: Family<Numbers, Gauge>,
+    /// Open differences with a plugin's partner.
+    pub differences_open: Family<Of, Gauge>,
+    /// Entries in the journal.
+    pub head_sequence: Gauge,
+    /// When the last one was posted, Unix seconds.
+    pub head_at: Gauge,
+    /// Events of flows that wait to be consumed.
+    pub events_waiting: Gauge,
+    /// When the oldest of them came, Unix seconds; 0 if none waits.
+    pub oldest_event_at: Gauge,
+    /// Effects whose time has come.
+    pub effects_due: Gauge,
+    /// Entries that the last signed checkpoint of this host vouches for.
+    pub checkpoint_sequence: Gauge,
+    /// Checkpoints that could not be kept.
+    pub checkpoints_failed: Counter,
 }
 
 impl Default for Metrics {
@@ -82,15 +144,48 @@ impl Default for Metrics {
         registry.register("ledger_queue_waiting", "Units of work waiting for a commit", queue_waiting.clone());
         let effects_sent = Counter::default();
         registry.register("effects_sent", "Calls to partners that were attempted", effects_sent.clone());
-        let mut gauge = |name: &str, help: &str| {
+        // A quarter of a millisecond to eight seconds; one unit to a full batch.
+        let commit_seconds = Histogram::new(exponential_buckets(0.000_25, 2.0, 16));
+        registry.register("commit_seconds", "From lock to commit", commit_seconds.clone());
+        let commit_works = Histogram::new(exponential_buckets(1.0, 2.0, 11));
+        registry.register("commit_works", "Units of work in a commit", commit_works.clone());
+        let commit_retries = Counter::default();
+        registry.register("commit_retries", "Commits that had to be tried again", commit_retries.clone());
+        let entries = Family::default();
+        registry.register("entries", "Entries posted by this host, by kind", entries.clone());
+        let family = |registry: &mut Registry, name: &str, help: &str| {
+            let family = Family::<Numbers, Gauge>::default();
+            registry.register(name, help, family.clone());
+            family
+        };
+        let exposure_used = family(&mut registry, "exposure_used", "Unsettled credits that count against the cap");
+        let exposure_cap = family(&mut registry, "exposure_cap", "What a plugin may have unsettled");
+        let loss_used = family(&mut registry, "loss_used", "Losses that count against the budget");
+        let loss_budget = family(&mut registry, "loss_budget", "What a plugin may lose");
+        let differences_open = Family::default();
+        registry.register("differences_open", "Differences that wait for an operator", differences_open.clone());
+        let gauge = |registry: &mut Registry, name: &str, help: &str| {
             let gauge = Gauge::default();
             registry.register(name, help, gauge.clone());
             gauge
         };
-        let clock_lead_ms = gauge("clock_lead_ms", "This host's clock less the database server's, milliseconds");
+        let clock_lead_ms =
+            gauge(&mut registry, "clock_lead_ms", "This host's clock less the database server's, milliseconds");
         let journal_ahead_ms =
-            gauge("journal_ahead_ms", "The journal's last time less this host's clock, milliseconds");
-        let clock_refused = gauge("clock_refused", "Units of work refused because this host's clock leads");
+            gauge(&mut registry, "journal_ahead_ms", "The journal's last time less this host's clock, milliseconds");
+        let clock_refused =
+            gauge(&mut registry, "clock_refused", "Units of work refused because this host's clock leads");
+        let head_sequence = gauge(&mut registry, "head_sequence", "Entries in the journal");
+        let head_at = gauge(&mut registry, "head_at_seconds", "When the last entry was posted, Unix time");
+        let events_waiting = gauge(&mut registry, "flow_events_waiting", "Events of flows that wait to be consumed");
+        let oldest = "When the oldest waiting event came, Unix time; 0 if none waits";
+        let oldest_event_at = gauge(&mut registry, "flow_oldest_event_at_seconds", oldest);
+        let effects_due = gauge(&mut registry, "effects_due", "Calls to partners whose time has come");
+        let vouched = "Entries that the last signed checkpoint of this host vouches for";
+        let checkpoint_sequence = gauge(&mut registry, "checkpoint_sequence", vouched);
+        let checkpoints_failed = Counter::default();
+        let failed = "Checkpoints that could not be kept";
+        registry.register("checkpoints_failed", failed, checkpoints_failed.clone());
         Metrics {
             registry,
             dealings,
@@ -103,6 +198,19 @@ impl Default for Metrics {
             clock_lead_ms,
             journal_ahead_ms,
             clock_refused,
+            ledger: LedgerMetrics { commit_seconds, commit_works, commit_retries, entries },
+            exposure_used,
+            exposure_cap,
+            loss_used,
+            loss_budget,
+            differences_open,
+            head_sequence,
+            head_at,
+            events_waiting,
+            oldest_event_at,
+            effects_due,
+            checkpoint_sequence,
+            checkpoints_failed,
         }
     }
 }

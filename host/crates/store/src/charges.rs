@@ -114,6 +114,15 @@ pub async fn unsettled_totals(store: &Store, plugin: PluginKey) -> Result<Vec<Un
         .collect())
 }
 
+/// How many differences are open, plugin by plugin; those without any are not listed.
+pub async fn open_difference_counts(store: &Store) -> Result<Vec<(PluginKey, i64)>, StoreError> {
+    const SQL: &str = "select plugin, count(*) from differences where open = 1 group by plugin";
+    on!(store, pool => {
+        let rows = sqlx::query(SQL).fetch_all(pool).await?;
+        rows.iter().map(|row| Ok((PluginKey(row.id(0)?), row.long(1)?))).collect()
+    })
+}
+
 /// Differences with a plugin's partner that wait for an operator, oldest first, behind this place.
 pub async fn open_differences(
     store: &Store,

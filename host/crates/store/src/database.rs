@@ -11,10 +11,9 @@ use std::time::Duration;
 use koban_domain::money::Currency;
 use koban_domain::records::Digest;
 use koban_domain::time::Timestamp;
-use sqlx::migrate::{Migration, MigrationType, Migrator};
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions, PgRow};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteRow, SqliteSynchronous};
-use sqlx::{ColumnIndex, PgPool, Postgres, Row as _, SqlSafeStr as _, Sqlite, SqlitePool, Transaction};
+use sqlx::{ColumnIndex, PgPool, Postgres, Row as _, Sqlite, SqlitePool, Transaction};
 use uuid::Uuid;
 
 use crate::error::StoreError;
@@ -191,25 +190,6 @@ impl Store {
             }
         };
         Ok(Store { backend: Arc::new(backend) })
-    }
-
-    /// Brings the tables up to this version of Koban; does nothing if they are. Errors: [`StoreError::Setup`] if the database
-    /// was written by another line of versions.
-    pub async fn migrate(&self) -> Result<(), StoreError> {
-        let migration =
-            |sql: &'static str| Migration::new(1, "start".into(), MigrationType::Simple, sql.into_sql_str(), false);
-        let (sqlite, postgres) = (
-            include_str!("../migrations/sqlite/0001_start.sql"),
-            include_str!("../migrations/postgres/0001_start.sql"),
-        );
-        let result = match &*self.backend {
-            Backend::Sqlite(backend) => Migrator::with_migrations(vec![migration(sqlite)]).run(&backend.writer).await,
-            Backend::Postgres(backend) => Migrator::with_migrations(vec![migration(postgres)]).run(&backend.pool).await,
-        };
-        result.map_err(|error| match error {
-            sqlx::migrate::MigrateError::Execute(error) => StoreError::from(error),
-            other => StoreError::Setup(format!("the database's tables do not fit this version of Koban: {other}")),
-        })
     }
 
     /// Whether the database answers.

@@ -144,6 +144,15 @@ impl JournalReader {
         })
     }
 
+    /// The hash of the entry with this sequence, if the journal reaches that far.
+    pub async fn hash_at(&mut self, sequence: i64) -> Result<Option<Digest>, StoreError> {
+        let sql = "select hash from entries where sequence = $1";
+        on_tx!(&mut self.tx, connection => {
+            let row = sqlx::query(sql).bind(sequence).fetch_optional(connection).await?;
+            row.map(|row| row.digest(0)).transpose()
+        })
+    }
+
     /// Accounts with a greater id, in order of id.
     pub async fn accounts_after(
         &mut self,

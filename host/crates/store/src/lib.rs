@@ -2,6 +2,7 @@
 
 pub mod adjustments;
 pub mod audit;
+pub mod backup;
 pub mod bench;
 pub mod captures;
 pub mod charges;
@@ -32,6 +33,7 @@ mod database;
 mod error;
 mod journal;
 mod ledger;
+mod migrations;
 mod policy;
 mod query;
 mod reading;
@@ -40,4 +42,5 @@ pub use database::{Config, Dialect, Store};
 pub use error::{StoreError, StoreErrorKind};
 pub use journal::{JournalReader, PostingPlace, PostingSums, RecordPage, StoredAudit, StoredPosting};
 pub use ledger::{LaneHead, LedgerTx, LedgerWriter, marks};
+pub use migrations::{Schema, schema_version};
 pub use reading::{Found, Payer, Questions, Reader};

@@ -1,0 +1,202 @@
+//! Numbered migrations: what a database has, what this program needs, and the way from the one to the other.
+
+use std::fmt;
+
+use sqlx::SqlSafeStr as _;
+use sqlx::migrate::{MigrateError, Migration, MigrationType, Migrator};
+
+use crate::database::{Backend, Columns as _, Store, on};
+use crate::error::StoreError;
+
+/// One migration in both dialects. A shipped one never changes; the next one follows it.
+struct Step {
+    version: i64,
+    name: &'static str,
+    sqlite: &'static str,
+    postgres: &'static str,
+}
+
+const STEPS: &[Step] = &[Step {
+    version: 1,
+    name: "start",
+    sqlite: include_str!("../migrations/sqlite/0001_start.sql"),
+    postgres: include_str!("../migrations/postgres/0001_start.sql"),
+}];
+
+/// How a database's tables stand to this program.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Schema {
+    /// There are no tables of Koban.
+    Empty,
+    /// They are of this program's version.
+    Current(i64),
+    /// They were made by an older program.
+    Older {
+        /// Their version.
+        found: i64,
+        /// This program's.
+        needed: i64,
+    },
+    /// They were made by a newer program.
+    Newer {
+        /// Their version.
+        found: i64,
+        /// This program's.
+        known: i64,
+    },
+    /// A migration of this number ran with another text: the database belongs to another line of versions.
+    Foreign {
+        /// The migration's number.
+        version: i64,
+    },
+}
+
+impl fmt::Display for Schema {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Schema::Empty => f.write_str("the database has no tables of Koban yet; `koban migrate` makes them"),
+            Schema::Current(version) => write!(f, "the database's tables have version {version}, as this koban needs"),
+            Schema::Older { found, needed } => write!(
+                f,
+                "the database's tables have version {found}, this koban needs {needed}; make a backup with the koban that \
+                 you used until now, then run `koban migrate`"
+            ),
+            Schema::Newer { found, known } => write!(
+                f,
+                "the database's tables have version {found}, this koban knows only {known}; use the newer koban that made \
+                 them, or restore a backup from before"
+            ),
+            Schema::Foreign { version } => write!(
+                f,
+                "migration {version} ran on this database with another text than this koban has; the database belongs to \
+                 another line of versions, use the koban that made it"
+            ),
+        }
+    }
+}
+
+/// The version of the tables that this program makes and needs.
+pub fn schema_version() -> i64 {
+    STEPS.last().map_or(0, |step| step.version)
+}
+
+impl Store {
+    /// How the tables stand to this program. Changes nothing.
+    pub async fn schema(&self) -> Result<Schema, StoreError> {
+        let is_there = self.either(
+            "select count(*) from sqlite_master where type = 'table' and name = '_sqlx_migrations'",
+            "select count(to_regclass('_sqlx_migrations'))",
+        );
+        let is_there = on!(self, pool => sqlx::query(is_there).fetch_one(pool).await?.long(0)?) > 0;
+        if !is_there {
+            return Ok(Schema::Empty);
+        }
+        let sql = "select version, checksum from _sqlx_migrations order by version";
+        let applied = on!(self, pool => {
+            let rows = sqlx::query(sql).fetch_all(pool).await?;
+            rows.iter().map(|row| Ok((row.long(0)?, row.bytes(1)?))).collect::<Result<Vec<_>, StoreError>>()?
+        });
+        let known: Vec<(i64, Vec<u8>)> =
+            self.steps().iter().map(|step| (step.version, step.checksum.to_vec())).collect();
+        Ok(standing(&applied, &known))
+    }
+
+    /// Errors: [`StoreError::Setup`] with what to do unless the tables are those that this program needs.
+    pub async fn require_current(&self) -> Result<(), StoreError> {
+        match self.schema().await? {
+            Schema::Current(_) => Ok(()),
+            other => Err(StoreError::Setup(other.to_string())),
+        }
+    }
+
+    /// Makes the tables of an empty database; leaves any other as it is. Errors: [`StoreError::Setup`] with what to do if its
+    /// tables are not those that this program needs.
+    pub async fn prepare(&self) -> Result<(), StoreError> {
+        if self.schema().await? == Schema::Empty {
+            self.migrate().await?;
+        }
+        self.require_current().await
+    }
+
+    /// Brings the tables up to this version of Koban; does nothing if they are. Each migration is one transaction: one that is
+    /// interrupted leaves nothing behind. Errors: [`StoreError::Setup`] if the tables are newer or of another line.
+    pub async fn migrate(&self) -> Result<(), StoreError> {
+        if let other @ (Schema::Newer { .. } | Schema::Foreign { .. }) = self.schema().await? {
+            return Err(StoreError::Setup(other.to_string()));
+        }
+        let migrator = Migrator::with_migrations(self.steps());
+        let result = match &*self.backend {
+            Backend::Sqlite(backend) => migrator.run(&backend.writer).await,
+            Backend::Postgres(backend) => migrator.run(&backend.pool).await,
+        };
+        result.map_err(|error| match error {
+            MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _) => StoreError::from(error),
+            other => StoreError::Setup(format!("the database's tables do not fit this version of Koban: {other}")),
+        })
+    }
+
+    fn steps(&self) -> Vec<Migration> {
+        let step = |step: &Step| {
+            let sql = self.either(step.sqlite, step.postgres).into_sql_str();
+            Migration::new(step.version, step.name.into(), MigrationType::Simple, sql, false)
+        };
+        STEPS.iter().map(step).collect()
+    }
+}
+
+/// Compares what ran with what is known, both in order of version with their checksums.
+fn standing(applied: &[(i64, Vec<u8>)], known: &[(i64, Vec<u8>)]) -> Schema {
+    let Some((found, _)) = applied.last() else { return Schema::Empty };
+    let needed = known.last().map_or(0, |(version, _)| *version);
+    if *found > needed {
+        return Schema::Newer { found: *found, known: needed };
+    }
+    for (version, checksum) in applied {
+        if !known.iter().any(|(known, text)| known == version && text == checksum) {
+            return Schema::Foreign { version: *version };
+        }
+    }
+    if *found < needed { Schema::Older { found: *found, needed } } else { Schema::Current(needed) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn steps(texts: &[(i64, &str)]) -> Vec<(i64, Vec<u8>)> {
+        texts.iter().map(|(version, text)| (*version, text.as_bytes().to_vec())).collect()
+    }
+
+    #[test]
+    fn a_database_is_empty_older_current_newer_or_of_another_line() {
+        let known = steps(&[(1, "a"), (2, "b")]);
+        for (applied, expected) in [
+            (steps(&[]), Schema::Empty),
+            (steps(&[(1, "a")]), Schema::Older { found: 1, needed: 2 }),
+            (known.clone(), Schema::Current(2)),
+            (steps(&[(1, "a"), (2, "b"), (3, "c")]), Schema::Newer { found: 3, known: 2 }),
+            (steps(&[(1, "other")]), Schema::Foreign { version: 1 }),
+            (steps(&[(1, "a"), (2, "other")]), Schema::Foreign { version: 2 }),
+        ] {
+            assert_eq!(standing(&applied, &known), expected);
+        }
+    }
+
+    #[test]
+    fn migrations_are_numbered_from_one_without_a_gap() {
+        let numbers: Vec<i64> = STEPS.iter().map(|step| step.version).collect();
+        assert_eq!(numbers, (1..).take(STEPS.len()).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn what_a_database_is_says_what_to_do() {
+        for (schema, next) in [
+            (Schema::Empty, "koban migrate"),
+            (Schema::Older { found: 1, needed: 2 }, "koban migrate"),
+            (Schema::Newer { found: 3, known: 2 }, "restore a backup"),
+            (Schema::Foreign { version: 1 }, "the koban that made it"),
+        ] {
+            assert!(schema.to_string().contains(next), "{schema}");
+        }
+    }
+}
