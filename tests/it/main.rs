@@ -23,6 +23,7 @@ mod load;
 mod overload;
 mod payments;
 mod refunds;
+mod schedules;
 mod sessions;
 mod settlements;
 mod statements;

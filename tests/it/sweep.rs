@@ -111,6 +111,10 @@ const ROUTES: &[(&str, &str, Who, Reads)] = &[
     ("get", "/v1/payments/{id}", UserOrMerchant("payments:read"), Nothing),
     ("get", "/v1/payments/{id}/refunds", UserOrMerchant("payments:read"), Nothing),
     ("post", "/v1/payments/{id}/refunds", Merchant("payments:refund"), Money),
+    ("get", "/v1/schedules", User, Nothing),
+    ("post", "/v1/schedules", User, Money),
+    ("get", "/v1/schedules/{id}", User, Nothing),
+    ("post", "/v1/schedules/{id}/cancel", User, NoFields),
     ("post", "/v1/sessions", Anybody, Body),
     ("delete", "/v1/sessions/current", UserOrOperator, Nothing),
     ("get", "/v1/transfers", User, Nothing),
@@ -119,7 +123,9 @@ const ROUTES: &[(&str, &str, Who, Reads)] = &[
     ("post", "/v1/users", Anybody, Body),
     ("get", "/v1/wallet", User, Nothing),
     ("get", "/v1/wallets", User, Nothing),
+    ("get", "/v1/wallet/balances", User, Nothing),
     ("get", "/v1/wallet/statement", User, Nothing),
+    ("get", "/v1/wallet/statement.csv", User, Nothing),
 ];
 
 /// A path with ids in it that are well formed and belong to nothing.
@@ -134,6 +140,7 @@ fn path_of_nothing(template: &str) -> String {
         ("/payments/", "pay"),
         ("/transfers/", "trf"),
         ("/exchanges/", "exc"),
+        ("/schedules/", "sch"),
     ];
     let id = match prefix.iter().find(|(part, _)| template.contains(part)) {
         Some((_, prefix)) => format!("{prefix}_{}", "0".repeat(32)),

@@ -20,6 +20,7 @@ pub mod payments;
 pub mod policy;
 pub mod records;
 pub mod refunds;
+pub mod schedules;
 pub mod settlements;
 pub mod signals;
 pub mod time;

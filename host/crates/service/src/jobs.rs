@@ -17,6 +17,7 @@ use crate::charges::AUTHORISED_MS;
 use crate::error::Error;
 use crate::flows::drive::{self, Driven};
 use crate::flows::{effects, settlement};
+use crate::schedules;
 
 /// Most flows that are driven at the same moment.
 const DRIVEN_MAX: usize = 32;
@@ -54,6 +55,7 @@ pub fn start(app: &App) -> Jobs {
         tokio::spawn(drive_flows(app.clone(), told.clone())),
         tokio::spawn(effects::run(app.clone(), told.clone())),
         tokio::spawn(settlement::run(app.clone(), told.clone())),
+        tokio::spawn(schedules::run(app.clone(), told.clone())),
         tokio::spawn(watch_policy(app.clone(), told.clone())),
         tokio::spawn(sweep(app.clone(), told)),
     ];

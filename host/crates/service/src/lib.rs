@@ -31,6 +31,7 @@ pub mod plugins;
 pub mod policy;
 pub mod reads;
 pub mod refunds;
+pub mod schedules;
 pub mod sealing;
 pub mod transfers;
 pub mod users;

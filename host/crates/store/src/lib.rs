@@ -18,6 +18,7 @@ pub mod payments;
 pub mod platform;
 pub mod plugins;
 pub mod records;
+pub mod schedules;
 pub mod sessions;
 pub mod statements;
 pub mod transfers;

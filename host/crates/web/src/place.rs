@@ -4,7 +4,9 @@ use std::str::FromStr;
 
 use axum::extract::{FromRequestParts, Path as AnyPath, Query as AnyQuery};
 use axum::http::request::Parts;
-use koban_domain::ids::{ExchangeId, FlowId, IdError, KeyId, MerchantId, PaymentId, RecordId, TransferId, UserId};
+use koban_domain::ids::{
+    ExchangeId, FlowId, IdError, KeyId, MerchantId, PaymentId, RecordId, ScheduleId, TransferId, UserId,
+};
 use koban_domain::money::Currency;
 use koban_domain::records::Digest;
 use koban_service::page::{LIMIT_MAX, Page, Paged};
@@ -32,6 +34,7 @@ named! {
     PaymentId: "payment",
     TransferId: "transfer",
     ExchangeId: "exchange",
+    ScheduleId: "schedule",
     FlowId: "flow",
     ChargeId: "charge",
     KeyId: "key",

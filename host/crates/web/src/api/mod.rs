@@ -9,6 +9,7 @@ pub(crate) mod merchant;
 pub(crate) mod operator;
 pub(crate) mod payments;
 pub(crate) mod refunds;
+pub(crate) mod schedules;
 pub(crate) mod sessions;
 pub(crate) mod statements;
 pub(crate) mod transfers;
@@ -31,6 +32,7 @@ pub(crate) fn routes() -> OpenApiRouter<Web> {
         .merge(refunds::routes())
         .merge(transfers::routes())
         .merge(exchanges::routes())
+        .merge(schedules::routes())
         .merge(merchant::routes())
         .merge(keys::routes())
         .merge(operator::routes())
