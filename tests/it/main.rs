@@ -32,6 +32,7 @@ mod overload;
 mod payments;
 mod refunds;
 mod reviews;
+mod schedules;
 mod sessions;
 mod settlements;
 mod statements;

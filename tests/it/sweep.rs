@@ -135,6 +135,10 @@ const ROUTES: &[(&str, &str, Who, Reads)] = &[
     ("post", "/v1/payments/{id}/void", Merchant("payments:capture"), KeyOnly),
     ("get", "/v1/payments/{id}/refunds", UserOrMerchant("payments:read"), Nothing),
     ("post", "/v1/payments/{id}/refunds", Merchant("payments:refund"), Money),
+    ("get", "/v1/schedules", User, Nothing),
+    ("post", "/v1/schedules", User, Money),
+    ("get", "/v1/schedules/{id}", User, Nothing),
+    ("post", "/v1/schedules/{id}/cancel", User, NoFields),
     ("post", "/v1/sessions", Anybody, Body),
     ("delete", "/v1/sessions/current", UserOrOperator, Nothing),
     ("get", "/v1/transfers", User, Nothing),
@@ -143,7 +147,9 @@ const ROUTES: &[(&str, &str, Who, Reads)] = &[
     ("post", "/v1/users", Anybody, Body),
     ("get", "/v1/wallet", User, Nothing),
     ("get", "/v1/wallets", User, Nothing),
+    ("get", "/v1/wallet/balances", User, Nothing),
     ("get", "/v1/wallet/statement", User, Nothing),
+    ("get", "/v1/wallet/statement.csv", User, Nothing),
 ];
 
 /// A path with ids in it that are well formed and belong to nothing.
@@ -161,6 +167,7 @@ fn path_of_nothing(template: &str) -> String {
         ("/reviews/", "rev"),
         ("/transfers/", "trf"),
         ("/exchanges/", "exc"),
+        ("/schedules/", "sch"),
     ];
     let id = match prefix.iter().find(|(part, _)| template.contains(part)) {
         Some((_, prefix)) => format!("{prefix}_{}", "0".repeat(32)),

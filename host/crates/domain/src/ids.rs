@@ -90,6 +90,8 @@ ids! {
     TransferId "trf" "a transfer id";
     /// An exchange of one currency for another.
     ExchangeId "exc" "an exchange id";
+    /// A dealing that is to be done later.
+    ScheduleId "sch" "a schedule id";
     /// A journal entry.
     EntryId "ent" "an entry id";
     /// A flow; a charge is known to its user by the id of its flow.

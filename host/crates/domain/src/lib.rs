@@ -27,6 +27,7 @@ pub mod policy;
 pub mod records;
 pub mod refunds;
 pub mod reviews;
+pub mod schedules;
 pub mod settlements;
 pub mod signals;
 pub mod time;

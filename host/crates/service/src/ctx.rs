@@ -1,6 +1,6 @@
 //! Who asks, and in which circumstances: the first argument of every use case.
 
-use koban_domain::ids::{KeyId, MerchantId, OperatorId, UserId};
+use koban_domain::ids::{KeyId, MerchantId, OperatorId, ScheduleId, UserId};
 
 /// Who asks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -11,6 +11,8 @@ pub enum Actor {
     Merchant(MerchantId, KeyId),
     /// An operator of the platform.
     Operator(OperatorId),
+    /// A user, by what they scheduled before. An actor of its own: its operations cannot meet those that the user asks for.
+    Schedule(ScheduleId, UserId),
     /// The host itself: jobs and flows.
     System,
 }
@@ -22,6 +24,7 @@ impl std::fmt::Display for Actor {
             Actor::User(id) => write!(f, "user:{id}"),
             Actor::Merchant(id, _) => write!(f, "merchant:{id}"),
             Actor::Operator(id) => write!(f, "operator:{id}"),
+            Actor::Schedule(id, _) => write!(f, "schedule:{id}"),
             Actor::System => f.write_str("system"),
         }
     }
@@ -46,10 +49,10 @@ impl Ctx {
         Ctx { actor, key: key.into(), device: None, locale: "ja".to_owned() }
     }
 
-    /// The signed-in user. Errors: [`crate::error::Error::Forbidden`] for anybody else.
+    /// The signed-in user, or the one whose schedule it is. Errors: [`crate::error::Error::Forbidden`] for anybody else.
     pub fn user(&self) -> Result<UserId, crate::error::Error> {
         match self.actor {
-            Actor::User(user) => Ok(user),
+            Actor::User(user) | Actor::Schedule(_, user) => Ok(user),
             _ => Err(crate::error::Error::Forbidden("only wallet users may do this")),
         }
     }

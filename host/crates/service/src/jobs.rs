@@ -19,6 +19,7 @@ use crate::error::Error;
 use crate::flows::drive::{self, Driven};
 use crate::flows::{effects, settlement};
 use crate::reviews;
+use crate::schedules;
 use crate::standing;
 
 /// Most flows that are driven at the same moment.
@@ -57,6 +58,7 @@ pub fn start(app: &App) -> Jobs {
         tokio::spawn(drive_flows(app.clone(), told.clone())),
         tokio::spawn(effects::run(app.clone(), told.clone())),
         tokio::spawn(settlement::run(app.clone(), told.clone())),
+        tokio::spawn(schedules::run(app.clone(), told.clone())),
         tokio::spawn(watch_policy(app.clone(), told.clone())),
         tokio::spawn(sweep(app.clone(), told)),
     ];

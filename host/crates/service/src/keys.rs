@@ -215,7 +215,9 @@ fn check_owner(ctx: &Ctx, merchant: MerchantId) -> Result<(), Error> {
         Actor::Operator(_) => Ok(()),
         Actor::Merchant(own, _) if own == merchant => Ok(()),
         Actor::Merchant(..) => Err(Error::NotFound("merchant")),
-        Actor::User(_) | Actor::System => Err(Error::Forbidden("only merchants and operators have to do with keys")),
+        Actor::User(_) | Actor::Schedule(..) | Actor::System => {
+            Err(Error::Forbidden("only merchants and operators have to do with keys"))
+        }
     }
 }
 

@@ -39,6 +39,7 @@ pub mod policy;
 pub mod reads;
 pub mod refunds;
 pub mod reviews;
+pub mod schedules;
 pub mod sealing;
 pub mod standing;
 pub mod transfers;

@@ -69,7 +69,7 @@ pub async fn pay(app: &App, ctx: &Ctx, input: PayInput) -> Result<Answered<Payme
 pub async fn get(app: &App, ctx: &Ctx, id: PaymentId) -> Result<Payment, Error> {
     let payment = payments::by_id(&app.store, id).await?.ok_or(Error::NotFound("payment"))?;
     let own = match ctx.actor {
-        Actor::User(user) => payment.payer == user,
+        Actor::User(user) | Actor::Schedule(_, user) => payment.payer == user,
         Actor::Merchant(merchant, _) => payment.merchant == merchant,
         Actor::Operator(_) | Actor::System => true,
     };
@@ -108,7 +108,7 @@ pub(crate) fn check_minor(minor: i64) -> Result<(), Error> {
     }
 }
 
-fn check_reference(reference: Option<&str>) -> Result<(), Error> {
+pub(crate) fn check_reference(reference: Option<&str>) -> Result<(), Error> {
     match reference {
         Some(text) if text.is_empty() || text.chars().count() > 100 || text.chars().any(char::is_control) => {
             Err(Error::invalid("reference", "use 1 to 100 printable characters"))

@@ -29,9 +29,7 @@ pub struct SendInput {
 pub async fn send(app: &App, ctx: &Ctx, input: SendInput) -> Result<Answered<Transfer>, Error> {
     let sender = ctx.user()?;
     check_amount(input.amount)?;
-    if input.message.as_ref().is_some_and(|text| text.chars().count() > 100 || text.chars().any(char::is_control)) {
-        return Err(Error::invalid("message", "use at most 100 printable characters"));
-    }
+    check_message(input.message.as_deref())?;
     let operation = operations::begin(app, ctx, "POST /v1/transfers", &input)?;
     let dealing = Dealing {
         kind: "transfer",
@@ -56,6 +54,16 @@ pub async fn send(app: &App, ctx: &Ctx, input: SendInput) -> Result<Answered<Tra
         Answer::Transferred(transfer) => Some(transfer),
         _ => None,
     })
+}
+
+/// Words to the receiver: at most 100 characters, none of them invisible controls.
+pub(crate) fn check_message(message: Option<&str>) -> Result<(), Error> {
+    match message {
+        Some(text) if text.chars().count() > 100 || text.chars().any(char::is_control) => {
+            Err(Error::invalid("message", "use at most 100 printable characters"))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// A transfer, for its sender, and once it is sent for its receiver.

@@ -45,6 +45,8 @@ pub struct StatementLine {
     pub kind: EntryKind,
     /// The id of the payment, refund, transfer or flow.
     pub subject: String,
+    /// The merchant's or partner's own reference, if there is one.
+    pub reference: Option<String>,
     /// Which account.
     pub class: Class,
     /// How the account changed: positive grew, negative shrank.
@@ -124,9 +126,23 @@ pub(crate) async fn statement_of(app: &App, keys: &[AccountKey], page: &Page) ->
             ordinal: i16::from_be_bytes(ordinal.try_into().unwrap_or_default()),
         }
     });
+    let lines = lines_before(app, keys, place, limit + 1).await?;
+    Ok(Paged::of(lines, limit, |line| {
+        let mut place = line.sequence.to_be_bytes().to_vec();
+        place.extend_from_slice(&line.ordinal.to_be_bytes());
+        place
+    }))
+}
+
+async fn lines_before(
+    app: &App,
+    keys: &[AccountKey],
+    place: Option<LinePlace>,
+    limit: u16,
+) -> Result<Vec<StatementLine>, Error> {
     let ids: Vec<_> = keys.iter().map(AccountKey::id).collect();
-    let rows = statements::lines(&app.store, &ids, place, limit + 1).await?;
-    let lines = rows
+    let rows = statements::lines(&app.store, &ids, place, limit).await?;
+    Ok(rows
         .into_iter()
         .filter_map(|row| {
             let key = keys.iter().find(|key| key.id() == row.account)?;
@@ -138,17 +154,88 @@ pub(crate) async fn statement_of(app: &App, keys: &[AccountKey], page: &Page) ->
                 at: row.at,
                 kind: row.kind,
                 subject: subject(row.kind, row.subject.into_bytes()),
+                reference: reference_of(&row.meta),
                 class: key.class,
                 change: Money::new(if grew { row.amount } else { -row.amount }, key.currency),
                 balance: Money::new(row.balance, key.currency),
             })
         })
-        .collect();
-    Ok(Paged::of(lines, limit, |line| {
-        let mut place = line.sequence.to_be_bytes().to_vec();
-        place.extend_from_slice(&line.ordinal.to_be_bytes());
-        place
-    }))
+        .collect())
+}
+
+fn reference_of(meta: &str) -> Option<String> {
+    let meta: serde_json::Value = serde_json::from_str(meta).ok()?;
+    Some(meta.get("reference")?.as_str()?.to_owned())
+}
+
+/// What a user had and owed at a time.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PastBalances {
+    /// When.
+    pub at: Timestamp,
+    /// Prepaid value.
+    pub prepaid: Money,
+    /// Funds.
+    pub funds: Money,
+    /// What was owed.
+    pub receivable: Money,
+}
+
+/// What a user had and owed after everything that was posted by this time. Errors: a time to come, a currency not offered.
+pub async fn balances_at(
+    app: &App,
+    user: UserId,
+    (currency, at): (Currency, Timestamp),
+) -> Result<PastBalances, Error> {
+    check_offered(app, currency)?;
+    if at > app.clock.now() {
+        return Err(Error::invalid("at_ms", "name a time that has been"));
+    }
+    let next =
+        LinePlace { sequence: statements::sequence_at(&app.store, at).await?.saturating_add(1), ordinal: i16::MIN };
+    let mut balances = [0; 3];
+    for (balance, key) in balances.iter_mut().zip(keys_of(user, currency)) {
+        let line = statements::lines(&app.store, &[key.id()], Some(next), 1).await?;
+        *balance = line.first().map_or(0, |line| line.balance);
+    }
+    let [prepaid, funds, receivable] = balances.map(|minor| Money::new(minor, currency));
+    Ok(PastBalances { at, prepaid, funds, receivable })
+}
+
+/// Most lines of a statement that is given whole.
+pub const WHOLE_MAX: usize = 10_000;
+
+/// What happened in a wallet of one currency from one time up to before another, newest first, whole. Errors: more than
+/// [`WHOLE_MAX`] lines.
+pub async fn whole_statement(
+    app: &App,
+    user: UserId,
+    currency: Currency,
+    (from, to): (Timestamp, Timestamp),
+) -> Result<Vec<StatementLine>, Error> {
+    check_offered(app, currency)?;
+    let keys = keys_of(user, currency);
+    let first = statements::sequence_at(&app.store, from.plus_ms(-1)).await?.saturating_add(1);
+    let last = statements::sequence_at(&app.store, to.plus_ms(-1)).await?;
+    let mut place = LinePlace { sequence: last.saturating_add(1), ordinal: i16::MIN };
+    let mut lines = Vec::new();
+    loop {
+        let found = lines_before(app, &keys, Some(place), 1_000).await?;
+        let more = found.len() == 1_000;
+        lines.extend(found.into_iter().take_while(|line| line.sequence >= first));
+        if lines.len() > WHOLE_MAX {
+            return Err(Error::invalid(
+                "from_ms",
+                format!("ask for a shorter time: a file has at most {WHOLE_MAX} lines"),
+            ));
+        }
+        match lines.last() {
+            Some(last) if more && last.sequence >= first => {
+                place = LinePlace { sequence: last.sequence, ordinal: last.ordinal };
+            }
+            _ => return Ok(lines),
+        }
+    }
 }
 
 /// The id of what an entry is about, as the API writes it.

@@ -23,6 +23,7 @@ pub mod platform;
 pub mod plugins;
 pub mod records;
 pub mod reviews;
+pub mod schedules;
 pub mod sessions;
 pub mod statements;
 pub mod submissions;

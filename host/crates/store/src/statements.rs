@@ -107,6 +107,26 @@ pub async fn lines(
     Ok(lines)
 }
 
+/// The last entry that was posted at this time or before: its place in the journal, 0 if there is none. Time never runs backwards
+/// in the journal, so it is found by halving.
+pub async fn sequence_at(store: &Store, at: Timestamp) -> Result<i64, StoreError> {
+    const SQL: &str = "select at from entries where sequence = $1";
+    // Everything up to `before` was posted by then; nothing from `after` on was.
+    let (mut before, mut after) = (0, store.lane_head().await?.head.sequence.saturating_add(1));
+    while after - before > 1 {
+        let middle = before + (after - before) / 2;
+        let posted = on!(store, pool => {
+            sqlx::query(SQL).bind(middle).fetch_optional(pool).await?.map(|row| row.time(0)).transpose()?
+        });
+        match posted {
+            Some(posted) if posted <= at => before = middle,
+            Some(_) => after = middle,
+            None => return Err(StoreError::damaged(format!("entry {middle} is missing"))),
+        }
+    }
+    Ok(before)
+}
+
 /// These accounts as they stand; one that nothing was posted to is absent.
 pub async fn balances(store: &Store, accounts: &[AccountId]) -> Result<HashMap<AccountId, Account>, StoreError> {
     let sql = store.either(

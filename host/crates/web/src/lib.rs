@@ -4,6 +4,7 @@ mod amounts;
 mod api;
 mod codes;
 mod config;
+mod csv;
 mod headers;
 mod health;
 mod identity;

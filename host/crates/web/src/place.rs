@@ -5,7 +5,8 @@ use std::str::FromStr;
 use axum::extract::{FromRequestParts, Path as AnyPath, Query as AnyQuery};
 use axum::http::request::Parts;
 use koban_domain::ids::{
-    AdjustmentId, ExchangeId, FlowId, IdError, KeyId, MerchantId, PaymentId, RecordId, ReviewId, TransferId, UserId,
+    AdjustmentId, ExchangeId, FlowId, IdError, KeyId, MerchantId, PaymentId, RecordId, ReviewId, ScheduleId,
+    TransferId, UserId,
 };
 use koban_domain::money::Currency;
 use koban_domain::records::Digest;
@@ -35,6 +36,7 @@ named! {
     ReviewId: "review",
     TransferId: "transfer",
     ExchangeId: "exchange",
+    ScheduleId: "schedule",
     FlowId: "flow",
     ChargeId: "charge",
     KeyId: "key",

@@ -383,6 +383,29 @@ create table exchanges (
 );
 create index exchanges_by_user on exchanges (user_id, id);
 
+-- Payments and transfers that are to be done later. `wish` is the postcard of what; `state`: 1 waiting, 2 running, 3 done, 4 refused,
+-- 5 cancelled. `due_at` is when a host looks at it next: its time, then the end of the lease of the host that took it up.
+-- `outcome`: the id of what was made, or the code of the refusal. `operation` and `fingerprint` are those of the request.
+create table schedules (
+    id bytea not null,
+    user_id bytea not null,
+    wish bytea not null,
+    execute_at bigint not null,
+    due_at bigint not null,
+    device text,
+    locale text not null,
+    state smallint not null,
+    outcome text,
+    created_at bigint not null,
+    ended_at bigint,
+    operation bytea not null,
+    fingerprint bytea not null,
+    constraint schedules_pk primary key (id),
+    constraint schedules_operation unique (operation)
+);
+create index schedules_by_user on schedules (user_id, id);
+create index schedules_due on schedules (due_at) where state < 3;
+
 -- Which user has paid which merchant before.
 create table payees (
     user_id bytea not null,

@@ -10,6 +10,7 @@ pub(crate) mod merchant;
 pub(crate) mod operator;
 pub(crate) mod payments;
 pub(crate) mod refunds;
+pub(crate) mod schedules;
 pub(crate) mod sessions;
 pub(crate) mod statements;
 pub(crate) mod transfers;
@@ -35,6 +36,7 @@ pub(crate) fn routes() -> OpenApiRouter<Web> {
         .merge(refunds::routes())
         .merge(transfers::routes())
         .merge(exchanges::routes())
+        .merge(schedules::routes())
         .merge(merchant::routes())
         .merge(keys::routes())
         .merge(operator::routes())

@@ -1,9 +1,12 @@
 //! The signed-in user's wallet.
 
 use axum::extract::State;
+use axum::http::header::{CONTENT_DISPOSITION, CONTENT_TYPE};
+use axum::response::IntoResponse;
 use koban_domain::ids::UserId;
 use koban_domain::limits::WalletKind;
 use koban_domain::money::Currency;
+use koban_domain::time::Timestamp;
 use koban_service::App;
 use koban_service::wallets::{self, WalletView};
 use serde::{Deserialize, Serialize};
@@ -13,6 +16,8 @@ use utoipa_axum::routes;
 
 use super::statements::StatementLineBody;
 use crate::Web;
+use crate::amounts::moment;
+use crate::csv;
 use crate::identity::SignedInUser;
 use crate::json::Json;
 use crate::place::{CurrencyPageQuery, PageBody, Query};
@@ -20,7 +25,12 @@ use crate::problem::Problem;
 
 /// Routes of the wallet.
 pub(super) fn routes() -> OpenApiRouter<Web> {
-    OpenApiRouter::new().routes(routes!(get)).routes(routes!(all)).routes(routes!(statement))
+    OpenApiRouter::new()
+        .routes(routes!(get))
+        .routes(routes!(all))
+        .routes(routes!(statement))
+        .routes(routes!(past))
+        .routes(routes!(whole))
 }
 
 /// What a user has and owes, in whole minor units.
@@ -68,6 +78,91 @@ pub(crate) struct WalletQuery {
     /// ISO 4217 code, JPY unless told.
     #[param(value_type = Option<String>, example = "JPY")]
     currency: Option<Currency>,
+}
+
+/// At which time, in which currency.
+#[derive(Debug, Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct PastQuery {
+    /// The time, in Unix milliseconds.
+    #[param(example = 1_577_804_400_000i64)]
+    at_ms: i64,
+    /// ISO 4217 code, JPY unless told.
+    #[param(value_type = Option<String>, example = "JPY")]
+    currency: Option<Currency>,
+}
+
+/// What a user had and owed at a time, in whole minor units.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = PastBalances)]
+pub(crate) struct PastBody {
+    /// When.
+    at: String,
+    /// ISO 4217 code of all amounts.
+    #[schema(value_type = String, example = "JPY")]
+    currency: Currency,
+    /// Prepaid value.
+    prepaid: i64,
+    /// Funds.
+    funds: i64,
+    /// What was owed.
+    receivable: i64,
+}
+
+/// What the signed-in user had and owed at a time that has been.
+#[utoipa::path(get, path = "/v1/wallet/balances", tag = "wallet", security(("session" = [])),
+    params(PastQuery), responses((status = 200, body = PastBody)))]
+pub(crate) async fn past(
+    State(app): State<App>,
+    user: SignedInUser,
+    Query(query): Query<PastQuery>,
+) -> Result<Json<PastBody>, Problem> {
+    let currency = query.currency.unwrap_or(Currency::JPY);
+    let past = wallets::balances_at(&app, user.id, (currency, Timestamp(query.at_ms))).await?;
+    Ok(Json(PastBody {
+        at: moment(past.at),
+        currency,
+        prepaid: past.prepaid.minor,
+        funds: past.funds.minor,
+        receivable: past.receivable.minor,
+    }))
+}
+
+/// From when to when, in which currency.
+#[derive(Debug, Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct WholeQuery {
+    /// From this time on, in Unix milliseconds.
+    #[param(example = 1_575_126_000_000i64)]
+    from_ms: i64,
+    /// Up to before this time, in Unix milliseconds.
+    #[param(example = 1_577_804_400_000i64)]
+    to_ms: i64,
+    /// ISO 4217 code, JPY unless told.
+    #[param(value_type = Option<String>, example = "JPY")]
+    currency: Option<Currency>,
+}
+
+/// What happened in the wallet of one currency within a time, newest first, as CSV.
+///
+/// At most 10,000 lines. Amounts have the currency's decimals. Text that a spreadsheet would take for a formula begins with an apostrophe.
+#[utoipa::path(get, path = "/v1/wallet/statement.csv", tag = "wallet", security(("session" = [])),
+    params(WholeQuery), responses((status = 200, body = String, content_type = "text/csv")))]
+pub(crate) async fn whole(
+    State(app): State<App>,
+    user: SignedInUser,
+    Query(query): Query<WholeQuery>,
+) -> Result<impl IntoResponse, Problem> {
+    let currency = query.currency.unwrap_or(Currency::JPY);
+    let time = (Timestamp(query.from_ms), Timestamp(query.to_ms));
+    let lines = wallets::whole_statement(&app, user.id, currency, time).await?;
+    let headers = [
+        (CONTENT_TYPE, "text/csv; charset=utf-8; header=present"),
+        (CONTENT_DISPOSITION, "attachment; filename=\"statement.csv\""),
+    ];
+    Ok((headers, csv::of(&lines)))
 }
 
 /// What the signed-in user has and owes in one currency.
