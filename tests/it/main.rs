@@ -36,3 +36,4 @@ mod tamper;
 mod transfers;
 mod two_hosts;
 mod unsure;
+mod webhooks;

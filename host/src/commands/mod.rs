@@ -7,6 +7,7 @@ pub(crate) mod flows;
 pub(crate) mod ledger;
 pub(crate) mod operators;
 pub(crate) mod plugins;
+pub(crate) mod webhooks;
 
 use std::process::ExitCode;
 

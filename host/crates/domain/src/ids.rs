@@ -102,6 +102,8 @@ ids! {
     EventId "evt" "an event id";
     /// A partner's settlement file.
     FileId "fil" "a file id";
+    /// Where a merchant or the platform receives webhooks.
+    WebhookId "whk" "a webhook endpoint id";
 }
 
 /// A source of new ids. The host makes them time-ordered (UUIDv7); tests and simulations count.

@@ -28,3 +28,4 @@ pub mod time;
 pub mod touched;
 pub mod transfers;
 pub mod verification;
+pub mod webhooks;

@@ -27,11 +27,14 @@ pub enum Scope {
     /// Make, rotate and revoke keys.
     #[serde(rename = "keys:write")]
     KeysWrite,
+    /// Set webhook endpoints, see what they were given and send it again.
+    #[serde(rename = "webhooks:write")]
+    WebhooksWrite,
 }
 
 impl Scope {
     /// Every scope.
-    pub const ALL: [Scope; 3] = [Scope::PaymentsRead, Scope::PaymentsRefund, Scope::KeysWrite];
+    pub const ALL: [Scope; 4] = [Scope::PaymentsRead, Scope::PaymentsRefund, Scope::KeysWrite, Scope::WebhooksWrite];
 
     /// The word in requests and rows.
     pub const fn word(self) -> &'static str {
@@ -39,6 +42,7 @@ impl Scope {
             Scope::PaymentsRead => "payments:read",
             Scope::PaymentsRefund => "payments:refund",
             Scope::KeysWrite => "keys:write",
+            Scope::WebhooksWrite => "webhooks:write",
         }
     }
 }

@@ -40,6 +40,7 @@ pub mod transfers;
 pub mod users;
 pub mod verify;
 pub mod wallets;
+pub mod webhooks;
 
 pub use app::App;
 pub use ctx::{Actor, Ctx};

@@ -23,6 +23,7 @@ pub mod sessions;
 pub mod statements;
 pub mod transfers;
 pub mod users;
+pub mod webhooks;
 
 mod database;
 mod error;

@@ -137,6 +137,10 @@ pub(crate) struct RefundPayments;
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct WriteKeys;
 
+/// Setting webhook endpoints.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct WriteWebhooks;
+
 impl Needs for ReadPayments {
     const SCOPE: Scope = Scope::PaymentsRead;
 }
@@ -145,6 +149,9 @@ impl Needs for RefundPayments {
 }
 impl Needs for WriteKeys {
     const SCOPE: Scope = Scope::KeysWrite;
+}
+impl Needs for WriteWebhooks {
+    const SCOPE: Scope = Scope::WebhooksWrite;
 }
 
 /// A merchant, by an API key with this scope.

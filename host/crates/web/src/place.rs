@@ -4,7 +4,9 @@ use std::str::FromStr;
 
 use axum::extract::{FromRequestParts, Path as AnyPath, Query as AnyQuery};
 use axum::http::request::Parts;
-use koban_domain::ids::{ExchangeId, FlowId, IdError, KeyId, MerchantId, PaymentId, RecordId, TransferId, UserId};
+use koban_domain::ids::{
+    EventId, ExchangeId, FlowId, IdError, KeyId, MerchantId, PaymentId, RecordId, TransferId, UserId, WebhookId,
+};
 use koban_domain::money::Currency;
 use koban_domain::records::Digest;
 use koban_service::page::{LIMIT_MAX, Page, Paged};
@@ -38,6 +40,8 @@ named! {
     RecordId: "decision",
     Digest: "component",
     PluginName: "plugin",
+    WebhookId: "webhook endpoint",
+    EventId: "event of this endpoint",
 }
 
 /// A plugin's id as its manifest writes it.

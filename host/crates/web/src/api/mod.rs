@@ -14,6 +14,7 @@ pub(crate) mod statements;
 pub(crate) mod transfers;
 pub(crate) mod users;
 pub(crate) mod wallet;
+pub(crate) mod webhooks;
 
 use utoipa_axum::router::OpenApiRouter;
 
@@ -33,6 +34,7 @@ pub(crate) fn routes() -> OpenApiRouter<Web> {
         .merge(exchanges::routes())
         .merge(merchant::routes())
         .merge(keys::routes())
+        .merge(webhooks::routes())
         .merge(operator::routes())
         .merge(inbound::routes())
 }

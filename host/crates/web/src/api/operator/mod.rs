@@ -12,6 +12,7 @@ pub(crate) mod merchants;
 pub(crate) mod plugins;
 pub(crate) mod policy;
 pub(crate) mod users;
+pub(crate) mod webhooks;
 
 use serde::Deserialize;
 use utoipa::ToSchema;
@@ -35,6 +36,7 @@ pub(super) fn routes() -> OpenApiRouter<Web> {
         .merge(currencies::routes())
         .merge(audit::routes())
         .merge(ledger::routes())
+        .merge(webhooks::routes())
 }
 
 /// Why an operator does something.
