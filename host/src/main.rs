@@ -73,6 +73,10 @@ enum Command {
         after_help = "Examples:\n  koban plugin build plugins/fraud-rules\n  koban plugin install plugins/target/packages/fraud-rules\n  koban plugin list"
     )]
     Plugin(commands::plugins::PluginCommands),
+    /// Webhooks: receive them here, test, list, send again
+    #[command(subcommand)]
+    #[command(after_help = "Examples:\n  koban webhook listen\n  koban webhook trigger whk_0193…")]
+    Webhook(commands::webhooks::Webhooks),
     /// Measure the ledger and the door beside a baseline (release builds only)
     Bench(bench::Arguments),
 }
@@ -106,6 +110,7 @@ async fn run(arguments: Arguments) -> anyhow::Result<()> {
         Command::Review(command) => commands::reviews::run(&global, command).await,
         Command::Decision(command) => commands::decisions::run(&global, command).await,
         Command::Plugin(command) => commands::plugins::run(&global, command).await,
+        Command::Webhook(command) => commands::webhooks::run(&global, command).await,
         Command::Bench(arguments) => bench::run(&global, arguments).await,
     }
 }

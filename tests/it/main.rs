@@ -42,3 +42,4 @@ mod transfers;
 mod two_hosts;
 mod unsure;
 mod verification;
+mod webhooks;

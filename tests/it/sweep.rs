@@ -125,6 +125,17 @@ const ROUTES: &[(&str, &str, Who, Reads)] = &[
     ("post", "/v1/operator/users/{id}/verification", Operator, KeyOnly),
     ("post", "/v1/operator/users/{id}/verification/reject", Operator, Money),
     ("post", "/v1/operator/users/{id}/verification/revoke", Operator, Money),
+    ("get", "/v1/operator/webhook-endpoints", Operator, Nothing),
+    ("post", "/v1/operator/webhook-endpoints", Operator, Body),
+    ("get", "/v1/operator/webhook-endpoints/{id}", Operator, Nothing),
+    ("put", "/v1/operator/webhook-endpoints/{id}", Operator, Body),
+    ("delete", "/v1/operator/webhook-endpoints/{id}", Operator, Nothing),
+    ("get", "/v1/operator/webhook-endpoints/{id}/deliveries", Operator, Nothing),
+    ("get", "/v1/operator/webhook-endpoints/{id}/deliveries/{event}", Operator, Nothing),
+    ("post", "/v1/operator/webhook-endpoints/{id}/deliveries/{event}/replay", Operator, NoFields),
+    ("post", "/v1/operator/webhook-endpoints/{id}/replay", Operator, Body),
+    ("post", "/v1/operator/webhook-endpoints/{id}/rotate", Operator, Body),
+    ("post", "/v1/operator/webhook-endpoints/{id}/test", Operator, NoFields),
     ("post", "/v1/operators/sessions", Anybody, Body),
     ("get", "/v1/payments", UserOrMerchant("payments:read"), Nothing),
     ("post", "/v1/payments", User, Money),
@@ -150,6 +161,17 @@ const ROUTES: &[(&str, &str, Who, Reads)] = &[
     ("get", "/v1/wallet/balances", User, Nothing),
     ("get", "/v1/wallet/statement", User, Nothing),
     ("get", "/v1/wallet/statement.csv", User, Nothing),
+    ("get", "/v1/webhook-endpoints", Merchant("webhooks:write"), Nothing),
+    ("post", "/v1/webhook-endpoints", Merchant("webhooks:write"), Body),
+    ("get", "/v1/webhook-endpoints/{id}", Merchant("webhooks:write"), Nothing),
+    ("put", "/v1/webhook-endpoints/{id}", Merchant("webhooks:write"), Body),
+    ("delete", "/v1/webhook-endpoints/{id}", Merchant("webhooks:write"), Nothing),
+    ("get", "/v1/webhook-endpoints/{id}/deliveries", Merchant("webhooks:write"), Nothing),
+    ("get", "/v1/webhook-endpoints/{id}/deliveries/{event}", Merchant("webhooks:write"), Nothing),
+    ("post", "/v1/webhook-endpoints/{id}/deliveries/{event}/replay", Merchant("webhooks:write"), NoFields),
+    ("post", "/v1/webhook-endpoints/{id}/replay", Merchant("webhooks:write"), Body),
+    ("post", "/v1/webhook-endpoints/{id}/rotate", Merchant("webhooks:write"), Body),
+    ("post", "/v1/webhook-endpoints/{id}/test", Merchant("webhooks:write"), NoFields),
 ];
 
 /// A path with ids in it that are well formed and belong to nothing.
@@ -168,6 +190,7 @@ fn path_of_nothing(template: &str) -> String {
         ("/transfers/", "trf"),
         ("/exchanges/", "exc"),
         ("/schedules/", "sch"),
+        ("/webhook-endpoints/", "whk"),
     ];
     let id = match prefix.iter().find(|(part, _)| template.contains(part)) {
         Some((_, prefix)) => format!("{prefix}_{}", "0".repeat(32)),
@@ -181,6 +204,7 @@ fn path_of_nothing(template: &str) -> String {
         .replace("{operation}", "deposit")
         .replace("{path}", "a/b")
         .replace("{code}", "no_such_code")
+        .replace("{event}", &format!("evt_{}", "0".repeat(32)))
 }
 
 fn method(name: &str) -> Method {
@@ -205,7 +229,7 @@ impl Cast {
         let operator = anybody.with_token(session.text("token"));
         let shop = app.shop().await;
         let mut merchant = Vec::new();
-        for scope in ["payments:read", "payments:capture", "payments:refund", "keys:write"] {
+        for scope in ["payments:read", "payments:capture", "payments:refund", "keys:write", "webhooks:write"] {
             let made = shop.post("/v1/merchant/keys", json!({ "name": scope, "scopes": [scope] })).await.created();
             merchant.push((scope, anybody.with_token(made.text("secret"))));
         }
@@ -359,7 +383,7 @@ async fn an_id_of_nothing_and_an_id_of_another_kind_are_answered_alike() {
         let missing = send(client, route, &[], None).await;
         check(&missing, route, "with nothing behind the id", 404, "not_found");
         for wrong in ["ent_00000000000000000000000000000000", "1", "%2e%2e%2f", "x%00y", "usr_%F0%9F%92%B0"] {
-            let path = route.1.replace("{id}", wrong);
+            let path = route.1.replace("{id}", wrong).replace("{event}", wrong);
             let reply = client.send(Method::GET, &path, &[], None).await.expect("an answer");
             check(&reply, route, wrong, 404, "not_found");
             assert_eq!(reply.body["detail"], missing.body["detail"], "{path}: the two must not be told apart");

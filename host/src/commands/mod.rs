@@ -8,6 +8,7 @@ pub(crate) mod ledger;
 pub(crate) mod operators;
 pub(crate) mod plugins;
 pub(crate) mod reviews;
+pub(crate) mod webhooks;
 
 use std::process::ExitCode;
 

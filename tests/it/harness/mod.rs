@@ -6,6 +6,7 @@ mod channel;
 mod database;
 mod packages;
 mod process;
+mod sink;
 mod wait;
 
 use std::net::SocketAddr;
@@ -47,6 +48,7 @@ pub(crate) use channel::{Channel, Expecting, sign};
 pub(crate) use database::{Database, Folder, Hand, Kind, postgres_server};
 pub(crate) use packages::{compiled, door, package, packages};
 pub(crate) use process::{HostProcess, koban};
+pub(crate) use sink::Sink;
 pub(crate) use wait::{Stopwatch, eventually, eventually_for};
 
 /// The password of everybody in tests.
@@ -268,10 +270,15 @@ impl TestApp {
     }
 }
 
-/// The seal key of hosts in tests: one for all, as several hosts of one database share it.
+/// The seal key of hosts in tests, as text: one for all, as several hosts of one database share it.
+pub(crate) fn seal_key() -> &'static str {
+    static KEY: std::sync::OnceLock<String> = std::sync::OnceLock::new();
+    KEY.get_or_init(|| Sealer::new_key().to_string())
+}
+
+/// The same in use.
 pub(crate) fn sealer() -> Sealer {
-    static KEY: std::sync::OnceLock<Sealer> = std::sync::OnceLock::new();
-    KEY.get_or_init(|| Sealer::of(&Sealer::new_key()).expect("a key")).clone()
+    Sealer::of(seal_key()).expect("a key")
 }
 
 /// A name that no other test has.

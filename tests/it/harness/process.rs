@@ -148,7 +148,12 @@ pub(crate) fn program(database: &Database, data: &str) -> Command {
     let data = data_folder(database.folder(), data);
     let mut command = Command::new(env!("CARGO_BIN_EXE_koban"));
     command.arg("--database").arg(database.url()).arg("--data").arg(data);
-    command.env_remove("KOBAN_DATABASE").env_remove("KOBAN_DATA").env_remove("KOBAN_LOG").stdin(Stdio::null());
+    command
+        .env_remove("KOBAN_DATABASE")
+        .env_remove("KOBAN_DATA")
+        .env_remove("KOBAN_LOG")
+        .env("KOBAN_SEAL_KEY", super::seal_key())
+        .stdin(Stdio::null());
     command
 }
 

@@ -112,6 +112,8 @@ ids! {
     SubmissionId "sub" "a submission id";
     /// An adjustment that two operators make.
     AdjustmentId "adj" "an adjustment id";
+    /// Where a merchant or the platform receives webhooks.
+    WebhookId "whk" "a webhook endpoint id";
 }
 
 /// A source of new ids. The host makes them time-ordered (UUIDv7); tests and simulations count.

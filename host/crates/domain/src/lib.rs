@@ -34,3 +34,4 @@ pub mod time;
 pub mod touched;
 pub mod transfers;
 pub mod verification;
+pub mod webhooks;

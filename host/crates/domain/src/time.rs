@@ -24,6 +24,28 @@ impl Timestamp {
         self.0.saturating_sub(earlier.0)
     }
 
+    /// Reads `2018-09-25T03:00:00Z`, with or without milliseconds: RFC 3339 in UTC, and no other way to write it.
+    pub fn parse(text: &str) -> Option<Timestamp> {
+        let bytes = text.as_bytes();
+        let (whole, milli) = match bytes.len() {
+            20 => (text.strip_suffix('Z')?, 0),
+            24 => (text.strip_suffix('Z')?.get(..19)?, digits(text.get(20..23)?)?),
+            _ => return None,
+        };
+        let marks = [(4, b'-'), (7, b'-'), (10, b'T'), (13, b':'), (16, b':')];
+        if marks.iter().any(|(at, mark)| bytes[*at] != *mark) || (bytes.len() == 24 && bytes[19] != b'.') {
+            return None;
+        }
+        let part = |from: usize, to: usize| digits(whole.get(from..to)?);
+        let (year, month, day) = (part(0, 4)?, part(5, 7)?, part(8, 10)?);
+        let (hour, minute, second) = (part(11, 13)?, part(14, 16)?, part(17, 19)?);
+        let days = days_before(year, month, day)?;
+        if hour > 23 || minute > 59 || second > 59 {
+            return None;
+        }
+        Some(Timestamp(days * DAY_MS + ((hour * 60 + minute) * 60 + second) * 1_000 + milli))
+    }
+
     /// The Japanese calendar day, counted in days since 1970-01-01.
     pub fn jst_day(self) -> i32 {
         let day = self.0.saturating_add(JST_OFFSET_MS).div_euclid(DAY_MS);
@@ -78,6 +100,24 @@ fn civil(days: i64) -> (i64, i64, i64) {
     (cycle * 400 + year_of_cycle + i64::from(month <= 2), month, day)
 }
 
+/// Days from 1970-01-01 to a day of the proleptic Gregorian calendar; none if there is no such day.
+fn days_before(year: i64, month: i64, day: i64) -> Option<i64> {
+    if !(1..=12).contains(&month) {
+        return None;
+    }
+    let from_march = if month > 2 { month - 3 } else { month + 9 };
+    let year_from_march = year - i64::from(month <= 2);
+    let (cycle, year_of_cycle) = (year_from_march.div_euclid(400), year_from_march.rem_euclid(400));
+    let day_of_year = (153 * from_march + 2) / 5 + day - 1;
+    let days = cycle * 146_097 + year_of_cycle * 365 + year_of_cycle / 4 - year_of_cycle / 100 + day_of_year - 719_468;
+    (civil(days) == (year, month, day)).then_some(days)
+}
+
+fn digits(text: &str) -> Option<i64> {
+    let plain = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    if plain { text.parse().ok() } else { None }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -90,6 +130,35 @@ mod tests {
         assert_eq!(before.jst_hour(), 23);
         assert_eq!(before.plus_ms(1).jst_date(), "2018-09-26");
         assert_eq!(before.plus_ms(1).jst_day(), before.jst_day() + 1);
+    }
+
+    #[test]
+    fn a_time_reads_back_as_it_was_written_and_nothing_else_is_a_time() {
+        for ms in [0, 1, 1_537_844_400_000, 951_782_400_000, 1_582_934_400_123, 4_102_444_799_999] {
+            assert_eq!(Timestamp::parse(&Timestamp(ms).to_string()), Some(Timestamp(ms)));
+        }
+        assert_eq!(Timestamp::parse("2018-09-25T03:00:00Z"), Some(Timestamp(1_537_844_400_000)));
+        for wrong in [
+            "",
+            "2018-09-25",
+            "2018-09-25 03:00:00Z",
+            "2018-09-25T03:00:00",
+            "2018-09-25T03:00:00+09:00",
+            "2018-02-29T00:00:00Z",
+            "2018-13-01T00:00:00Z",
+            "2018-00-01T00:00:00Z",
+            "2018-01-00T00:00:00Z",
+            "2018-09-25T24:00:00Z",
+            "2018-09-25T03:60:00Z",
+            "2018-09-25T03:00:60Z",
+            "2018-09-25T03:00:00,000Z",
+            "2018-09-25T03:00:00.0a0Z",
+            "+018-09-25T03:00:00Z",
+            "2018-09-25T03:00:0\u{660}Z",
+            "２018-09-25T03:00:0Z",
+        ] {
+            assert_eq!(Timestamp::parse(wrong), None, "{wrong}");
+        }
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use crate::base::Base;
 use crate::signature::Keyring;
+use crate::webhook::Signers;
 
 /// One partner's address, as an operator wrote it down.
 #[derive(Clone, Debug)]
@@ -21,4 +22,6 @@ pub struct Endpoint {
 pub enum Credential {
     /// Requests and answers are signed with shared secrets, as [`crate::signature`] describes.
     StandardWebhooks(Keyring),
+    /// Requests are signed with secrets and key pairs; whoever answers proves nothing, and only the status of an answer is read.
+    Webhook(Signers),
 }

@@ -16,9 +16,11 @@ pub mod endpoint;
 pub mod request;
 pub mod send;
 pub mod signature;
+pub mod webhook;
 
 pub use base::{Base, BaseError};
 pub use endpoint::{Credential, Endpoint};
 pub use request::{Request, RequestRefused};
 pub use send::{Answer, Bounds, NotSent, Outside, OutsideError, Refused, Resolver, Sent, Settings, Unknown};
 pub use signature::{Keyring, Secret, SecretError, SignatureError, Verified, sign_answer, verify};
+pub use webhook::{Delivered, KeyPair, PublicKey, Receiver, Signers};

@@ -282,6 +282,14 @@ impl Outside {
         sent
     }
 
+    /// Sends one request to somebody who proves nothing, and waits for the status of the answer; its body is not read. No breaker stands
+    /// before it: whoever calls decides when it is worth trying.
+    pub(crate) async fn post(&self, endpoint: &Endpoint, request: &Request, now: Timestamp) -> Result<u16, Sent> {
+        let checked = may_send(endpoint, request).map_err(Sent::Refused)?;
+        let raw = self.exchange(endpoint, request, checked, (now, stopwatch())).await?;
+        Ok(raw.status.as_u16())
+    }
+
     /// Connects, writes, reads. Whatever goes wrong is sorted by whether a byte of the request had left.
     async fn exchange(
         &self,
@@ -304,7 +312,8 @@ impl Outside {
         // Signed here and not before connecting, so that the timestamp is that of the attempt.
         let message = message(endpoint, request, checked, after(now, started));
         let left = patience.saturating_sub(started.elapsed());
-        let outcome = timeout(left, self.talk(stream, message)).await.unwrap_or(Err(Unknown::Timeout));
+        let outcome =
+            timeout(left, self.talk(stream, message, reads_body(endpoint))).await.unwrap_or(Err(Unknown::Timeout));
         // The connection is closed by now, so what is not written yet never will be.
         outcome.map_err(|why| match why {
             Unknown::Timeout if !written.any() => Sent::NotSent(NotSent::ConnectTimeout),
@@ -313,13 +322,18 @@ impl Outside {
         })
     }
 
-    async fn talk(&self, stream: Stream, message: hyper::Request<Full<Bytes>>) -> Result<RawAnswer, Unknown> {
+    async fn talk(
+        &self,
+        stream: Stream,
+        message: hyper::Request<Full<Bytes>>,
+        reads_body: bool,
+    ) -> Result<RawAnswer, Unknown> {
         let mut builder = http1::Builder::new();
         builder.max_buf_size(self.bounds.answer_head.max(8 << 10)).max_headers(ANSWER_HEADERS_MAX);
         let (mut sender, connection) = builder.handshake(TokioIo::new(stream)).await.map_err(broken)?;
         let exchange = async {
             let answer = sender.send_request(message).await.map_err(broken)?;
-            self.read(answer).await
+            self.read(answer, reads_body).await
         };
         // Both run in this task, so that dropping it closes the connection. The connection may end first: what it read is then still handed over.
         tokio::pin!(exchange);
@@ -329,10 +343,13 @@ impl Outside {
         }
     }
 
-    async fn read(&self, answer: hyper::Response<Incoming>) -> Result<RawAnswer, Unknown> {
+    async fn read(&self, answer: hyper::Response<Incoming>, reads_body: bool) -> Result<RawAnswer, Unknown> {
         let (head, mut incoming) = answer.into_parts();
         if head.status.is_informational() {
             return Err(Unknown::Status { status: head.status.as_u16() });
+        }
+        if !reads_body {
+            return Ok(RawAnswer { status: head.status, headers: head.headers, body: Vec::new() });
         }
         if let Some(encoding) = head.headers.get(header::CONTENT_ENCODING)
             && encoding != "identity"
@@ -407,8 +424,11 @@ fn message(endpoint: &Endpoint, request: &Request, checked: Checked, now: Timest
     set(header::USER_AGENT, USER_AGENT);
     set(header::ACCEPT_ENCODING, "identity");
     set(header::CONNECTION, "close");
-    let Credential::StandardWebhooks(secrets) = &endpoint.credential;
-    for (name, value) in signature::sign(&request.message_id, &request.body, secrets, now) {
+    let signed = match &endpoint.credential {
+        Credential::StandardWebhooks(secrets) => signature::sign(&request.message_id, &request.body, secrets, now),
+        Credential::Webhook(signers) => signers.sign(&request.message_id, &request.body, now),
+    };
+    for (name, value) in signed {
         set(HeaderName::from_static(name), &value);
     }
     if !request.body.is_empty() {
@@ -420,13 +440,23 @@ fn message(endpoint: &Endpoint, request: &Request, checked: Checked, now: Timest
     message
 }
 
+/// Whether the body of an answer from there is worth reading.
+fn reads_body(endpoint: &Endpoint) -> bool {
+    match endpoint.credential {
+        Credential::StandardWebhooks(_) => true,
+        Credential::Webhook(_) => false,
+    }
+}
+
 /// From whom is it? The table of [`Sent::BadSignature`] is decided here.
 fn judge(endpoint: &Endpoint, request: &Request, raw: RawAnswer, now: Timestamp) -> Sent {
     let status = raw.status.as_u16();
     if raw.status.is_server_error() && !raw.headers.contains_key(SIGNATURE_HEADER) {
         return Sent::Unknown(Unknown::ServerError { status });
     }
-    let Credential::StandardWebhooks(secrets) = &endpoint.credential;
+    let Credential::StandardWebhooks(secrets) = &endpoint.credential else {
+        return Sent::Answer(Answer { status, headers: keep(&raw.headers), body: raw.body });
+    };
     let asked = (request.message_id.as_str(), request.body.as_slice());
     match signature::verify_answer(readable(&raw.headers), &raw.body, asked, secrets, now) {
         Ok(_) => Sent::Answer(Answer { status, headers: keep(&raw.headers), body: raw.body }),

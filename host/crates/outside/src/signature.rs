@@ -173,6 +173,24 @@ pub fn verify<'a>(
     now: Timestamp,
 ) -> Result<Verified, SignatureError> {
     let Signed { id, timestamp, signatures } = Signed::read(headers)?;
+    let seconds = timely(id, timestamp, signatures, now)?;
+    // Every signature is compared with every secret, without stopping early and in constant time each: how long it took says nothing.
+    let expected: Vec<[u8; 32]> = secrets.0.iter().map(|secret| secret.mac(id, timestamp, body)).collect();
+    let mut fits = subtle::Choice::from(0);
+    for signature in signatures.split(' ').filter_map(|word| word.strip_prefix("v1,")) {
+        let Ok(signature) = BASE64.decode(signature) else { continue };
+        for mac in &expected {
+            fits |= signature.as_slice().ct_eq(mac.as_slice());
+        }
+    }
+    if !bool::from(fits) {
+        return Err(SignatureError::NoMatch);
+    }
+    Ok(Verified { id: id.to_owned(), timestamp: Timestamp(seconds.saturating_mul(1_000)) })
+}
+
+/// What must hold of a signed message before any signature is looked at; answers its time in seconds.
+pub(crate) fn timely(id: &str, timestamp: &str, signatures: &str, now: Timestamp) -> Result<i64, SignatureError> {
     if !is_message_id(id) {
         return Err(SignatureError::Id);
     }
@@ -187,19 +205,7 @@ pub fn verify<'a>(
     if signatures.len() > SIGNATURE_HEADER_LENGTH_MAX || signatures.split(' ').count() > SIGNATURES_MAX {
         return Err(SignatureError::TooMany);
     }
-    // Every signature is compared with every secret, without stopping early and in constant time each: how long it took says nothing.
-    let expected: Vec<[u8; 32]> = secrets.0.iter().map(|secret| secret.mac(id, timestamp, body)).collect();
-    let mut fits = subtle::Choice::from(0);
-    for signature in signatures.split(' ').filter_map(|word| word.strip_prefix("v1,")) {
-        let Ok(signature) = BASE64.decode(signature) else { continue };
-        for mac in &expected {
-            fits |= signature.as_slice().ct_eq(mac.as_slice());
-        }
-    }
-    if !bool::from(fits) {
-        return Err(SignatureError::NoMatch);
-    }
-    Ok(Verified { id: id.to_owned(), timestamp: Timestamp(seconds.saturating_mul(1_000)) })
+    Ok(seconds)
 }
 
 /// Checks the answer to a request of ours: signed, under our request's id, and not our own request sent back.
@@ -225,9 +231,13 @@ pub fn verify_answer<'a>(
 /// The three headers of a message of ours. `id` must be a message id: printable ASCII without a dot, at most 128 characters.
 pub fn sign(id: &str, body: &[u8], secrets: &Keyring, now: Timestamp) -> [(&'static str, String); 3] {
     let timestamp = now.0.div_euclid(1_000).to_string();
-    let words: Vec<String> =
-        secrets.0.iter().map(|secret| format!("v1,{}", BASE64.encode(secret.mac(id, &timestamp, body)))).collect();
-    [(ID_HEADER, id.to_owned()), (TIMESTAMP_HEADER, timestamp), (SIGNATURE_HEADER, words.join(" "))]
+    let words = words(id, &timestamp, body, secrets).join(" ");
+    [(ID_HEADER, id.to_owned()), (TIMESTAMP_HEADER, timestamp), (SIGNATURE_HEADER, words)]
+}
+
+/// The words of a message's signature header, one for each secret: `v1,<base64>`.
+pub(crate) fn words(id: &str, timestamp: &str, body: &[u8], secrets: &Keyring) -> Vec<String> {
+    secrets.0.iter().map(|secret| format!("v1,{}", BASE64.encode(secret.mac(id, timestamp, body)))).collect()
 }
 
 /// The three headers of our answer to a partner's message; `id` is that message's [`Verified::id`].
@@ -247,14 +257,14 @@ fn parse_timestamp(text: &str) -> Option<i64> {
 }
 
 /// The three headers, each there exactly once.
-struct Signed<'a> {
-    id: &'a str,
-    timestamp: &'a str,
-    signatures: &'a str,
+pub(crate) struct Signed<'a> {
+    pub(crate) id: &'a str,
+    pub(crate) timestamp: &'a str,
+    pub(crate) signatures: &'a str,
 }
 
 impl<'a> Signed<'a> {
-    fn read(headers: impl IntoIterator<Item = (&'a str, &'a str)>) -> Result<Signed<'a>, SignatureError> {
+    pub(crate) fn read(headers: impl IntoIterator<Item = (&'a str, &'a str)>) -> Result<Signed<'a>, SignatureError> {
         let names = [ID_HEADER, TIMESTAMP_HEADER, SIGNATURE_HEADER];
         let mut found: [Option<&str>; 3] = [None; 3];
         for (name, value) in headers {

@@ -1,4 +1,4 @@
-//! What a host does by itself: drives flows, does effects, takes settlement files, sweeps what has ended, watches what is stuck.
+//! What a host does by itself: drives flows, does effects, takes settlement files, delivers webhooks, sweeps what has ended, watches what is stuck.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -59,6 +59,7 @@ pub fn start(app: &App) -> Jobs {
         tokio::spawn(effects::run(app.clone(), told.clone())),
         tokio::spawn(settlement::run(app.clone(), told.clone())),
         tokio::spawn(schedules::run(app.clone(), told.clone())),
+        tokio::spawn(crate::webhooks::run(app.clone(), told.clone())),
         tokio::spawn(watch_policy(app.clone(), told.clone())),
         tokio::spawn(sweep(app.clone(), told)),
     ];

@@ -30,11 +30,15 @@ pub enum Scope {
     /// Make, rotate and revoke keys.
     #[serde(rename = "keys:write")]
     KeysWrite,
+    /// Set webhook endpoints, see what they were given and send it again.
+    #[serde(rename = "webhooks:write")]
+    WebhooksWrite,
 }
 
 impl Scope {
     /// Every scope.
-    pub const ALL: [Scope; 4] = [Scope::PaymentsRead, Scope::PaymentsCapture, Scope::PaymentsRefund, Scope::KeysWrite];
+    pub const ALL: [Scope; 5] =
+        [Scope::PaymentsRead, Scope::PaymentsCapture, Scope::PaymentsRefund, Scope::KeysWrite, Scope::WebhooksWrite];
 
     /// The word in requests and rows.
     pub const fn word(self) -> &'static str {
@@ -43,6 +47,7 @@ impl Scope {
             Scope::PaymentsCapture => "payments:capture",
             Scope::PaymentsRefund => "payments:refund",
             Scope::KeysWrite => "keys:write",
+            Scope::WebhooksWrite => "webhooks:write",
         }
     }
 }

@@ -47,6 +47,7 @@ pub mod users;
 pub mod verification;
 pub mod verify;
 pub mod wallets;
+pub mod webhooks;
 
 pub use app::App;
 pub use ctx::{Actor, Ctx};

@@ -73,6 +73,13 @@ pub struct LedgerMetrics {
     pub entries: Family<Posted, Counter>,
 }
 
+/// What came of an attempt to deliver a webhook.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct Attempted {
+    /// `delivered`, `again`, `failed` or `lease-lost`.
+    pub result: &'static str,
+}
+
 /// The host's metrics.
 #[derive(Debug)]
 pub struct Metrics {
@@ -123,6 +130,14 @@ pub struct Metrics {
     pub checkpoint_sequence: Gauge,
     /// Checkpoints that could not be kept.
     pub checkpoints_failed: Counter,
+    /// Attempts to deliver a webhook, by what came of them.
+    pub webhook_attempts: Family<Attempted, Counter>,
+    /// Deliveries of webhooks that wait for their time.
+    pub webhooks_waiting: Gauge,
+    /// Webhook endpoints that the host has switched off.
+    pub webhooks_disabled: Gauge,
+    /// Commits whose news are not handed out to endpoints yet.
+    pub outbox_lag: Gauge,
 }
 
 impl Default for Metrics {
@@ -144,6 +159,8 @@ impl Default for Metrics {
         registry.register("ledger_queue_waiting", "Units of work waiting for a commit", queue_waiting.clone());
         let effects_sent = Counter::default();
         registry.register("effects_sent", "Calls to partners that were attempted", effects_sent.clone());
+        let webhook_attempts = Family::default();
+        registry.register("webhook_attempts", "Attempts to deliver a webhook by result", webhook_attempts.clone());
         // A quarter of a millisecond to eight seconds; one unit to a full batch.
         let commit_seconds = Histogram::new(exponential_buckets(0.000_25, 2.0, 16));
         registry.register("commit_seconds", "From lock to commit", commit_seconds.clone());
@@ -186,6 +203,9 @@ impl Default for Metrics {
         let checkpoints_failed = Counter::default();
         let failed = "Checkpoints that could not be kept";
         registry.register("checkpoints_failed", failed, checkpoints_failed.clone());
+        let webhooks_waiting = gauge(&mut registry, "webhooks_waiting", "Webhook deliveries that wait");
+        let webhooks_disabled = gauge(&mut registry, "webhooks_disabled", "Webhook endpoints the host switched off");
+        let outbox_lag = gauge(&mut registry, "outbox_lag", "Commits whose news are not handed out yet");
         Metrics {
             registry,
             dealings,
@@ -211,6 +231,10 @@ impl Default for Metrics {
             effects_due,
             checkpoint_sequence,
             checkpoints_failed,
+            webhook_attempts,
+            webhooks_waiting,
+            webhooks_disabled,
+            outbox_lag,
         }
     }
 }
@@ -226,6 +250,11 @@ impl Metrics {
         self.clock_lead_ms.set(counts.clock_lead_ms.load(Ordering::Relaxed));
         self.journal_ahead_ms.set(counts.journal_ahead_ms.load(Ordering::Relaxed));
         self.clock_refused.set(i64::try_from(counts.clock_refused.load(Ordering::Relaxed)).unwrap_or(i64::MAX));
+    }
+
+    /// Counts an attempt to deliver a webhook.
+    pub fn delivered(&self, result: &'static str) {
+        self.webhook_attempts.get_or_create(&Attempted { result }).inc();
     }
 
     /// Notes a guest call and, if it was one, its fault.

@@ -57,7 +57,7 @@ pub fn begin(app: &App, ctx: &Ctx, route: &str, body: &impl Serialize) -> Result
     }
     let key = match ctx.actor {
         Actor::Merchant(_, key) => Some(key),
-        Actor::User(_) | Actor::Operator(_) | Actor::System => None,
+        Actor::User(_) | Actor::Operator(_) | Actor::Schedule(..) | Actor::System => None,
     };
     Ok(Begun { claim, running: app.running.clone(), key, device: ctx.device.clone() })
 }

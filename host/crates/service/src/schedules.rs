@@ -185,7 +185,7 @@ async fn execute(app: &App, schedule: Schedule) {
     };
     let done = match schedule.wish {
         Wish::Payment { merchant, amount, reference } => {
-            payments::pay(app, &ctx, PayInput { merchant, amount, reference })
+            payments::pay(app, &ctx, PayInput { merchant, amount, reference, hold_s: None })
                 .await
                 .map(|paid| paid.value.id.to_string())
         }

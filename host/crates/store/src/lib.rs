@@ -29,6 +29,7 @@ pub mod statements;
 pub mod submissions;
 pub mod transfers;
 pub mod users;
+pub mod webhooks;
 
 mod database;
 mod error;

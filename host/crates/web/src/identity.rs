@@ -140,6 +140,10 @@ pub(crate) struct RefundPayments;
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct WriteKeys;
 
+/// Setting webhook endpoints.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct WriteWebhooks;
+
 impl Needs for ReadPayments {
     const SCOPE: Scope = Scope::PaymentsRead;
 }
@@ -151,6 +155,9 @@ impl Needs for RefundPayments {
 }
 impl Needs for WriteKeys {
     const SCOPE: Scope = Scope::KeysWrite;
+}
+impl Needs for WriteWebhooks {
+    const SCOPE: Scope = Scope::WebhooksWrite;
 }
 
 /// A merchant, by an API key with this scope.

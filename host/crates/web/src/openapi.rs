@@ -26,6 +26,7 @@ use crate::{Web, api, health, pages};
         (name = "payments", description = "Paying merchants, and giving payments back."),
         (name = "transfers", description = "Money between users."),
         (name = "merchant", description = "What a merchant does with its API keys."),
+        (name = "webhooks", description = "Where a merchant is told of events, and what became of it."),
         (name = "operator", description = "What operators see and do; every act is in the audit log."),
         (name = "partners", description = "Calls of partners to plugins."),
         (name = "host", description = "Health, documents."),

@@ -5,8 +5,8 @@ use std::str::FromStr;
 use axum::extract::{FromRequestParts, Path as AnyPath, Query as AnyQuery};
 use axum::http::request::Parts;
 use koban_domain::ids::{
-    AdjustmentId, ExchangeId, FlowId, IdError, KeyId, MerchantId, PaymentId, RecordId, ReviewId, ScheduleId,
-    TransferId, UserId,
+    AdjustmentId, EventId, ExchangeId, FlowId, IdError, KeyId, MerchantId, PaymentId, RecordId, ReviewId, ScheduleId,
+    TransferId, UserId, WebhookId,
 };
 use koban_domain::money::Currency;
 use koban_domain::records::Digest;
@@ -44,6 +44,8 @@ named! {
     RecordId: "decision",
     Digest: "component",
     PluginName: "plugin",
+    WebhookId: "webhook endpoint",
+    EventId: "event of this endpoint",
 }
 
 /// A plugin's id as its manifest writes it.

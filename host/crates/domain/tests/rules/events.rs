@@ -96,7 +96,7 @@ fn a_message_too_large_to_send_names_what_it_is_about_and_says_so() {
 /// Everything before the first type is written by hand, here; the rest follows from the catalogue and the day above.
 const HEAD: &str = "# Events
 
-What a merchant's or the platform's webhook endpoint is told, and when. This page is made from the code by a test;
+What a merchant's or the platform's webhook endpoint is told, and when. How to receive, check and repeat it: [webhooks](webhooks.md). This page is made from the code by a test;
 `UPDATE_EXPECT=1 cargo test -p koban-domain --test rules events` renews it.
 
 Each delivery is a `POST` with this body, at most 20,000 bytes of JSON:

@@ -29,6 +29,7 @@ struct Inner {
     driver: Notify,
     effects: Notify,
     files: Notify,
+    webhooks: Notify,
     calls: Waiters<CallKey>,
     moves: Waiters<FlowId>,
 }
@@ -52,6 +53,11 @@ impl Bell {
     /// A settlement file has come.
     pub fn files(&self) {
         self.0.files.notify_one();
+    }
+
+    /// Deliveries of webhooks are due.
+    pub fn webhooks(&self) {
+        self.0.webhooks.notify_one();
     }
 
     /// A stored call has its reply.
@@ -81,6 +87,10 @@ impl Bell {
 
     pub(crate) async fn driver_rung(&self) {
         self.0.driver.notified().await;
+    }
+
+    pub(crate) async fn webhooks_rung(&self) {
+        self.0.webhooks.notified().await;
     }
 
     pub(crate) async fn effects_rung(&self) {

@@ -86,7 +86,7 @@ pub async fn receive(app: &App, request: InboundRequest) -> Result<InboundReply,
     let partner = partner::endpoint(app, &request.plugin, &endpoint.name).await?;
     let unset = || Error::BadSignature("the operator has set no secret for this endpoint".to_owned());
     let partner = partner.ok_or_else(unset)?;
-    let keys = partner::keys(&partner);
+    let keys = partner::keys(&partner)?;
     let headers = request.headers.iter().map(|(name, value)| (name.as_str(), value.as_str()));
     let verified = koban_outside::verify(headers, &request.body, keys, app.clock.now()).map_err(|error| {
         tracing::warn!(plugin = request.plugin, operation = request.operation, %error, "a call was not signed by its partner");

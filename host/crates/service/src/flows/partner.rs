@@ -24,9 +24,10 @@ pub(crate) async fn endpoint(app: &App, plugin: &str, name: &str) -> Result<Opti
     }))
 }
 
-/// The secrets of an endpoint.
-pub(crate) fn keys(endpoint: &Endpoint) -> &Keyring {
+/// The secrets that both sides of an endpoint sign with.
+pub(crate) fn keys(endpoint: &Endpoint) -> Result<&Keyring, Error> {
     match &endpoint.credential {
-        Credential::StandardWebhooks(keys) => keys,
+        Credential::StandardWebhooks(keys) => Ok(keys),
+        Credential::Webhook(_) => Err(Error::Internal(format!("`{}` is no partner's endpoint", endpoint.name))),
     }
 }

@@ -630,3 +630,68 @@ create table endpoints (
     changed_at bigint not null,
     constraint endpoints_pk primary key (plugin, name)
 );
+
+-- ---- webhooks ---------------------------------------------------------------------------------------------------------
+-- How far readers of the outbox have come. Whoever moves a cursor locks its row first.
+create table outbox_cursors (
+    name text not null,
+    sequence bigint not null,
+    constraint outbox_cursors_pk primary key (name)
+);
+insert into outbox_cursors (name, sequence) values ('webhooks', 0);
+
+-- Where webhooks go. No merchant: the platform's own. `types` is a list with commas, empty for all. `secret` holds, sealed, 32 bytes of
+-- shared secret and 32 of a key pair's seed; `old_secret` those before, until `old_until`. News behind page `since_sequence` are for it;
+-- `next_sequence` numbers its next delivery. From `replay_from` (exclusive) to `replay_until` the outbox is read for it once more.
+create table webhook_endpoints (
+    id bytea not null,
+    merchant bytea,
+    url text not null,
+    types text not null,
+    description text not null,
+    secret bytea not null,
+    key_id text not null,
+    old_secret bytea,
+    old_key_id text not null,
+    old_until bigint,
+    public_key bytea not null,
+    allow_private smallint not null,
+    enabled smallint not null,
+    disabled_reason text,
+    failures bigint not null,
+    failing_since bigint,
+    resting_until bigint not null,
+    since_sequence bigint not null,
+    next_sequence bigint not null,
+    replay_from bigint,
+    replay_until bigint,
+    created_at bigint not null,
+    changed_at bigint not null,
+    constraint webhook_endpoints_pk primary key (id)
+);
+create index webhook_endpoints_by_merchant on webhook_endpoints (merchant, id);
+create index webhook_endpoints_replaying on webhook_endpoints (id) where replay_from is not null;
+
+-- What each endpoint was given. `state`: 0 waiting, 1 leased, 2 delivered, 3 failed. Each lease raises `fence`. `tries`: postcard.
+create table webhook_deliveries (
+    endpoint bytea not null,
+    event bytea not null,
+    sequence bigint not null,
+    type text not null,
+    body text not null,
+    state smallint not null,
+    attempts integer not null,
+    due_at bigint not null,
+    give_up_at bigint not null,
+    lease_owner text,
+    lease_until bigint,
+    fence bigint not null,
+    tries bytea not null,
+    created_at bigint not null,
+    changed_at bigint not null,
+    constraint webhook_deliveries_pk primary key (endpoint, event)
+);
+create unique index webhook_deliveries_by_sequence on webhook_deliveries (endpoint, sequence);
+create index webhook_deliveries_due on webhook_deliveries (endpoint, due_at, sequence) where state < 2;
+create index webhook_deliveries_waiting on webhook_deliveries (give_up_at) where state < 2;
+create index webhook_deliveries_ended on webhook_deliveries (changed_at) where state >= 2;

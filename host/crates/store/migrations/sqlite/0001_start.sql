@@ -620,3 +620,68 @@ create table endpoints (
     changed_at integer not null,
     constraint endpoints_pk primary key (plugin, name)
 ) strict;
+
+-- ---- webhooks ---------------------------------------------------------------------------------------------------------
+-- How far readers of the outbox have come. Whoever moves a cursor locks its row first.
+create table outbox_cursors (
+    name text not null,
+    sequence integer not null,
+    constraint outbox_cursors_pk primary key (name)
+) strict;
+insert into outbox_cursors (name, sequence) values ('webhooks', 0);
+
+-- Where webhooks go. No merchant: the platform's own. `types` is a list with commas, empty for all. `secret` holds, sealed, 32 bytes of
+-- shared secret and 32 of a key pair's seed; `old_secret` those before, until `old_until`. News behind page `since_sequence` are for it;
+-- `next_sequence` numbers its next delivery. From `replay_from` (exclusive) to `replay_until` the outbox is read for it once more.
+create table webhook_endpoints (
+    id blob not null,
+    merchant blob,
+    url text not null,
+    types text not null,
+    description text not null,
+    secret blob not null,
+    key_id text not null,
+    old_secret blob,
+    old_key_id text not null,
+    old_until integer,
+    public_key blob not null,
+    allow_private integer not null,
+    enabled integer not null,
+    disabled_reason text,
+    failures integer not null,
+    failing_since integer,
+    resting_until integer not null,
+    since_sequence integer not null,
+    next_sequence integer not null,
+    replay_from integer,
+    replay_until integer,
+    created_at integer not null,
+    changed_at integer not null,
+    constraint webhook_endpoints_pk primary key (id)
+) strict;
+create index webhook_endpoints_by_merchant on webhook_endpoints (merchant, id);
+create index webhook_endpoints_replaying on webhook_endpoints (id) where replay_from is not null;
+
+-- What each endpoint was given. `state`: 0 waiting, 1 leased, 2 delivered, 3 failed. Each lease raises `fence`. `tries`: postcard.
+create table webhook_deliveries (
+    endpoint blob not null,
+    event blob not null,
+    sequence integer not null,
+    type text not null,
+    body text not null,
+    state integer not null,
+    attempts integer not null,
+    due_at integer not null,
+    give_up_at integer not null,
+    lease_owner text,
+    lease_until integer,
+    fence integer not null,
+    tries blob not null,
+    created_at integer not null,
+    changed_at integer not null,
+    constraint webhook_deliveries_pk primary key (endpoint, event)
+) strict;
+create unique index webhook_deliveries_by_sequence on webhook_deliveries (endpoint, sequence);
+create index webhook_deliveries_due on webhook_deliveries (endpoint, due_at, sequence) where state < 2;
+create index webhook_deliveries_waiting on webhook_deliveries (give_up_at) where state < 2;
+create index webhook_deliveries_ended on webhook_deliveries (changed_at) where state >= 2;

@@ -11,3 +11,4 @@ mod flows;
 mod partners;
 mod people;
 mod policy;
+mod webhooks;

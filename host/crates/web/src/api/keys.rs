@@ -31,7 +31,8 @@ pub(crate) struct KeyRequest {
     /// What you call it, 1 to 60 characters.
     #[schema(value_type = String, example = "till 1")]
     name: Line,
-    /// What it may do: `payments:read`, `payments:capture`, `payments:refund`, `keys:write`. No more than the key that makes it.
+    /// What it may do: `payments:read`, `payments:capture`, `payments:refund`, `keys:write`, `webhooks:write`. No more than the key
+    /// that makes it.
     #[schema(value_type = Vec<String>, example = json!(["payments:read", "payments:refund"]))]
     scopes: BTreeSet<Scope>,
 }

@@ -17,6 +17,7 @@ pub(crate) mod transfers;
 pub(crate) mod users;
 pub(crate) mod verification;
 pub(crate) mod wallet;
+pub(crate) mod webhooks;
 
 use utoipa_axum::router::OpenApiRouter;
 
@@ -39,6 +40,7 @@ pub(crate) fn routes() -> OpenApiRouter<Web> {
         .merge(schedules::routes())
         .merge(merchant::routes())
         .merge(keys::routes())
+        .merge(webhooks::routes())
         .merge(operator::routes())
         .merge(inbound::routes())
 }

@@ -17,6 +17,7 @@ pub(crate) mod policy;
 pub(crate) mod reviews;
 pub(crate) mod users;
 pub(crate) mod verification;
+pub(crate) mod webhooks;
 
 use serde::Deserialize;
 use utoipa::ToSchema;
@@ -45,6 +46,7 @@ pub(super) fn routes() -> OpenApiRouter<Web> {
         .merge(currencies::routes())
         .merge(audit::routes())
         .merge(ledger::routes())
+        .merge(webhooks::routes())
 }
 
 /// Why an operator does something.
