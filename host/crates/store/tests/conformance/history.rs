@@ -138,10 +138,11 @@ impl History {
                 amount: self.dice.amount(4_000),
                 reference: self.dice.one_in(2).then(|| reference(&mut self.dice)),
                 decision: self.dice.one_in(2).then(|| RecordId(Uuid::from_u128(9))),
-                terms: if self.dice.one_in(2) { Terms::AtOnce } else { Terms::Held { for_ms: 60_000 } },
+                terms: self.terms(),
                 review: self.dice.one_in(5),
             }),
-            9..12 => Command::Credit(ChargeCredit {
+            11 => self.held(memory, number),
+            9..11 => Command::Credit(ChargeCredit {
                 plugin: plugin(),
                 flow: FlowId(Uuid::from_u128(number)),
                 user: user(number),
@@ -154,7 +155,7 @@ impl History {
             13 => self.held(memory, number),
             14 => self.refund(memory, number),
             15 => Command::Tombstone(Tombstone { plugin: plugin(), flow: None, reference: reference(&mut self.dice) }),
-            16 if self.dice.one_in(3) => self.people(memory, number),
+            16 if !self.dice.one_in(3) => self.people(memory, number),
             16 => Command::Verify(Verify { user: user(number), operator: OperatorId(Uuid::from_u128(1)) }),
             17 => self.settlement(memory),
             18 if self.dice.one_in(2) => Command::WriteOff(WriteOff {
@@ -239,6 +240,15 @@ impl History {
             amount: self.dice.amount(60_000),
             reference: format!("back{}", self.dice.below(60)),
         })
+    }
+
+    /// Paid at once, held for long, or held for so short a time that it soon runs out.
+    fn terms(&mut self) -> Terms {
+        match self.dice.below(4) {
+            0 => Terms::AtOnce,
+            1 => Terms::Held { for_ms: 1_000 },
+            _ => Terms::Held { for_ms: 30 * 86_400_000 },
+        }
     }
 
     /// Something that is done with some payment's hold, if there is one; now and then it has run out.
