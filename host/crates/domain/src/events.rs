@@ -1,6 +1,6 @@
 //! Events: what the outside world is told of a commit, in words that stay the same.
 //!
-//! A commit turns what its commands did into [`News`](crate::ledger::News) with the event's public body. Stored answers may change
+//! A commit turns what its commands did into [`News`] with the event's public body. Stored answers may change
 //! from version to version; these bodies may only grow. `docs/reference/events.md` is made from this file and the examples of its test.
 
 use serde::Serialize;
