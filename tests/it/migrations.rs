@@ -3,6 +3,7 @@
 use std::io::Write as _;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
+use std::time::Duration;
 
 use koban_store::Schema;
 use serde_json::{Value, json};
@@ -52,21 +53,10 @@ async fn the_previous_hosts_database_is_migrated_verified_and_served() {
     let store = koban_store::Store::open(&koban_store::Config::new(database.url())).await.expect("it opens");
     let schema = store.schema().await.expect("the schema");
     store.close().await;
-    if let Schema::Foreign { version } = schema {
-        // While a version is not released its first migration may still be edited; then nothing of it may be touched.
-        for command in [&["migrate"][..], &["ledger", "verify"], &["serve"], &["backup", "create", "no.backup"]] {
-            let (status, _, said) = koban(&database, command);
-            assert!(
-                !status.success()
-                    && said.contains(&format!("migration {version} ran on this database with another text")),
-                "{command:?}: {said}"
-            );
-        }
-        return;
-    }
-    if let Schema::Older { .. } = schema {
-        let (status, _, said) = koban(&database, &["serve"]);
-        assert!(!status.success() && said.contains("koban migrate"), "an older database is not served: {said}");
+    assert!(matches!(schema, Schema::Older { found: 1, .. }), "{schema}");
+    for command in [&["ledger", "verify"][..], &["serve"], &["backup", "create", "no.backup"]] {
+        let (status, _, said) = koban(&database, command);
+        assert!(!status.success() && said.contains("koban migrate"), "{command:?}: {said}");
     }
     let (status, said, log) = koban(&database, &["migrate"]);
     assert!(status.success(), "{said}{log}");
@@ -93,9 +83,18 @@ async fn the_previous_hosts_database_is_migrated_verified_and_served() {
     // What was paid before can still be given back, up to what is left of it.
     shop.refund(&again, 1_001).await.problem(422, "refund_exceeds_payment");
     shop.refund(&again, 1_000).await.created();
-    let charge = ken.charge(facts["open_charge"].as_str().expect("an id")).await;
-    assert_eq!(charge["standing"], "waiting-for-user", "{charge}");
-    assert!(minor(&charge, "at_most") > 0);
+    // Its session ran out long ago: the flow that waited goes on, under the settings that it was given, and ends without money.
+    let open = facts["open_charge"].as_str().expect("an id");
+    let mut charge = ken.charge(open).await;
+    for _ in 0..200 {
+        if ["failed", "cancelled"].iter().any(|standing| charge["standing"] == *standing) {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        charge = ken.charge(open).await;
+    }
+    assert!(["failed", "cancelled"].iter().any(|standing| charge["standing"] == *standing), "{charge}");
+    assert!(minor(&charge, "at_most") > 0 && minor(&charge, "credited") == 0);
     ken.pay(&shop, 40).await.created();
     app.ledger_is_clean().await;
     app.stop().await;
@@ -105,9 +104,6 @@ async fn the_previous_hosts_database_is_migrated_verified_and_served() {
 async fn a_migrated_database_has_the_tables_of_a_new_one() {
     let (old, _) = previous().await;
     let store = koban_store::Store::open(&koban_store::Config::new(old.url())).await.expect("it opens");
-    if matches!(store.schema().await.expect("the schema"), Schema::Foreign { .. }) {
-        return;
-    }
     store.migrate().await.expect("it is migrated");
     let new = Database::fresh().await.store().await;
     let tables = |tables: Vec<koban_store::backup::Table>| {

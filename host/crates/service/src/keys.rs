@@ -99,6 +99,14 @@ pub const fn prefix(mode: Mode) -> &'static str {
     }
 }
 
+/// What keys began with before they said their mode. Every one of them is live.
+const PREFIX_BEFORE: &str = "ksk_";
+
+/// Whether a bearer token is a merchant's key of this mode.
+pub fn is_key(mode: Mode, token: &str) -> bool {
+    token.starts_with(prefix(mode)) || (mode == Mode::Live && token.starts_with(PREFIX_BEFORE))
+}
+
 /// Most live keys of a merchant: neither expired nor revoked.
 pub const LIVE_MAX: i64 = 50;
 /// The longest overlap of a rotated key: seven days.

@@ -24,7 +24,9 @@ pub struct PayInput {
     pub amount: Money,
     /// The merchant's own reference, 1 to 100 characters, unique for the merchant.
     pub reference: Option<String>,
-    /// For how many seconds the amount is held for the merchant; none if it is paid at once.
+    /// For how many seconds the amount is held for the merchant; none if it is paid at once. Left out of the fingerprint then: requests
+    /// were fingerprinted before there were holds.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub hold_s: Option<i64>,
 }
 

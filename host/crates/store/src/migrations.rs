@@ -1,11 +1,13 @@
 //! Numbered migrations: what a database has, what this program needs, and the way from the one to the other.
 
+mod second;
+
 use std::fmt;
 
-use sqlx::SqlSafeStr as _;
-use sqlx::migrate::{MigrateError, Migration, MigrationType, Migrator};
+use sqlx::migrate::{Migrate as _, MigrateError, Migration, MigrationType};
+use sqlx::{Connection as _, SqlSafeStr as _};
 
-use crate::database::{Backend, Columns as _, Store, on};
+use crate::database::{Backend, Columns as _, Store, Tx, on, on_tx};
 use crate::error::StoreError;
 
 /// One migration in both dialects. A shipped one never changes; the next one follows it.
@@ -16,12 +18,21 @@ struct Step {
     postgres: &'static str,
 }
 
-const STEPS: &[Step] = &[Step {
-    version: 1,
-    name: "start",
-    sqlite: include_str!("../migrations/sqlite/0001_start.sql"),
-    postgres: include_str!("../migrations/postgres/0001_start.sql"),
-}];
+macro_rules! step {
+    ($version:literal, $name:literal, $file:literal) => {
+        Step {
+            version: $version,
+            name: $name,
+            sqlite: include_str!(concat!("../migrations/sqlite/", $file)),
+            postgres: include_str!(concat!("../migrations/postgres/", $file)),
+        }
+    };
+}
+
+const STEPS: &[Step] = &[step!(1, "start", "0001_start.sql"), step!(2, "dealings", "0002_dealings.sql")];
+
+/// The table in which migrations that ran are noted.
+const NOTED: &str = "_sqlx_migrations";
 
 /// How a database's tables stand to this program.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -124,15 +135,31 @@ impl Store {
         if let other @ (Schema::Newer { .. } | Schema::Foreign { .. }) = self.schema().await? {
             return Err(StoreError::Setup(other.to_string()));
         }
-        let migrator = Migrator::with_migrations(self.steps());
-        let result = match &*self.backend {
-            Backend::Sqlite(backend) => migrator.run(&backend.writer).await,
-            Backend::Postgres(backend) => migrator.run(&backend.pool).await,
-        };
-        result.map_err(|error| match error {
-            MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _) => StoreError::from(error),
-            other => StoreError::Setup(format!("the database's tables do not fit this version of Koban: {other}")),
-        })
+        match &*self.backend {
+            Backend::Sqlite(backend) => {
+                let mut connection = backend.writer.acquire().await?;
+                connection.ensure_migrations_table(NOTED).await.map_err(refused)?;
+                for (step, noted) in STEPS.iter().zip(self.steps()) {
+                    run(step, &noted, Tx::Sqlite(connection.begin_with("begin immediate").await?)).await?;
+                }
+            }
+            Backend::Postgres(backend) => {
+                let mut connection = backend.pool.acquire().await?;
+                // The lock keeps other hosts from migrating meanwhile; it goes with the connection, whatever happens.
+                connection.close_on_drop();
+                connection.lock().await.map_err(refused)?;
+                connection.ensure_migrations_table(NOTED).await.map_err(refused)?;
+                for (step, noted) in STEPS.iter().zip(self.steps()) {
+                    let mut transaction = connection.begin().await?;
+                    // Old tables may be large.
+                    let unhurried =
+                        "set local statement_timeout = 0; set local idle_in_transaction_session_timeout = 0";
+                    sqlx::raw_sql(unhurried).execute(&mut *transaction).await?;
+                    run(step, &noted, Tx::Postgres(transaction)).await?;
+                }
+            }
+        }
+        Ok(())
     }
 
     fn steps(&self) -> Vec<Migration> {
@@ -141,6 +168,31 @@ impl Store {
             Migration::new(step.version, step.name.into(), MigrationType::Simple, sql, false)
         };
         STEPS.iter().map(step).collect()
+    }
+}
+
+/// Runs a migration unless it ran before: its SQL, what SQL cannot say, and the note that it ran, in one transaction.
+async fn run(step: &Step, noted: &Migration, mut tx: Tx<'_>) -> Result<(), StoreError> {
+    const RAN: &str = "select count(*) from _sqlx_migrations where version = $1";
+    let ran = on_tx!(&mut tx, connection => {
+        sqlx::query(RAN).bind(step.version).fetch_one(connection).await?.long(0)?
+    });
+    if ran > 0 {
+        return Ok(());
+    }
+    let sql = tx.either(step.sqlite, step.postgres);
+    on_tx!(&mut tx, connection => sqlx::raw_sql(sql).execute(connection).await.map(drop))?;
+    if step.version == 2 {
+        second::fill(&mut tx).await?;
+    }
+    on_tx!(&mut tx, connection => connection.skip(NOTED, noted).await).map_err(refused)?;
+    tx.commit().await
+}
+
+fn refused(error: MigrateError) -> StoreError {
+    match error {
+        MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _) => StoreError::from(error),
+        other => StoreError::Setup(format!("the database's tables do not fit this version of Koban: {other}")),
     }
 }
 
@@ -156,7 +208,7 @@ fn standing(applied: &[(i64, Vec<u8>)], known: &[(i64, Vec<u8>)]) -> Schema {
             return Schema::Foreign { version: *version };
         }
     }
-    if *found < needed { Schema::Older { found: *found, needed } } else { Schema::Current(needed) }
+    if applied.len() < known.len() { Schema::Older { found: *found, needed } } else { Schema::Current(needed) }
 }
 
 #[cfg(test)]
@@ -183,9 +235,9 @@ mod tests {
     }
 
     #[test]
-    fn migrations_are_numbered_from_one_without_a_gap() {
-        let numbers: Vec<i64> = STEPS.iter().map(|step| step.version).collect();
-        assert_eq!(numbers, (1..).take(STEPS.len()).collect::<Vec<_>>());
+    fn migrations_are_numbered_upwards() {
+        assert_eq!(STEPS[0].version, 1);
+        assert!(STEPS.is_sorted_by(|one, next| one.version < next.version));
     }
 
     #[test]

@@ -46,13 +46,13 @@ enum Identity {
 async fn identify(parts: &Parts, web: &Web) -> Result<(Identity, Asker), Problem> {
     let token = headers::bearer(&parts.headers)?;
     let mode = web.app.clock.mode();
-    if token.starts_with(keys::prefix(mode.other())) {
+    if keys::is_key(mode.other(), token) {
         let other = mode.other().word();
         return Err(
             Problem::from(Trouble::NotSignedIn).because(format!("this is a {other} key, and here is {}", mode.word()))
         );
     }
-    let (identity, actor) = if token.starts_with(keys::prefix(mode)) {
+    let (identity, actor) = if keys::is_key(mode, token) {
         let key = keys::by_secret(&web.app, token).await?;
         let actor = Actor::Merchant(key.merchant, key.key);
         (Identity::Merchant(key), actor)

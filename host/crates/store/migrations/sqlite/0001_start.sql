@@ -22,14 +22,6 @@ create table lane_heads (
 insert into lane_heads (lane, sequence, hash, at, generation, record_sequence, record_hash, outbox_sequence, commits)
 values (0, 0, zeroblob(32), 0, 0, 0, zeroblob(32), 0, 0);
 
--- What each writer committed last. One that lost its connection while committing looks here whether it happened.
-create table lane_writers (
-    writer blob not null,
-    number integer not null,
-    at integer not null,
-    constraint lane_writers_pk primary key (writer)
-) strict, without rowid;
-
 -- Four sums per account, each growing only. `owner` is the user, the merchant or the plugin; zeros for the platform.
 create table accounts (
     id blob not null,
@@ -185,19 +177,17 @@ create table signals (
 ) strict, without rowid;
 
 -- The records of one commit: lz4 of the postcard of a list of (id, canonical bytes). Pages are chained: each hash covers the
--- one before it. A record is found through the span of ids of its page; no index row is kept per record. `span` is the size
--- of that span: 0 for less than 16 ms from the first id to the last, and each further one sixteen times as long, up to 6.
+-- one before it. A record is found through the span of ids of its page; no index row is kept per record.
 create table record_pages (
     sequence integer not null primary key,
     first_id blob not null,
     last_id blob not null,
-    span integer not null,
     count integer not null,
     page blob not null,
     hash blob not null,
     at integer not null
 ) strict;
-create index record_pages_by_span on record_pages (span, last_id, first_id);
+create index record_pages_by_last_id on record_pages (last_id, first_id);
 
 -- News of one commit, written with it and read in order: lz4 of the postcard of a list of news.
 create table outbox (
@@ -209,13 +199,10 @@ create table outbox (
 
 -- ---- people and their dealings ----------------------------------------------------------------------------------------
 
--- Wallet users. `kind`: 1 prepaid, 2 funds, once verified. `access`: 0 open, 1 frozen, 2 closed. `verification`: 1 unverified, 2 submitted,
--- 3 verified, 4 rejected, 5 revoked. The ledger alone changes the three.
+-- Wallet users. `kind`: 1 prepaid, 2 verified (funds).
 create table users (
     id blob not null,
     kind integer not null,
-    access integer not null default 0,
-    verification integer not null default 1,
     created_at integer not null,
     display_name text not null,
     email text,
@@ -225,109 +212,35 @@ create table users (
     constraint users_email unique (email)
 ) strict;
 
--- Merchants. `currencies` is a list of codes with commas; `category` is ISO 18245. `access`: 0 open, 1 frozen.
+-- Merchants. `currencies` is a list of codes with commas; `category` is ISO 18245.
 create table merchants (
     id blob not null,
     name text not null,
     category text not null,
     currencies text not null,
-    access integer not null default 0,
     created_at integer not null,
     constraint merchants_pk primary key (id)
 ) strict;
 
--- What users submitted to be verified, sealed with the key that `key_id` names. The newest of a user counts.
-create table submissions (
-    id blob not null,
-    user_id blob not null,
-    key_id text not null,
-    sealed blob not null,
-    at integer not null,
-    constraint submissions_pk primary key (id)
-) strict;
-create index submissions_by_user on submissions (user_id, id);
-
--- Corrections that one operator proposes and another decides. `lines` is the postcard of what they move. `state`: 1 proposed,
--- 2 approved, 3 rejected.
-create table adjustments (
-    id blob not null,
-    lines blob not null,
-    reason text not null,
-    proposer blob not null,
-    state integer not null,
-    decider blob,
-    at integer not null,
-    decided_at integer,
-    constraint adjustments_pk primary key (id)
-) strict;
-
--- API keys (`kind` 1, by id) and devices (`kind` 2, by name) that nothing may come by. Part of the policy.
-create table frozen (
-    kind integer not null,
-    name text not null,
-    at integer not null,
-    constraint frozen_pk primary key (kind, name)
-) strict;
-
--- Payments. Ids are time-ordered: newest first is by id, descending. `state`: 1 authorised, 2 in review, 3 captured, 4 voided,
--- 5 expired, 6 declined. `parts` is the postcard of what it is taken from (source, held, captured, refunded), in spend order;
--- `captured` and `refunded` repeat its sums.
+-- Payments. Ids are time-ordered: newest first is by id, descending.
 create table payments (
     id blob not null,
     payer blob not null,
     merchant blob not null,
     amount integer not null,
     currency text not null,
-    state integer not null,
-    parts blob not null,
-    captured integer not null,
-    refunded integer not null,
-    disputed integer not null,
-    expires_at integer,
+    from_prepaid integer not null,
+    from_funds integer not null,
+    refunded_prepaid integer not null,
+    refunded_funds integer not null,
     reference text,
     decision blob,
     at integer not null,
     constraint payments_pk primary key (id)
 ) strict, without rowid;
-create index payments_held on payments (expires_at) where state = 1;
 create index payments_by_payer on payments (payer, id);
 create index payments_by_merchant on payments (merchant, id);
 create unique index payments_merchant_reference on payments (merchant, reference) where reference is not null;
-
--- Captures of held payments; a payment that was paid at once has none. `last`: nothing was held afterwards.
-create table captures (
-    id blob not null,
-    payment blob not null,
-    merchant blob not null,
-    amount integer not null,
-    currency text not null,
-    let_go integer not null,
-    last integer not null,
-    decision blob,
-    at integer not null,
-    constraint captures_pk primary key (id)
-) strict, without rowid;
-create index captures_by_payment on captures (payment, id);
-
--- Reviews, by the id of the payment (`kind` 1) or transfer (2) whose amount is held. `hold_ms`: for how long an approved payment is
--- held for its merchant; null if it is paid at once. `state`: 1 open, 2 approved, 3 declined, 4 expired.
-create table reviews (
-    id blob not null,
-    kind integer not null,
-    payer blob not null,
-    payee blob not null,
-    amount integer not null,
-    currency text not null,
-    hold_ms integer,
-    decision blob,
-    state integer not null,
-    at integer not null,
-    expires_at integer not null,
-    operator blob,
-    ended_at integer,
-    constraint reviews_pk primary key (id)
-) strict, without rowid;
-create index reviews_open on reviews (expires_at) where state = 1;
 
 -- Refunds of payments.
 create table refunds (
@@ -343,7 +256,7 @@ create table refunds (
 ) strict, without rowid;
 create index refunds_by_payment on refunds (payment, id);
 
--- Transfers. `state`: 1 sent, 2 in review, 3 declined, 4 expired. A user's are listed through the postings of the user's funds account (entries of kind 5 name the transfer as
+-- Transfers. A user's are listed through the postings of the user's funds account (entries of kind 5 name the transfer as
 -- their subject): two more indexes here would say the same again.
 create table transfers (
     id blob not null,
@@ -352,51 +265,10 @@ create table transfers (
     amount integer not null,
     currency text not null,
     message text,
-    state integer not null,
     decision blob,
     at integer not null,
     constraint transfers_pk primary key (id)
 ) strict, without rowid;
-
--- Exchanges of one currency for another. `rate` is in ten-thousandths of the quote currency for one unit of the base.
-create table exchanges (
-    id blob not null,
-    user_id blob not null,
-    sell_amount integer not null,
-    sell_currency text not null,
-    buy_amount integer not null,
-    buy_currency text not null,
-    base text not null,
-    quote text not null,
-    rate integer not null,
-    repaid integer not null,
-    at integer not null,
-    constraint exchanges_pk primary key (id)
-) strict, without rowid;
-create index exchanges_by_user on exchanges (user_id, id);
-
--- Payments and transfers that are to be done later. `wish` is the postcard of what; `state`: 1 waiting, 2 running, 3 done, 4 refused,
--- 5 cancelled. `due_at` is when a host looks at it next: its time, then the end of the lease of the host that took it up.
--- `outcome`: the id of what was made, or the code of the refusal. `operation` and `fingerprint` are those of the request.
-create table schedules (
-    id blob not null,
-    user_id blob not null,
-    wish blob not null,
-    execute_at integer not null,
-    due_at integer not null,
-    device text,
-    locale text not null,
-    state integer not null,
-    outcome text,
-    created_at integer not null,
-    ended_at integer,
-    operation blob not null,
-    fingerprint blob not null,
-    constraint schedules_pk primary key (id),
-    constraint schedules_operation unique (operation)
-) strict;
-create index schedules_by_user on schedules (user_id, id);
-create index schedules_due on schedules (due_at) where state < 3;
 
 -- Which user has paid which merchant before.
 create table payees (
@@ -532,7 +404,6 @@ create table audit (
     hash blob not null,
     constraint audit_id unique (id)
 ) strict;
-create index audit_by_time on audit (at, sequence);
 create index audit_by_actor on audit (actor, sequence);
 create index audit_by_act on audit (act, sequence);
 create index audit_by_subject on audit (subject, sequence);
@@ -620,68 +491,3 @@ create table endpoints (
     changed_at integer not null,
     constraint endpoints_pk primary key (plugin, name)
 ) strict;
-
--- ---- webhooks ---------------------------------------------------------------------------------------------------------
--- How far readers of the outbox have come. Whoever moves a cursor locks its row first.
-create table outbox_cursors (
-    name text not null,
-    sequence integer not null,
-    constraint outbox_cursors_pk primary key (name)
-) strict;
-insert into outbox_cursors (name, sequence) values ('webhooks', 0);
-
--- Where webhooks go. No merchant: the platform's own. `types` is a list with commas, empty for all. `secret` holds, sealed, 32 bytes of
--- shared secret and 32 of a key pair's seed; `old_secret` those before, until `old_until`. News behind page `since_sequence` are for it;
--- `next_sequence` numbers its next delivery. From `replay_from` (exclusive) to `replay_until` the outbox is read for it once more.
-create table webhook_endpoints (
-    id blob not null,
-    merchant blob,
-    url text not null,
-    types text not null,
-    description text not null,
-    secret blob not null,
-    key_id text not null,
-    old_secret blob,
-    old_key_id text not null,
-    old_until integer,
-    public_key blob not null,
-    allow_private integer not null,
-    enabled integer not null,
-    disabled_reason text,
-    failures integer not null,
-    failing_since integer,
-    resting_until integer not null,
-    since_sequence integer not null,
-    next_sequence integer not null,
-    replay_from integer,
-    replay_until integer,
-    created_at integer not null,
-    changed_at integer not null,
-    constraint webhook_endpoints_pk primary key (id)
-) strict;
-create index webhook_endpoints_by_merchant on webhook_endpoints (merchant, id);
-create index webhook_endpoints_replaying on webhook_endpoints (id) where replay_from is not null;
-
--- What each endpoint was given. `state`: 0 waiting, 1 leased, 2 delivered, 3 failed. Each lease raises `fence`. `tries`: postcard.
-create table webhook_deliveries (
-    endpoint blob not null,
-    event blob not null,
-    sequence integer not null,
-    type text not null,
-    body text not null,
-    state integer not null,
-    attempts integer not null,
-    due_at integer not null,
-    give_up_at integer not null,
-    lease_owner text,
-    lease_until integer,
-    fence integer not null,
-    tries blob not null,
-    created_at integer not null,
-    changed_at integer not null,
-    constraint webhook_deliveries_pk primary key (endpoint, event)
-) strict;
-create unique index webhook_deliveries_by_sequence on webhook_deliveries (endpoint, sequence);
-create index webhook_deliveries_due on webhook_deliveries (endpoint, due_at, sequence) where state < 2;
-create index webhook_deliveries_waiting on webhook_deliveries (give_up_at) where state < 2;
-create index webhook_deliveries_ended on webhook_deliveries (changed_at) where state >= 2;
