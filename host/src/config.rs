@@ -52,6 +52,13 @@ impl Global {
         self.database.clone().unwrap_or_else(|| format!("sqlite:{}", self.data.join("koban.db").display()))
     }
 
+    /// The file of an SQLite database; none if the database is a server.
+    pub(crate) fn sqlite_file(&self) -> Option<PathBuf> {
+        let url = self.database();
+        let path = url.strip_prefix("sqlite:")?;
+        Some(PathBuf::from(path.strip_prefix("//").unwrap_or(path)))
+    }
+
     /// Opens the database. Fails if its tables are not those that this program needs.
     pub(crate) async fn store(&self) -> anyhow::Result<Store> {
         let store = self.open().await?;
@@ -62,10 +69,8 @@ impl Global {
     /// Opens the database as it is, whatever its tables are.
     pub(crate) async fn open(&self) -> anyhow::Result<Store> {
         let url = self.database();
-        if url.starts_with("sqlite:") {
-            make_private(&self.data)?;
-        }
-        Store::open(&StoreConfig::new(&url))
+        make_private(&self.data)?;
+        Store::open_remembering(&StoreConfig::new(&url), Some(self.data.join("servers")))
             .await
             .with_context(|| format!("the database {} cannot be opened", shown(&url)))
     }
@@ -118,6 +123,14 @@ impl Global {
         Sealer::of(&text).with_context(|| format!("{} cannot be used", file.display()))
     }
 
+    /// The file of the keys that seal; none if they are in the environment.
+    pub(crate) fn seal_key_place(&self) -> Option<PathBuf> {
+        match std::env::var_os("KOBAN_SEAL_KEY") {
+            Some(_) => None,
+            None => Some(self.seal_key_file.clone().unwrap_or_else(|| self.data.join("seal.key"))),
+        }
+    }
+
     /// Opens the door to guests.
     pub(crate) fn door(&self) -> anyhow::Result<Door> {
         let cache = self.data.join("compiled");
@@ -166,7 +179,7 @@ pub(crate) fn shown(url: &str) -> String {
 }
 
 /// A directory that only this user can use: compiled code in it is trusted.
-fn make_private(dir: &Path) -> anyhow::Result<()> {
+pub(crate) fn make_private(dir: &Path) -> anyhow::Result<()> {
     use std::os::unix::fs::DirBuilderExt;
     std::fs::DirBuilder::new()
         .recursive(true)

@@ -1,6 +1,7 @@
 //! `koban`: arguments, configuration, wiring and signals. Everything it does is done by the rooms behind it.
 
 mod bench;
+mod claim;
 mod client;
 mod commands;
 mod config;

@@ -10,6 +10,7 @@ use koban_web::{Web, WebConfig};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
+use crate::claim::Claim;
 use crate::config::{CheckpointFiles, Global};
 
 /// Arguments of `serve`.
@@ -38,11 +39,15 @@ pub(crate) struct Arguments {
     /// Serve a database for tests, whose clock operators can move on over the API; refused beside live money
     #[arg(long, env = "KOBAN_TEST_CLOCK", value_parser = clap::builder::BoolishValueParser::new(), default_missing_value = "true", num_args = 0..=1, default_value = "false", hide_default_value = true, hide_possible_values = true)]
     test_clock: bool,
+    /// Let this host serve an SQLite file that another one on this machine serves, such as during a handover
+    #[arg(long, env = "KOBAN_SHARED_FILE", value_parser = clap::builder::BoolishValueParser::new(), default_missing_value = "true", num_args = 0..=1, default_value = "false", hide_default_value = true, hide_possible_values = true)]
+    shared_file: bool,
 }
 
 /// Runs the host until SIGTERM or Ctrl-C.
 pub(crate) async fn run(global: &Global, arguments: Arguments) -> anyhow::Result<()> {
     global.start_log()?;
+    let claim = if arguments.shared_file { None } else { Some(Claim::of(global)?) };
     let app = global.serving_app(arguments.test_clock).await?;
     let keeper = arguments.checkpoints.keeper(global)?;
     eprintln!("checkpoints in {}, signed by {}", arguments.checkpoints.file(global).display(), keeper.public_key());
@@ -55,6 +60,7 @@ pub(crate) async fn run(global: &Global, arguments: Arguments) -> anyhow::Result
     eprintln!("stopping: finishing what was begun");
     host.stop().await;
     keeping.stop().await;
+    drop(claim);
     Ok(())
 }
 

@@ -77,3 +77,27 @@ async fn a_host_whose_clock_goes_back_an_hour_loses_nothing_and_says_what_is_wro
     let again = TestApp::on(database, Setup { clock, ..Setup::default() }).await;
     again.ledger_is_clean().await;
 }
+
+#[tokio::test]
+async fn a_clock_that_leaps_an_hour_and_comes_back_loses_nothing_and_keeps_the_order() {
+    // Where a server's clock is beside it, the operator has allowed the lead; otherwise nothing would be committed.
+    let clock = Clock::machine().that_may_lead(2 * HOUR_MS);
+    let app = TestApp::start_with(Setup { clock: clock.clone(), ..Setup::default() }).await;
+    let (user, shop) = (app.user_holding(10_000).await, app.shop().await);
+    let first = user.pay(&shop, 100).key("before").await.created();
+    clock.advance_ms(HOUR_MS);
+    user.pay(&shop, 100).key("unseen").await.problem(401, "not_signed_in");
+    let there = user.sign_in_again().await;
+    there.pay(&shop, 100).key("leapt").await.created();
+    clock.advance_ms(-HOUR_MS);
+    let back = user.sign_in_again().await;
+    back.pay(&shop, 100).key("back").await.created();
+    shop.refund(&first, 40).await.created();
+    for key in ["before", "leapt", "back"] {
+        assert!(back.pay(&shop, 100).key(key).await.created().replayed, "{key}");
+    }
+    assert_eq!(back.balance().await, 9_740);
+    let backwards = "select count(*) from entries a join entries b on b.sequence = a.sequence + 1 where b.at < a.at";
+    assert_eq!(app.database.hand().await.number(backwards).await, 0);
+    app.ledger_is_clean().await;
+}

@@ -4,7 +4,7 @@ use std::os::unix::fs::PermissionsExt as _;
 
 use serde_json::Value;
 
-use crate::harness::{Database, HostProcess, TestApp, koban};
+use crate::harness::{Database, HostProcess, Kind, TestApp, koban};
 
 fn examined(database: &Database) -> (bool, Value) {
     let (status, said, log) = koban(database, &["--json", "doctor"]);
@@ -45,7 +45,38 @@ async fn what_is_well_is_said_to_be_ok() {
     ] {
         assert_eq!(line(&said, check).0, "ok", "{check}: {said}");
     }
+    assert_eq!(line(&said, "seal keys").0, "ok", "{said}");
     assert_ne!(line(&said, "disk").0, "fail", "{said}");
+    if database.kind == Kind::Postgres {
+        for check in ["server", "standby"] {
+            assert_eq!(line(&said, check).0, "ok", "{check}: {said}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn seal_keys_are_looked_at_and_never_made() {
+    let database = Database::sqlite();
+    let data = database.folder().join("command");
+    std::fs::create_dir(&data).expect("a folder");
+    let look = || {
+        let output = std::process::Command::new(env!("CARGO_BIN_EXE_koban"))
+            .args(["--database", database.url(), "--json", "doctor"])
+            .env("KOBAN_DATA", &data)
+            .env_remove("KOBAN_SEAL_KEY")
+            .output()
+            .expect("koban runs");
+        serde_json::from_slice::<Value>(&output.stdout).expect("JSON")
+    };
+    let said = look();
+    assert!(line(&said, "seal keys").0 == "warn" && !data.join("seal.key").exists(), "{said}");
+    std::fs::write(data.join("seal.key"), "no key at all\n").expect("a file");
+    std::fs::set_permissions(data.join("seal.key"), std::fs::Permissions::from_mode(0o644)).expect("the mode is set");
+    let said = look();
+    let (state, next) = line(&said, "seal keys");
+    assert!(state == "fail" && next.contains("put the keys back"), "{said}");
+    assert!(!said.to_string().contains("no key at all"), "{said}");
+    assert_eq!(line(&said, "permissions of the seal keys").0, "warn", "{said}");
 }
 
 #[tokio::test]

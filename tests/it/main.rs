@@ -17,6 +17,7 @@ mod decisions;
 mod doctor;
 mod evidence;
 mod exchanges;
+mod faults;
 mod flows;
 mod fraud;
 mod history;

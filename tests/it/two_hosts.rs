@@ -58,7 +58,7 @@ async fn the_same_key_on_two_hosts_at_once_pays_once() {
     assert!(other.stop().await.success());
 }
 
-async fn somebody(
+pub(crate) async fn somebody(
     database: &Arc<Database>,
 ) -> (koban_domain::ids::UserId, String, (koban_domain::ids::MerchantId, String)) {
     use crate::harness::{Setup, seed_money, seed_shop, seed_till, seed_user};

@@ -1,12 +1,13 @@
 //! `koban doctor`: everything a host rests on, line by line, with the next step beside what is not well.
 
 use std::os::unix::fs::MetadataExt as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::bail;
 use clap::Args;
 use koban_domain::time::Timestamp;
 use koban_service::{checkpoints, standing};
+use koban_store::replication::{self, Identity, Replication};
 use koban_store::{Dialect, Schema, Store, StoreError, operators, plugins};
 use serde_json::{Map, Value, json};
 
@@ -78,7 +79,7 @@ pub(crate) async fn run(global: &Global, arguments: Arguments) -> anyhow::Result
     global.start_log()?;
     let mut report = Report::default();
     let files = &arguments.checkpoints;
-    let is_missing = sqlite_file(global).filter(|path| !path.exists());
+    let is_missing = global.sqlite_file().filter(|path| !path.exists());
     let opened = if is_missing.is_some() { Ok(None) } else { global.open().await.map(Some) };
     match opened {
         Ok(None) => {
@@ -95,12 +96,13 @@ pub(crate) async fn run(global: &Global, arguments: Arguments) -> anyhow::Result
         }
     }
     look_at_disk(&mut report, "disk", &global.data);
-    if let Some(path) = sqlite_file(global) {
+    if let Some(path) = global.sqlite_file() {
         look_at_disk(&mut report, "disk of the database", &path);
         look_at_mode(&mut report, "permissions of the database", &path, 0o077);
     }
     look_at_mode(&mut report, "permissions of the data folder", &global.data, 0o077);
     look_at_mode(&mut report, "permissions of the signing key", &files.key(global), 0o077);
+    look_at_seal_keys(&mut report, global);
     print(global, &report);
     match report.checks.iter().filter(|check| check.state == State::Fail).count() {
         0 => Ok(()),
@@ -150,6 +152,11 @@ async fn look_at_database(report: &mut Report, store: &Store, global: &Global, f
             report.settings = settings;
         }
         Err(error) => return unread(report, "settings", &error),
+    }
+    match replication::look(store).await {
+        Ok(Some(found)) => look_at_servers(report, &found),
+        Ok(None) => {}
+        Err(error) => unread(report, "server", &error),
     }
     if report.checks.iter().any(|check| check.state == State::Fail && check.what == "schema") {
         return;
@@ -222,6 +229,52 @@ fn look_at_settings(report: &mut Report, dialect: Dialect, settings: &[(String, 
     }
 }
 
+/// Which server it is, and whether somebody could take over from it.
+fn look_at_servers(report: &mut Report, found: &Replication) {
+    match found.identity {
+        Some(Identity { system, timeline, is_primary }) => {
+            let kind = if is_primary { "primary" } else { "standby" };
+            let said = format!("{} is the {kind} of database {system}, timeline {timeline}", found.chosen);
+            if is_primary {
+                report.ok("server", said);
+            } else {
+                report.say(State::Warn, "server", said, "it can be read; koban serve needs the primary");
+            }
+        }
+        None => report.say(
+            State::Warn,
+            "server",
+            format!("{} does not say who it is", found.chosen),
+            "grant execute on function pg_control_system() to this role: without it an old primary is not told from a new one",
+        ),
+    }
+    let names: Vec<&str> = found.standbys.iter().map(|standby| standby.name.as_str()).collect();
+    let is_hidden = found.standbys.iter().any(|standby| standby.state.is_empty());
+    match (found.waits_for.as_str(), found.awaited()) {
+        ("", _) if found.servers.len() > 1 => report.say(
+            State::Warn,
+            "standby",
+            "several servers are named, and no commit waits for a standby",
+            "set synchronous_standby_names on the primary, or a promotion may lose what was acknowledged: docs/operating/standby.md",
+        ),
+        ("", _) if names.is_empty() => report.ok("standby", "none, and no commit waits for one"),
+        ("", _) => report.ok("standby", format!("{} follow, no commit waits for them", names.join(", "))),
+        (wanted, 0) if is_hidden => report.say(
+            State::Warn,
+            "standby",
+            format!("commits wait for {wanted}; whether it follows cannot be seen"),
+            "grant pg_monitor to this role",
+        ),
+        (wanted, 0) => report.say(
+            State::Fail,
+            "standby",
+            format!("{wanted}: commits wait for it and nobody follows"),
+            "start the standby, or decide knowingly to go on without: docs/operating/standby.md",
+        ),
+        (wanted, count) => report.ok("standby", format!("commits wait for {wanted}, {count} of them follow")),
+    }
+}
+
 async fn look_at_plugins(report: &mut Report, store: &Store, global: &Global) {
     let door = match global.door() {
         Ok(door) => door,
@@ -286,12 +339,6 @@ async fn look_at_checkpoints(report: &mut Report, store: &Store, path: &Path, no
     }
 }
 
-fn sqlite_file(global: &Global) -> Option<PathBuf> {
-    let url = global.database();
-    let path = url.strip_prefix("sqlite:")?;
-    Some(PathBuf::from(path.strip_prefix("//").unwrap_or(path)))
-}
-
 fn look_at_disk(report: &mut Report, what: &'static str, path: &Path) {
     let space = match rustix::fs::statvfs(path) {
         Ok(space) => space,
@@ -303,6 +350,30 @@ fn look_at_disk(report: &mut Report, what: &'static str, path: &Path) {
         free if free < DISK_FAIL => report.say(State::Fail, what, found, "make room now: commits fail when it is full"),
         free if free < DISK_WARN => report.say(State::Warn, what, found, "make room soon"),
         _ => report.ok(what, found),
+    }
+}
+
+/// The keys that open what is sealed. Looking makes none.
+fn look_at_seal_keys(report: &mut Report, global: &Global) {
+    const WHAT: &str = "seal keys";
+    let place = match global.seal_key_place() {
+        Some(path) if !path.exists() => {
+            let next =
+                "koban serve makes one at its first start; a restored database needs the keys it was sealed with";
+            return report.say(State::Warn, WHAT, format!("none at {}", path.display()), next);
+        }
+        Some(path) => {
+            look_at_mode(report, "permissions of the seal keys", &path, 0o077);
+            path.display().to_string()
+        }
+        None => "KOBAN_SEAL_KEY".to_owned(),
+    };
+    match global.sealer() {
+        Ok(_) => report.ok(WHAT, format!("in {place}")),
+        Err(error) => {
+            let next = "put the keys back from where they are kept: what is sealed cannot be opened without them";
+            report.say(State::Fail, WHAT, format!("{error:#}"), next);
+        }
     }
 }
 

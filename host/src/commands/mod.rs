@@ -43,7 +43,14 @@ fn exit_code(error: &anyhow::Error) -> u8 {
         Some(Error::NotFound(_)) => 3,
         Some(Error::NotSignedIn | Error::WrongCredentials | Error::Forbidden(_) | Error::BadSignature(_)) => 4,
         Some(Error::KeyReused | Error::KeyRunning | Error::Exists(_) | Error::Conflict(_)) => 5,
-        Some(Error::Busy | Error::ClockLeads { .. } | Error::Store(_) | Error::TooMany { .. }) => 69,
+        Some(
+            Error::Busy
+            | Error::ClockLeads { .. }
+            | Error::Store(_)
+            | Error::StorageFull(_)
+            | Error::StorageUnwritable(_)
+            | Error::TooMany { .. },
+        ) => 69,
         Some(
             Error::Invalid { .. }
             | Error::Refused { .. }

@@ -74,6 +74,14 @@ impl User {
         User { id, email: String::new(), client: anonymous.with_token(token.clone()), token }
     }
 
+    /// The same user in a new session.
+    pub(crate) async fn sign_in_again(&self) -> User {
+        let body = json!({ "email": self.email, "password": PASSWORD });
+        let anonymous = Client::new(self.client.address());
+        let token = Caller::post(&anonymous, "/v1/sessions", body).await.created().text("token");
+        User { id: self.id, email: self.email.clone(), client: anonymous.with_token(token.clone()), token }
+    }
+
     /// The same user on a connection of its own.
     pub(crate) fn again(&self) -> User {
         let client = Client::new(self.client.address()).with_token(self.token.clone());

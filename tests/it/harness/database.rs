@@ -98,6 +98,20 @@ impl Database {
         Database { kind: Kind::Postgres, url: on(&server, &name), folder: Folder::new() }
     }
 
+    /// An SQLite file in a folder that is there.
+    pub(crate) fn sqlite_in(folder: &Path) -> Database {
+        Database {
+            kind: Kind::Sqlite,
+            url: format!("sqlite:{}", folder.join("koban.db").display()),
+            folder: Folder::new(),
+        }
+    }
+
+    /// A database that somebody made, on a server of their own.
+    pub(crate) fn at(url: impl Into<String>) -> Database {
+        Database { kind: Kind::Postgres, url: url.into(), folder: Folder::new() }
+    }
+
     /// The database's address, as `--database` takes it.
     pub(crate) fn url(&self) -> &str {
         &self.url

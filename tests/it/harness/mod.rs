@@ -3,7 +3,10 @@
 mod atm;
 mod callers;
 mod channel;
+mod cluster;
 mod database;
+mod disk;
+mod line;
 mod packages;
 mod process;
 mod sink;
@@ -45,9 +48,12 @@ use crate::client::Client;
 pub(crate) use atm::{Atm, SECRET as ATM_SECRET, Session, answer, say, shows};
 pub(crate) use callers::{Caller, Made, Operator, Outcome, Request, Shop, User, minor};
 pub(crate) use channel::{Channel, Expecting, sign};
+pub(crate) use cluster::{Cluster, Stop};
 pub(crate) use database::{Database, Folder, Hand, Kind, postgres_server};
+pub(crate) use disk::{Disk, Ill};
+pub(crate) use line::{Cut, Line};
 pub(crate) use packages::{compiled, door, package, packages};
-pub(crate) use process::{HostProcess, koban};
+pub(crate) use process::{HostProcess, koban, koban_in};
 pub(crate) use sink::Sink;
 pub(crate) use wait::{Stopwatch, eventually, eventually_for};
 

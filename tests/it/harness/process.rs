@@ -1,5 +1,6 @@
 //! The real program on a database of a test's own: served, signalled, killed and started again; and its other commands.
 
+use std::ffi::OsString;
 use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -34,8 +35,18 @@ impl HostProcess {
 
     /// Starts a host with these arguments of `serve`, and waits until it is ready.
     pub(crate) async fn start_with(database: &Database, data: &str, arguments: &[&str]) -> HostProcess {
+        HostProcess::start_in(database, data, arguments, &[]).await
+    }
+
+    /// The same, with something more in its environment.
+    pub(crate) async fn start_in(
+        database: &Database,
+        data: &str,
+        arguments: &[&str],
+        environment: &[(&'static str, OsString)],
+    ) -> HostProcess {
         let stopwatch = Stopwatch::start();
-        let mut child = serve(database, data, arguments);
+        let mut child = serve(database, data, arguments, environment);
         let log = Arc::new(Mutex::new(String::new()));
         collect(child.stderr.take().expect("a piped child has stderr"), Arc::clone(&log));
         let mut lines = BufReader::new(child.stdout.take().expect("a piped child has stdout"));
@@ -68,7 +79,7 @@ impl HostProcess {
 
     /// Starts a host and kills it after this time, ready or not.
     pub(crate) async fn start_and_kill(database: &Database, data: &str, address: &str, after: Duration) {
-        let mut child = serve(database, data, &["--listen", address]);
+        let mut child = serve(database, data, &["--listen", address], &[]);
         tokio::time::sleep(after).await;
         child.kill().expect("the host is killed");
         child.wait().expect("the host is gone");
@@ -89,6 +100,11 @@ impl HostProcess {
     /// A caller without identity.
     pub(crate) fn client(&self) -> Client {
         Client::new(self.address.clone())
+    }
+
+    /// The number of its process.
+    pub(crate) fn process(&self) -> u32 {
+        self.child.id()
     }
 
     /// What it wrote to its log so far.
@@ -137,8 +153,10 @@ impl Drop for HostProcess {
     }
 }
 
-fn serve(database: &Database, data: &str, arguments: &[&str]) -> Child {
+fn serve(database: &Database, data: &str, arguments: &[&str], environment: &[(&'static str, OsString)]) -> Child {
     let mut command = program(database, data);
+    // Several hosts on one SQLite file are for tests of what two writers do; `koban serve` refuses the second otherwise.
+    command.env("KOBAN_SHARED_FILE", "true").envs(environment.iter().map(|(name, value)| (name, value)));
     command.arg("serve").args(arguments);
     command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("koban starts")
 }
@@ -152,6 +170,7 @@ pub(crate) fn program(database: &Database, data: &str) -> Command {
         .env_remove("KOBAN_DATABASE")
         .env_remove("KOBAN_DATA")
         .env_remove("KOBAN_LOG")
+        .env_remove("KOBAN_SHARED_FILE")
         .env("KOBAN_SEAL_KEY", super::seal_key())
         .stdin(Stdio::null());
     command
@@ -159,7 +178,19 @@ pub(crate) fn program(database: &Database, data: &str) -> Command {
 
 /// Runs a command of the program to its end and answers whether it succeeded, and what it wrote.
 pub(crate) fn koban(database: &Database, arguments: &[&str]) -> (ExitStatus, String, String) {
-    let output = program(database, "command").args(arguments).output().expect("koban runs");
+    koban_in(database, "command", arguments, &[])
+}
+
+/// The same, with something more in its environment and a data folder of this name.
+pub(crate) fn koban_in(
+    database: &Database,
+    data: &str,
+    arguments: &[&str],
+    environment: &[(&'static str, OsString)],
+) -> (ExitStatus, String, String) {
+    let mut command = program(database, data);
+    command.args(arguments).envs(environment.iter().map(|(name, value)| (name, value)));
+    let output = command.output().expect("koban runs");
     let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
     (output.status, text(output.stdout), text(output.stderr))
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use koban_domain::outcomes::Refusal;
 use koban_domain::records::Fault;
-use koban_store::StoreError;
+use koban_store::{StoreError, StoreErrorKind};
 
 /// Why a use case did not do what it was asked.
 #[derive(Debug, thiserror::Error)]
@@ -89,6 +89,12 @@ pub enum Error {
     /// The store cannot be reached or failed.
     #[error("the books cannot be reached")]
     Store(#[source] Arc<StoreError>),
+    /// The disk of the books is full; nothing was decided, and reading works.
+    #[error("the disk of the books is full")]
+    StorageFull(#[source] Arc<StoreError>),
+    /// The disk of the books takes no writes; nothing was decided, and reading works.
+    #[error("the books cannot be written")]
+    StorageUnwritable(#[source] Arc<StoreError>),
     /// What should not happen did. The cause is in the log.
     #[error("something went wrong in the host: {0}")]
     Internal(String),
@@ -96,13 +102,17 @@ pub enum Error {
 
 impl From<StoreError> for Error {
     fn from(error: StoreError) -> Error {
-        Error::Store(Arc::new(error))
+        Error::from(Arc::new(error))
     }
 }
 
 impl From<Arc<StoreError>> for Error {
     fn from(error: Arc<StoreError>) -> Error {
-        Error::Store(error)
+        match error.kind() {
+            StoreErrorKind::Full => Error::StorageFull(error),
+            StoreErrorKind::Unwritable => Error::StorageUnwritable(error),
+            _ => Error::Store(error),
+        }
     }
 }
 

@@ -172,7 +172,12 @@ async fn watch_policy(app: App, mut stop: watch::Receiver<bool>) {
                 }
             }
             Ok(_) => {}
-            Err(error) => tracing::warn!(error = %crate::ledger::chain(&error), "the lane's head was not read"),
+            Err(error) => {
+                tracing::warn!(error = %crate::ledger::chain(&error), "the lane's head was not read");
+                if let Err(error) = app.store.reconnect().await {
+                    tracing::warn!(error = %crate::ledger::chain(&error), "the host waits for a primary");
+                }
+            }
         }
         tokio::select! {
             _ = stop.changed() => {}

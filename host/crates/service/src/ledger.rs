@@ -206,7 +206,7 @@ impl Lane {
                 Err(Failed::Store(error)) => {
                     tracing::error!(error = %chain(&error), works = part.len(), "a batch was not committed");
                     let shared = Arc::new(error);
-                    done.extend(part.iter().map(|_| Err(Error::Store(Arc::clone(&shared)))));
+                    done.extend(part.iter().map(|_| Err(Error::from(Arc::clone(&shared)))));
                 }
             }
         }
@@ -227,6 +227,12 @@ impl Lane {
             };
             // Whatever went wrong, the connection is not trusted again.
             self.writer = None;
+            if error.kind() == StoreErrorKind::SyncFailed {
+                // The kernel forgets what it could not write, and says so once. Going on would build on pages that nobody has
+                // seen on the disk: the next start reads them anew, and every key tells its caller what became of it.
+                tracing::error!(error = %chain(&error), "the disk failed to sync; the host ends, look at the disk before it starts again");
+                std::process::abort();
+            }
             let again = unsure.is_some() || error.kind() == StoreErrorKind::Retry;
             if !again || attempt >= ATTEMPTS_MAX {
                 // While it may have happened nothing else is said of it, lest a half of it be tried by itself.
@@ -330,7 +336,11 @@ fn too_far_ahead(clock: &Clock, asked: Timestamp, server: Option<Timestamp>) -> 
 fn is_about_content(error: &StoreError) -> bool {
     match error.kind() {
         StoreErrorKind::Conflict | StoreErrorKind::Damaged | StoreErrorKind::Fatal => true,
-        StoreErrorKind::Retry | StoreErrorKind::Unknown => false,
+        StoreErrorKind::Retry
+        | StoreErrorKind::Unknown
+        | StoreErrorKind::Full
+        | StoreErrorKind::Unwritable
+        | StoreErrorKind::SyncFailed => false,
     }
 }
 

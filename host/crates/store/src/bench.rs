@@ -146,7 +146,7 @@ impl Store {
                 Connections::Sqlite(pool.acquire_timeout(WAIT).connect_with(options).await?)
             }
             Backend::Postgres(backend) => {
-                let options = backend.pool.connect_options().as_ref().clone();
+                let options = backend.pool().connect_options().as_ref().clone();
                 let pool = PgPoolOptions::new().max_connections(connections).min_connections(connections);
                 let pool = pool.test_before_acquire(false).acquire_timeout(WAIT);
                 Connections::Postgres(pool.connect_with(options).await?)

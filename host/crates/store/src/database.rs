@@ -3,7 +3,7 @@
 //! Both dialects take `$1`, `on conflict` and `returning`, and both files of migrations use the same names, so that most SQL
 //! is one text. `on!` runs a body against whichever database is open; rows are read through [`Columns`].
 
-use std::str::FromStr as _;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -11,17 +11,18 @@ use std::time::Duration;
 use koban_domain::money::Currency;
 use koban_domain::records::Digest;
 use koban_domain::time::Timestamp;
-use sqlx::postgres::{PgConnectOptions, PgPoolOptions, PgRow};
+use sqlx::postgres::PgRow;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteRow, SqliteSynchronous};
-use sqlx::{ColumnIndex, PgPool, Postgres, Row as _, Sqlite, SqlitePool, Transaction};
+use sqlx::{ColumnIndex, Connection as _, PgPool, Postgres, Row as _, Sqlite, SqlitePool, Transaction};
 use uuid::Uuid;
 
 use crate::error::StoreError;
+use crate::servers::{Role, Servers};
 
 /// Where the database is.
 #[derive(Debug, Clone)]
 pub struct Config {
-    /// `sqlite:PATH` or `postgres://…`. A PostgreSQL on this machine is best reached through its Unix socket:
+    /// `sqlite:PATH` or `postgres://…`, which may name several servers, `postgres://one,two/koban`. A PostgreSQL on this machine is best reached through its Unix socket:
     /// `postgres:///koban?host=/run/postgresql`.
     pub url: String,
     /// Most connections for queries; the ledger and readers have their own beside them.
@@ -61,7 +62,6 @@ impl Dialect {
 }
 
 #[derive(Debug)]
-#[expect(clippy::large_enum_variant, reason = "there is one per process, behind an Arc")]
 pub(crate) enum Backend {
     Sqlite(SqliteBackend),
     Postgres(PostgresBackend),
@@ -79,11 +79,14 @@ pub(crate) struct SqliteBackend {
 
 #[derive(Debug)]
 pub(crate) struct PostgresBackend {
-    pub(crate) pool: PgPool,
-    /// For the connections that the ledger opens for itself.
-    pub(crate) options: PgConnectOptions,
-    /// For those that readers open.
-    pub(crate) readers: PgConnectOptions,
+    pub(crate) servers: Servers,
+}
+
+impl PostgresBackend {
+    /// Connections for queries.
+    pub(crate) fn pool(&self) -> PgPool {
+        self.servers.pool()
+    }
 }
 
 /// Runs a body that reads, against whichever database is open: `on!(store, pool => sqlx::query(SQL).fetch_all(pool).await?)`.
@@ -96,7 +99,7 @@ macro_rules! on {
                 $body
             }
             $crate::database::Backend::Postgres(backend) => {
-                let $pool = &backend.pool;
+                let $pool = &backend.pool();
                 $body
             }
         }
@@ -112,7 +115,7 @@ macro_rules! on_write {
                 $body
             }
             $crate::database::Backend::Postgres(backend) => {
-                let $pool = &backend.pool;
+                let $pool = &backend.pool();
                 $body
             }
         }
@@ -164,12 +167,6 @@ impl Tx<'_> {
     }
 }
 
-/// The server frees the locks of a host that stopped inside a transaction after this; below the time others wait for a lock.
-const IDLE_IN_TRANSACTION_MS: u64 = 4_000;
-const LOCK_MS: u64 = 5_000;
-const STATEMENT_MS: u64 = 5_000;
-/// Queries outside the ledger may look at more rows.
-const QUERY_MS: u64 = 30_000;
 const ACQUIRE: Duration = Duration::from_secs(10);
 const SQLITE_BUSY: Duration = Duration::from_secs(5);
 /// Pages of the log between checkpoints; ledger-notes measured 1.4 times the rate of the default 1,000.
@@ -181,9 +178,18 @@ impl Store {
     /// Opens the database; an SQLite file is made if it is not there. Runs no migration. Errors: [`StoreError::Setup`] for an
     /// address that is none, [`StoreError::Retry`] if nobody answers.
     pub async fn open(config: &Config) -> Result<Store, StoreError> {
+        Store::open_remembering(config, None).await
+    }
+
+    /// The same for a host that notes in this file which server it has written to, so that it never goes back to one that was
+    /// replaced meanwhile. Errors: as [`Store::open`]; [`StoreError::NoPrimary`] if none of the servers takes writes.
+    pub async fn open_remembering(config: &Config, servers_seen: Option<PathBuf>) -> Result<Store, StoreError> {
         let backend = match config.url.split_once(':') {
             Some(("sqlite", path)) => Backend::Sqlite(open_sqlite(path, config.connections_max).await?),
-            Some(("postgres" | "postgresql", _)) => Backend::Postgres(open_postgres(config).await?),
+            Some(("postgres" | "postgresql", _)) => {
+                let servers = Servers::open(&config.url, config.connections_max, servers_seen).await?;
+                Backend::Postgres(PostgresBackend { servers })
+            }
             _ => {
                 let text = "the database's address begins with `sqlite:` and a path, or with `postgres://`";
                 return Err(StoreError::Setup(text.to_owned()));
@@ -196,6 +202,15 @@ impl Store {
     pub async fn ping(&self) -> Result<(), StoreError> {
         on!(self, pool => sqlx::query("select 1").execute(pool).await.map(drop))?;
         Ok(())
+    }
+
+    /// Looks for the primary again, for a host whose database does not answer as it should. Errors: [`StoreError::NoPrimary`] if
+    /// there is none now.
+    pub async fn reconnect(&self) -> Result<(), StoreError> {
+        match &*self.backend {
+            Backend::Sqlite(_) => Ok(()),
+            Backend::Postgres(backend) => backend.servers.choose_again().await,
+        }
     }
 
     /// Which database it is.
@@ -213,7 +228,7 @@ impl Store {
                 backend.readers.close().await;
                 backend.writer.close().await;
             }
-            Backend::Postgres(backend) => backend.pool.close().await,
+            Backend::Postgres(backend) => backend.pool().close().await,
         }
     }
 
@@ -222,7 +237,7 @@ impl Store {
     pub(crate) async fn begin(&self) -> Result<Tx<'static>, StoreError> {
         Ok(match &*self.backend {
             Backend::Sqlite(backend) => Tx::Sqlite(backend.writer.begin_with("begin immediate").await?),
-            Backend::Postgres(backend) => Tx::Postgres(backend.pool.begin().await?),
+            Backend::Postgres(backend) => Tx::Postgres(backend.pool().begin().await?),
         })
     }
 
@@ -230,7 +245,7 @@ impl Store {
     pub(crate) async fn begin_read(&self) -> Result<Tx<'static>, StoreError> {
         Ok(match &*self.backend {
             Backend::Sqlite(backend) => Tx::Sqlite(backend.readers.begin().await?),
-            Backend::Postgres(backend) => Tx::Postgres(backend.pool.begin().await?),
+            Backend::Postgres(backend) => Tx::Postgres(backend.pool().begin().await?),
         })
     }
 
@@ -259,8 +274,7 @@ impl Store {
                 Ok(settings)
             }
             Backend::Postgres(backend) => {
-                use sqlx::{ConnectOptions as _, Connection as _};
-                let mut connection = backend.options.connect().await?;
+                let mut connection = backend.servers.connect(Role::Ledger).await?;
                 let rows = sqlx::query(POSTGRES_SETTINGS).fetch_all(&mut connection).await?;
                 let settings = rows.iter().map(|row| Ok((row.text(0)?, row.text(1)?))).collect();
                 connection.close().await?;
@@ -276,7 +290,7 @@ impl Store {
             Backend::Sqlite(_) => Ok(None),
             Backend::Postgres(backend) => {
                 let sql = "select deadlocks from pg_stat_database where datname = current_database()";
-                sqlx::query(sql).fetch_one(&backend.pool).await?.long(0).map(Some)
+                sqlx::query(sql).fetch_one(&backend.pool()).await?.long(0).map(Some)
             }
         }
     }
@@ -288,14 +302,15 @@ impl Store {
             Backend::Sqlite(backend) => Ok(i64::try_from(backend.commits.load(Ordering::Relaxed)).unwrap_or(i64::MAX)),
             Backend::Postgres(backend) => {
                 // Version 18 moved the counter from pg_stat_wal to pg_stat_io.
-                let row =
-                    sqlx::query("select current_setting('server_version_num')::int4").fetch_one(&backend.pool).await?;
+                let row = sqlx::query("select current_setting('server_version_num')::int4")
+                    .fetch_one(&backend.pool())
+                    .await?;
                 let sql = if row.int(0)? >= 180_000 {
                     "select coalesce(sum(fsyncs), 0)::int8 from pg_stat_io where object = 'wal'"
                 } else {
                     "select wal_sync::int8 from pg_stat_wal"
                 };
-                sqlx::query(sql).fetch_one(&backend.pool).await?.long(0)
+                sqlx::query(sql).fetch_one(&backend.pool()).await?.long(0)
             }
         }
     }
@@ -338,6 +353,9 @@ async fn open_sqlite(path: &str, readers_max: u32) -> Result<SqliteBackend, Stor
         .idle_timeout(None)
         .max_lifetime(None)
         .test_before_acquire(false)
+        // When a disk is full or fails, SQLite takes the transaction back by itself, and the driver goes on believing in it: every
+        // later one would be refused. Such a connection is closed, and another takes its place.
+        .before_acquire(|connection, _| Box::pin(async move { Ok(!connection.is_in_transaction()) }))
         .connect_with(options.clone().pragma("cache_size", WRITER_CACHE_KIB))
         .await?;
     let readers = SqlitePoolOptions::new()
@@ -349,38 +367,6 @@ async fn open_sqlite(path: &str, readers_max: u32) -> Result<SqliteBackend, Stor
         .connect_with(options.pragma("cache_size", READER_CACHE_KIB).pragma("query_only", "on"))
         .await?;
     Ok(SqliteBackend { readers, writer, commits: AtomicU64::new(0) })
-}
-
-async fn open_postgres(config: &Config) -> Result<PostgresBackend, StoreError> {
-    let given = PgConnectOptions::from_str(&config.url)
-        .map_err(|error| StoreError::Setup(format!("the database's address cannot be read: {error}")))?;
-    // A host that is gone or stopped must not keep locks: the server ends its transactions and notices a dead line.
-    let options = given.options([
-        ("synchronous_commit", "on".to_owned()),
-        ("lock_timeout", LOCK_MS.to_string()),
-        ("idle_in_transaction_session_timeout", IDLE_IN_TRANSACTION_MS.to_string()),
-        ("tcp_user_timeout", IDLE_IN_TRANSACTION_MS.to_string()),
-        ("tcp_keepalives_idle", "2".to_owned()),
-        ("tcp_keepalives_interval", "1".to_owned()),
-        ("tcp_keepalives_count", "3".to_owned()),
-        ("jit", "off".to_owned()),
-    ]);
-    let pool = PgPoolOptions::new()
-        .max_connections(config.connections_max.max(1))
-        .acquire_timeout(ACQUIRE)
-        .connect_with(options.clone().application_name("koban").options([("statement_timeout", QUERY_MS.to_string())]))
-        .await?;
-    // Plans made while a table is empty would scan it for ever (ledger-notes: three times slower); the ledger's and the
-    // readers' statements all go through an index, so the other ways are taken away on their own connections.
-    let options = options.options([
-        ("statement_timeout", STATEMENT_MS.to_string()),
-        ("enable_seqscan", "off".to_owned()),
-        ("enable_hashjoin", "off".to_owned()),
-        ("enable_mergejoin", "off".to_owned()),
-        ("plan_cache_mode", "force_generic_plan".to_owned()),
-    ]);
-    let readers = options.clone().application_name("koban-reader");
-    Ok(PostgresBackend { pool, options: options.application_name("koban-ledger"), readers })
 }
 
 /// Names a column: by its name, or by its place where every microsecond counts.

@@ -10,6 +10,9 @@ pub enum StoreError {
     /// The connection was lost during the commit. Only reading again tells whether it happened.
     #[error("the connection was lost during a commit; read again to learn whether it happened")]
     Unknown(#[source] sqlx::Error),
+    /// No server takes writes; the text says why each of them does not. One may be promoted meanwhile.
+    #[error("no server takes writes: {0}")]
+    NoPrimary(String),
     /// A row would break this constraint; nothing was committed.
     #[error("a row would break the constraint `{constraint}`")]
     Conflict {
@@ -28,6 +31,18 @@ pub enum StoreError {
     /// The store's address or a migration is wrong; the text says what to do.
     #[error("{0}")]
     Setup(String),
+    /// The disk of the database is full; nothing was committed. Reading goes on, and writing as soon as there is room.
+    #[error("the disk of the database is full; nothing was committed, make room")]
+    Full(#[source] sqlx::Error),
+    /// The disk of the database takes no writes: it is mounted read-only, or it fails. Nothing was committed.
+    #[error(
+        "the disk of the database takes no writes; nothing was committed, look at the disk and at how it is mounted"
+    )]
+    Unwritable(#[source] sqlx::Error),
+    /// The disk did not say that what was written is kept. Nobody knows what it holds: whoever writes must end, and read again
+    /// from the start.
+    #[error("the disk of the database failed to sync; what it holds is known only after a restart")]
+    SyncFailed(#[source] sqlx::Error),
     /// Anything else that trying again will not heal.
     #[error("the database refused a statement")]
     Fatal(#[source] sqlx::Error),
@@ -44,6 +59,12 @@ pub enum StoreErrorKind {
     Conflict,
     /// Stop and look.
     Damaged,
+    /// Say so, and do it again once there is room.
+    Full,
+    /// Say so, and do it again once the disk can be written.
+    Unwritable,
+    /// End, and start anew.
+    SyncFailed,
     /// Give up.
     Fatal,
 }
@@ -52,10 +73,13 @@ impl StoreError {
     /// What a caller can do about it.
     pub fn kind(&self) -> StoreErrorKind {
         match self {
-            StoreError::Retry(_) => StoreErrorKind::Retry,
+            StoreError::Retry(_) | StoreError::NoPrimary(_) => StoreErrorKind::Retry,
             StoreError::Unknown(_) => StoreErrorKind::Unknown,
             StoreError::Conflict { .. } | StoreError::FlowMoved(_) => StoreErrorKind::Conflict,
             StoreError::Damaged(_) => StoreErrorKind::Damaged,
+            StoreError::Full(_) => StoreErrorKind::Full,
+            StoreError::Unwritable(_) => StoreErrorKind::Unwritable,
+            StoreError::SyncFailed(_) => StoreErrorKind::SyncFailed,
             StoreError::Setup(_) | StoreError::Fatal(_) => StoreErrorKind::Fatal,
         }
     }
@@ -82,6 +106,12 @@ impl StoreError {
         }
     }
 
+    /// Nobody said in time whether a commit is kept.
+    pub(crate) fn unheard_at_commit() -> StoreError {
+        let why = "the database server did not say in time whether it has committed; is its standby there?";
+        StoreError::Unknown(sqlx::Error::Io(std::io::Error::new(std::io::ErrorKind::TimedOut, why)))
+    }
+
     /// A value in a row that cannot be what it should.
     pub(crate) fn damaged(what: impl Into<String>) -> StoreError {
         StoreError::Damaged(what.into())
@@ -95,11 +125,16 @@ impl From<sqlx::Error> for StoreError {
                 Said::Retry => StoreError::Retry(error),
                 Said::Conflict(constraint) => StoreError::Conflict { constraint, source: error },
                 Said::Damaged => StoreError::Damaged(error.to_string()),
+                Said::Full => StoreError::Full(error),
+                Said::Unwritable => StoreError::Unwritable(error),
+                Said::SyncFailed => StoreError::SyncFailed(error),
                 Said::Other => StoreError::Fatal(error),
             },
-            sqlx::Error::Io(_) | sqlx::Error::Tls(_) | sqlx::Error::PoolTimedOut | sqlx::Error::WorkerCrashed => {
-                StoreError::Retry(error)
-            }
+            sqlx::Error::Io(_)
+            | sqlx::Error::Tls(_)
+            | sqlx::Error::PoolTimedOut
+            | sqlx::Error::PoolClosed
+            | sqlx::Error::WorkerCrashed => StoreError::Retry(error),
             sqlx::Error::ColumnDecode { .. } | sqlx::Error::Decode(_) => StoreError::Damaged(error.to_string()),
             _ => StoreError::Fatal(error),
         }
@@ -111,6 +146,9 @@ enum Said {
     Retry,
     Conflict(String),
     Damaged,
+    Full,
+    Unwritable,
+    SyncFailed,
     Other,
 }
 
@@ -118,22 +156,42 @@ impl Said {
     fn of(error: &dyn sqlx::error::DatabaseError) -> Said {
         let code = error.code().unwrap_or_default();
         // Five characters are an SQLSTATE (PostgreSQL, appendix A of its manual), digits alone an SQLite result code.
-        match code.as_ref() {
+        if code.len() == 5 {
+            return Said::of_sqlstate(&code, || error.constraint().unwrap_or("not named").to_owned());
+        }
+        code.parse().map_or(Said::Other, |code| Said::of_sqlite(code, error.message()))
+    }
+
+    fn of_sqlstate(code: &str, constraint: impl FnOnce() -> String) -> Said {
+        match code {
             // serialization_failure, deadlock_detected, lock_not_available, query_canceled (our own timeouts),
-            // idle_in_transaction_session_timeout, too_many_connections, shutdowns and lost connections.
-            "40001" | "40P01" | "55P03" | "57014" | "25P03" | "53300" | "57P01" | "57P02" | "57P03" => Said::Retry,
-            code if code.len() == 5 && code.starts_with("08") => Said::Retry,
-            code if code.len() == 5 && code.starts_with("23") => {
-                Said::Conflict(error.constraint().unwrap_or("not named").to_owned())
+            // idle_in_transaction_session_timeout, too_many_connections, shutdowns; a server that became a standby meanwhile.
+            "40001" | "40P01" | "55P03" | "57014" | "25P03" | "53300" | "57P01" | "57P02" | "57P03" | "25006" => {
+                Said::Retry
             }
-            code if code.len() == 5 && code.starts_with("XX") => Said::Damaged,
-            // The low byte of an SQLite code is its class: 5 busy, 6 locked, 11 corrupt, 19 constraint, 26 not a database.
-            code if code.len() < 5 => match code.parse::<u32>().map(|code| code & 0xff) {
-                Ok(5 | 6) => Said::Retry,
-                Ok(11 | 26) => Said::Damaged,
-                Ok(19) => Said::Conflict(constraint_named(error.message())),
-                _ => Said::Other,
-            },
+            "53100" => Said::Full,
+            // io_error
+            "58030" => Said::Unwritable,
+            code if code.starts_with("08") => Said::Retry,
+            code if code.starts_with("23") => Said::Conflict(constraint()),
+            code if code.starts_with("XX") => Said::Damaged,
+            _ => Said::Other,
+        }
+    }
+
+    /// The low byte of an SQLite code is its class (<https://sqlite.org/rescode.html>).
+    fn of_sqlite(code: u32, message: &str) -> Said {
+        match (code, code & 0xff) {
+            // SQLITE_IOERR_FSYNC, SQLITE_IOERR_DIR_FSYNC
+            (1_034 | 1_290, _) => Said::SyncFailed,
+            // busy, locked
+            (_, 5 | 6) => Said::Retry,
+            (_, 13) => Said::Full,
+            // read-only, I/O error, cannot open
+            (_, 8 | 10 | 14) => Said::Unwritable,
+            // corrupt, not a database
+            (_, 11 | 26) => Said::Damaged,
+            (_, 19) => Said::Conflict(constraint_named(message)),
             _ => Said::Other,
         }
     }
@@ -154,5 +212,54 @@ fn constraint_named(message: &str) -> String {
         "plugins.key" => "plugins_key".to_owned(),
         // Every other unique constraint of the migrations is a primary key.
         _ => format!("{table}_pk"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn word(said: Said) -> &'static str {
+        match said {
+            Said::Retry => "retry",
+            Said::Conflict(_) => "conflict",
+            Said::Damaged => "damaged",
+            Said::Full => "full",
+            Said::Unwritable => "unwritable",
+            Said::SyncFailed => "sync failed",
+            Said::Other => "other",
+        }
+    }
+
+    #[test]
+    fn what_the_databases_say_of_their_disks_is_told_apart() {
+        for (code, expected) in [
+            (13, "full"),
+            (8, "unwritable"),
+            (1_032, "unwritable"),
+            (778, "unwritable"),
+            (14, "unwritable"),
+            (1_034, "sync failed"),
+            (1_290, "sync failed"),
+            (5, "retry"),
+            (261, "retry"),
+            (11, "damaged"),
+            (1_555, "conflict"),
+            (1, "other"),
+        ] {
+            assert_eq!(word(Said::of_sqlite(code, "")), expected, "SQLite {code}");
+        }
+        for (code, expected) in [
+            ("53100", "full"),
+            ("58030", "unwritable"),
+            ("25006", "retry"),
+            ("57P01", "retry"),
+            ("08006", "retry"),
+            ("23505", "conflict"),
+            ("XX001", "damaged"),
+            ("42601", "other"),
+        ] {
+            assert_eq!(word(Said::of_sqlstate(code, String::new)), expected, "PostgreSQL {code}");
+        }
     }
 }

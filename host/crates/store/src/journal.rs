@@ -119,7 +119,7 @@ impl Store {
         let mut tx = match &*self.backend {
             Backend::Sqlite(backend) => Tx::Sqlite(backend.readers.begin().await?),
             Backend::Postgres(backend) => {
-                Tx::Postgres(backend.pool.begin_with("begin isolation level repeatable read read only").await?)
+                Tx::Postgres(backend.pool().begin_with("begin isolation level repeatable read read only").await?)
             }
         };
         // The moment is that of the first read.

@@ -16,6 +16,7 @@ mod sqlite;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use koban_domain::books::Books;
 use koban_domain::ids::FlowId;
@@ -26,13 +27,20 @@ use koban_domain::policy::Policy;
 use koban_domain::records::Digest;
 use koban_domain::time::Timestamp;
 use koban_domain::touched::Touched;
-use sqlx::{ConnectOptions as _, Connection as _, PgConnection};
+use sqlx::{Connection as _, PgConnection};
 use uuid::Uuid;
 
 use crate::database::{Backend, Columns, Store, Tx, on_tx};
 use crate::error::StoreError;
 use crate::ledger::cache::Cache;
 use crate::ledger::marks::Mark;
+use crate::servers::{Role, within};
+
+/// How long a server may take for one step of a commit: more than its own timeouts, so that it has the first word.
+const ANSWER: Duration = Duration::from_secs(12);
+/// How long it may take to say that a commit is kept, and at its standby as well if it waits for one. Shorter than a request.
+const COMMITTED: Duration = Duration::from_secs(20);
+const SILENT: &str = "the database server does not answer";
 
 /// The lane's row: its three chains and the generation of its policy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -125,10 +133,12 @@ impl LedgerWriter {
         *suspect = true;
         let mut tx = match (&*store.backend, connection) {
             (Backend::Sqlite(backend), _) => Tx::Sqlite(backend.writer.begin_with("begin immediate").await?),
-            (Backend::Postgres(_), Some(connection)) => Tx::Postgres(connection.begin().await?),
-            (Backend::Postgres(backend), None) => Tx::Postgres(backend.pool.begin().await?),
+            (Backend::Postgres(_), Some(connection)) => {
+                Tx::Postgres(within(ANSWER, SILENT, async { Ok(connection.begin().await?) }).await?)
+            }
+            (Backend::Postgres(backend), None) => Tx::Postgres(backend.pool().begin().await?),
         };
-        let (head, server_at) = lock_head(&mut tx).await?;
+        let (head, server_at) = within(ANSWER, SILENT, lock_head(&mut tx)).await?;
         cache.settle(&head);
         Ok(LedgerTx { tx, head, store, suspect, cache, mark: None, server_at })
     }
@@ -137,12 +147,12 @@ impl LedgerWriter {
         let Backend::Postgres(backend) = &*self.store.backend else { return Ok(()) };
         if self.suspect
             && let Some(connection) = &mut self.connection
-            && connection.ping().await.is_err()
+            && within(ANSWER, SILENT, async { Ok(connection.ping().await?) }).await.is_err()
         {
             self.connection = None;
         }
         if self.connection.is_none() {
-            self.connection = Some(backend.options.connect().await?);
+            self.connection = Some(backend.servers.connect(Role::Ledger).await?);
         }
         self.suspect = false;
         Ok(())
@@ -194,6 +204,11 @@ impl LedgerTx<'_> {
 
     /// Reads every row that a batch touches: one statement for each kind that is touched. The policy must be the one in force.
     pub async fn load(&mut self, touched: &Touched, policy: Arc<Policy>) -> Result<Books, StoreError> {
+        let longest = self.longest();
+        within(longest, SILENT, self.load_rows(touched, policy)).await
+    }
+
+    async fn load_rows(&mut self, touched: &Touched, policy: Arc<Policy>) -> Result<Books, StoreError> {
         let counters = counters_in_use(touched, &policy);
         let mut books = Books { policy, ..Books::default() };
         let missing = self.cache.serve(touched, &counters, &mut books);
@@ -209,6 +224,19 @@ impl LedgerTx<'_> {
     /// Writes everything that a commit decided, in a few bulk statements; a commit that decided nothing writes nothing. Errors:
     /// [`StoreError::FlowMoved`] if a flow no longer stands at the version that its step was made for.
     pub async fn write(&mut self, commit: &Commit) -> Result<(), StoreError> {
+        let longest = self.longest();
+        within(longest, SILENT, self.write_rows(commit)).await
+    }
+
+    /// How long the database may think. A file beside the host answers when it has read or written, and not before.
+    fn longest(&self) -> Duration {
+        match self.tx {
+            Tx::Sqlite(_) => Duration::from_secs(3_600),
+            Tx::Postgres(_) => ANSWER,
+        }
+    }
+
+    async fn write_rows(&mut self, commit: &Commit) -> Result<(), StoreError> {
         if is_empty(commit) {
             return Ok(());
         }
@@ -233,7 +261,13 @@ impl LedgerTx<'_> {
 
     /// Commits. Errors: [`StoreError::Unknown`] if nobody can say whether it happened: read the operations again.
     pub async fn commit(self) -> Result<(), StoreError> {
-        self.tx.commit().await?;
+        if matches!(self.tx, Tx::Postgres(_)) {
+            // A server whose machine is gone says nothing, and one whose standby is gone waits for it as long as it takes.
+            let committed = tokio::time::timeout(COMMITTED, self.tx.commit()).await;
+            committed.unwrap_or_else(|_| Err(StoreError::unheard_at_commit()))?;
+        } else {
+            self.tx.commit().await?;
+        }
         *self.suspect = false;
         self.cache.committed(&self.head);
         if let Backend::Sqlite(backend) = &*self.store.backend {

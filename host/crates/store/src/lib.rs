@@ -22,6 +22,7 @@ pub mod payments;
 pub mod platform;
 pub mod plugins;
 pub mod records;
+pub mod replication;
 pub mod reviews;
 pub mod schedules;
 pub mod sessions;
@@ -39,6 +40,7 @@ mod migrations;
 mod policy;
 mod query;
 mod reading;
+mod servers;
 
 pub use database::{Config, Dialect, Store};
 pub use error::{StoreError, StoreErrorKind};

@@ -144,7 +144,7 @@ impl Store {
                 }
             }
             Backend::Postgres(backend) => {
-                let mut connection = backend.pool.acquire().await?;
+                let mut connection = backend.pool().acquire().await?;
                 // The lock keeps other hosts from migrating meanwhile; it goes with the connection, whatever happens.
                 connection.close_on_drop();
                 connection.lock().await.map_err(refused)?;

@@ -12,13 +12,14 @@ use koban_domain::operations::{Fingerprint, Operation, OperationKey};
 use koban_domain::records::Digest;
 use koban_domain::signals::{Ring, SubjectKey};
 use koban_domain::time::Timestamp;
-use sqlx::{ConnectOptions as _, PgConnection};
+use sqlx::PgConnection;
 
 use crate::database::{Backend, Columns, Store};
 use crate::error::{StoreError, StoreErrorKind};
 use crate::ledger::json::JsonRows;
 use crate::ledger::rows;
 use crate::query::key_list;
+use crate::servers::{Role, Servers};
 use crate::sessions::{self, SessionRow};
 
 /// Reads for many at once. Each has one connection, so each reads one batch at a time.
@@ -99,7 +100,7 @@ impl Reader {
                 }
             }
             Backend::Postgres(backend) => {
-                let connection = connected(&mut self.connection, &backend.readers).await?;
+                let connection = connected(&mut self.connection, &backend.servers).await?;
                 let keys: Vec<_> = hashes.iter().map(|hash| hash.0).collect();
                 for row in &sqlx::query(SESSIONS_POSTGRES).bind(keys).fetch_all(connection).await? {
                     let session = sessions::read(row)?;
@@ -137,7 +138,7 @@ impl Reader {
                     .bind(payees.iter().map(|(user, _)| user.bytes()).collect::<Vec<_>>())
                     .bind(payees.iter().map(|(_, payee)| payee.bytes()).collect::<Vec<_>>())
                     .bind(subjects.iter().map(|subject| subject.0.into_bytes()).collect::<Vec<_>>())
-                    .fetch_all(connected(&mut self.connection, &backend.readers).await?)
+                    .fetch_all(connected(&mut self.connection, &backend.servers).await?)
                     .await?;
                 rows.iter().try_for_each(|row| found.take(row))?;
             }
@@ -148,11 +149,11 @@ impl Reader {
 
 async fn connected<'a>(
     connection: &'a mut Option<PgConnection>,
-    options: &sqlx::postgres::PgConnectOptions,
+    servers: &Servers,
 ) -> Result<&'a mut PgConnection, StoreError> {
     let open = match connection.take() {
         Some(open) => open,
-        None => options.connect().await?,
+        None => servers.connect(Role::Reader).await?,
     };
     Ok(connection.insert(open))
 }

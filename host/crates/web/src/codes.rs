@@ -86,6 +86,10 @@ pub(crate) enum Trouble {
     PluginFault,
     /// The store cannot be reached.
     BooksUnreachable,
+    /// The store's disk is full.
+    StorageFull,
+    /// The store's disk takes no writes.
+    StorageUnwritable,
     /// The host took too long.
     TimedOut,
     /// The host is stopping or not ready.
@@ -94,7 +98,7 @@ pub(crate) enum Trouble {
 
 impl Trouble {
     /// Every trouble, by status.
-    pub(crate) const ALL: [Trouble; 26] = [
+    pub(crate) const ALL: [Trouble; 28] = [
         Trouble::InvalidRequest,
         Trouble::MalformedJson,
         Trouble::IdempotencyKeyRequired,
@@ -119,6 +123,8 @@ impl Trouble {
         Trouble::ClockLeads,
         Trouble::PluginFault,
         Trouble::BooksUnreachable,
+        Trouble::StorageFull,
+        Trouble::StorageUnwritable,
         Trouble::TimedOut,
         Trouble::NotReady,
     ];
@@ -347,6 +353,26 @@ impl Trouble {
                 words(
                     "同じキーで送り直してください。すでに処理されていれば、最初の結果が返ります。",
                     "Send the same request with the same key: if it was done, its first answer comes back.",
+                ),
+            ),
+            Trouble::StorageFull => row(
+                "storage_full",
+                507,
+                true,
+                words("台帳のディスクがいっぱいです", "the disk of the books is full"),
+                words(
+                    "何も処理されていません。残高などの照会はできます。しばらく待ち、同じキーで送り直してください。運営はディスクの空きを増やしてください。",
+                    "Nothing was decided; reading works. Send the same request with the same key later; operators make room on the disk.",
+                ),
+            ),
+            Trouble::StorageUnwritable => row(
+                "storage_unwritable",
+                503,
+                true,
+                words("台帳に書き込めません", "the books cannot be written"),
+                words(
+                    "何も処理されていません。残高などの照会はできます。しばらく待ち、同じキーで送り直してください。運営はディスクとそのマウントを確かめてください。",
+                    "Nothing was decided; reading works. Send the same request with the same key later; operators look at the disk and at how it is mounted.",
                 ),
             ),
             Trouble::TimedOut => row(

@@ -85,7 +85,7 @@ impl From<Trouble> for Problem {
         let mut problem = Problem::from(trouble.code());
         problem.0.retry_after_s = match trouble {
             Trouble::IdempotencyKeyRunning | Trouble::Busy => Some(1),
-            Trouble::ClockLeads => Some(10),
+            Trouble::ClockLeads | Trouble::StorageFull | Trouble::StorageUnwritable => Some(10),
             Trouble::PluginFault | Trouble::BooksUnreachable | Trouble::TimedOut | Trouble::NotReady => Some(2),
             _ => None,
         };
@@ -183,6 +183,14 @@ impl From<Error> for Problem {
             Error::Store(ref cause) => {
                 tracing::error!(error = %chain(cause), "a request could not reach the books");
                 Trouble::BooksUnreachable.into()
+            }
+            Error::StorageFull(ref cause) => {
+                tracing::error!(error = %chain(cause), "a request found the disk of the books full");
+                Trouble::StorageFull.into()
+            }
+            Error::StorageUnwritable(ref cause) => {
+                tracing::error!(error = %chain(cause), "a request found that the books cannot be written");
+                Trouble::StorageUnwritable.into()
             }
             Error::Internal(ref cause) => {
                 tracing::error!(error = %cause, "a request met a mistake of ours");

@@ -68,7 +68,9 @@ pub async fn drive(app: &App, id: FlowId) -> Result<Driven, Error> {
     }
     let plugin = match plugins::of_flow(app, &flow).await {
         Ok(plugin) => plugin,
-        Err(error @ (Error::Store(_) | Error::Busy)) => return Err(error),
+        Err(error @ (Error::Store(_) | Error::StorageFull(_) | Error::StorageUnwritable(_) | Error::Busy)) => {
+            return Err(error);
+        }
         Err(error) => return stop(app, &flow, format!("its component cannot be loaded: {error}")).await,
     };
     let input = Input::Resume(flow.state.clone(), consumed.event.clone(), flow.refusal_of(consumed.place));
