@@ -1,6 +1,7 @@
-//! Koban's chores, each one command: play it, test it, build its guests, measure it, wear it down.
+//! Koban's chores, each one command: play it, test it, build its guests, measure it, wear it down, try what operators get.
 
 mod apt;
+mod artifacts;
 mod bench;
 mod guests;
 mod limit;
@@ -27,6 +28,7 @@ Koban's chores. Each installs what it needs first and says what and why.
   cargo xtask guests              build the plugins and the test guests into packages
   cargo xtask bench [ARGS]        build for release and measure, beside a temporary PostgreSQL (ARGS go to `koban bench`)
   cargo xtask soak [--seeds N]    the heavy tests at full scale (other arguments choose tests by name)
+  cargo xtask artifacts           try unit, alert rules and Containerfile with the programs they are for, where these are installed
 ";
 
 fn main() -> ExitCode {
@@ -51,6 +53,7 @@ fn dispatch(arguments: &[String]) -> Result<ExitCode> {
         "guests" => guests::guests(&Tree::find()?),
         "bench" => bench::bench(&Tree::find()?, rest),
         "soak" => soak::soak(&Tree::find()?, rest),
+        "artifacts" => artifacts::artifacts(&Tree::find()?),
         "postgres" => postgres::lend(rest),
         "postgres-guard" => postgres::guard::guard(rest),
         "help" | "--help" | "-h" => {

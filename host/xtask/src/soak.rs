@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context as _, Result};
 
+use crate::artifacts;
 use crate::guests::{build_host, build_packages};
 use crate::postgres::{Purpose, Server};
 use crate::run::{run_tests, timed};
@@ -41,6 +42,10 @@ pub(crate) fn soak(tree: &Tree, arguments: &[String]) -> Result<ExitCode> {
             }
             run_tests(&mut command, &mut tally)
         }));
+    }
+    // With tests chosen by name, only these.
+    if filters.is_empty() {
+        outcome = outcome.and_then(|()| artifacts::try_all(tree));
     }
     println!("{}", tally.line());
     outcome?;
