@@ -78,6 +78,7 @@ async fn a_frozen_device_pays_from_no_wallet() {
     let log = operator.get("/v1/operator/audit?subject=phone-7").await.ok();
     let acts: Vec<&str> = log["items"].as_array().expect("rows").iter().filter_map(|row| row["act"].as_str()).collect();
     assert_eq!(acts, ["device.thaw", "device.freeze"]);
+    app.ledger_is_clean().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -184,4 +184,5 @@ async fn fields_that_do_not_go_together_are_named() {
     let told = capture(&shop, &held, json!({ "currency": "JPY" })).await.problem(400, "invalid_request");
     assert_eq!(told.body["field"], "currency");
     assert_eq!((minor(&user.wallet().await, "available"), shop.balance().await), (900, 0));
+    app.ledger_is_clean().await;
 }

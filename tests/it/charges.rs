@@ -236,6 +236,7 @@ async fn a_session_without_a_deposit_runs_out_of_time() {
         (charge["standing"].as_str(), charge["note"]["code"].as_str()),
         (Some("failed"), Some("session_expired"))
     );
+    app.ledger_is_clean().await;
 }
 
 #[tokio::test]
@@ -249,6 +250,7 @@ async fn a_session_is_good_for_one_charge() {
     session.type_number(COMPANY_NUMBER).await;
     session.deposit(3_000).await;
     assert_eq!((hana.balance().await, ken.balance().await), (3_000, 0));
+    app.ledger_is_clean().await;
 }
 
 #[tokio::test]
@@ -266,6 +268,7 @@ async fn something_else_that_is_scanned_is_asked_for_again_three_times() {
         answer(&user, &charge, key, "session", "https://example.com/not an atm").await;
     }
     assert_eq!(ended(&user, &charge).await["note"]["code"], "session_invalid");
+    app.ledger_is_clean().await;
 }
 
 #[tokio::test]
@@ -279,6 +282,7 @@ async fn a_charge_is_its_users_alone() {
     let body = json!({ "key": "scan", "values": [] });
     stranger.post(format!("/v1/charges/{charge}/answers"), body).await.problem(404, "not_found");
     assert_eq!(user.charge(&charge).await["standing"], "waiting-for-user");
+    app.ledger_is_clean().await;
 }
 
 #[tokio::test]
@@ -390,6 +394,7 @@ async fn a_call_that_the_partner_did_not_sign_changes_nothing() {
     }
     assert_eq!(user.charge(&charge).await["standing"], "waiting-for-user");
     assert_eq!((user.balance().await, app.entries().await), (0, before));
+    app.ledger_is_clean().await;
 }
 
 #[tokio::test]

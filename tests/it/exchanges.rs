@@ -56,6 +56,7 @@ async fn the_same_key_exchanges_once() {
     assert!(again.replayed && again.body == first.body);
     user.post("/v1/exchanges", buy_dollars(101)).key("k1").await.problem(422, "idempotency_key_reused");
     assert_eq!(dollars(&user).await, 100);
+    app.ledger_is_clean().await;
 }
 
 #[tokio::test]
@@ -69,6 +70,7 @@ async fn another_rate_than_the_one_agreed_to_is_never_traded_at() {
     let mut body = buy_dollars(100);
     body["rate"] = json!("114.13");
     user.post("/v1/exchanges", body).await.created();
+    app.ledger_is_clean().await;
 }
 
 #[tokio::test]
@@ -83,6 +85,7 @@ async fn a_reference_that_nobody_renewed_is_no_price_after_four_days() {
     let user = User::signed_in(user.id, session.text("token"), &app.anonymous());
     assert_eq!(user.get("/v1/exchange-rates").await.ok()["items"], json!([]));
     user.post("/v1/exchanges", buy_dollars(100)).await.problem(503, "rate_not_available");
+    app.ledger_is_clean().await;
 }
 
 #[tokio::test]

@@ -82,6 +82,7 @@ async fn signals_count_what_was_paid_and_nothing_that_was_refused() {
     user.pay(&shop, 100).await.problem(403, "step_up_required");
     other.pay(&shop, 100).await.created();
     assert_eq!(user.balance().await, 9_700);
+    app.ledger_is_clean().await;
 }
 
 /// Goal: switching something does not make each waiting payment load the rule. Method: payments at once, before and after the
@@ -107,6 +108,7 @@ async fn a_rule_is_loaded_once_whatever_the_operator_changes() {
     user.pay(&shop, 5).await.created();
     assert_eq!(app.app.loaded.loads(), 1, "other settings need no other code");
     assert_eq!(user.balance().await, 10_000 - 25);
+    app.ledger_is_clean().await;
 }
 
 #[tokio::test]
@@ -116,6 +118,7 @@ async fn transfers_are_judged_by_the_same_rules() {
     hana.send(&ken, 1_001).await.problem(403, "step_up_required");
     hana.send(&ken, 1_000).await.created();
     assert_eq!((hana.balance().await, ken.balance().await), (9_000, 1_000));
+    app.ledger_is_clean().await;
 }
 
 #[tokio::test]
@@ -124,6 +127,7 @@ async fn a_merchants_category_can_be_denied() {
     let (user, casino) = (app.user_holding(1_000).await, app.shop_of_category("7995").await);
     user.pay(&casino, 100).await.problem(403, "declined_by_fraud");
     assert_eq!(user.balance().await, 1_000);
+    app.ledger_is_clean().await;
 }
 
 #[tokio::test]
@@ -160,6 +164,7 @@ async fn without_a_rule_the_operators_word_for_that_counts() {
     app.fraud_policy(Verdict::Decline, Verdict::Allow).await;
     user.pay(&shop, 100).await.created();
     assert_eq!(user.balance().await, 900);
+    app.ledger_is_clean().await;
 }
 
 #[tokio::test]
@@ -170,6 +175,7 @@ async fn the_strictest_of_several_rules_wins() {
     user.pay(&shop, 501).await.problem(403, "step_up_required");
     user.pay(&shop, 500).await.created();
     assert_eq!(decided(&app).await.len(), 4, "every rule is asked and recorded");
+    app.ledger_is_clean().await;
 }
 
 #[tokio::test]

@@ -37,6 +37,7 @@ async fn the_same_body_in_another_order_is_the_same_request() {
     }
     assert_eq!(ids[0], ids[1]);
     assert_eq!(user.balance().await, 9_900);
+    app.ledger_is_clean().await;
 }
 
 #[tokio::test]
@@ -52,6 +53,7 @@ async fn a_refusal_sticks_to_its_key_and_a_new_key_is_decided_anew() {
     again.problem(422, "insufficient_funds");
     user.pay(&shop, 500).key("k2").await.created();
     assert_eq!(user.balance().await, 600);
+    app.ledger_is_clean().await;
 }
 
 #[tokio::test]
@@ -95,6 +97,7 @@ async fn a_key_belongs_to_its_actor() {
     assert_ne!(one.id, other.id);
     assert!(!other.replayed);
     assert_eq!(shop.balance().await, 200);
+    app.ledger_is_clean().await;
 }
 
 #[tokio::test]
@@ -132,4 +135,5 @@ async fn a_key_is_known_again_after_a_restart_and_on_another_host() {
     assert_eq!((again.body, again.replayed), (first.body, true));
     assert_eq!(user.balance().await, 900);
     assert!(host.stop().await.success());
+    database.is_sound(koban_auditor::Evidence::default()).await;
 }

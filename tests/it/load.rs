@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use koban_auditor::{Acknowledged as Told, Evidence};
 use koban_domain::ids::{MerchantId, UserId};
 use koban_service::flows::{self, FlowFilter};
 use koban_service::page::Page;
@@ -69,6 +70,8 @@ pub(crate) struct Acknowledged {
     pub(crate) refunds: BTreeMap<String, i64>,
     pub(crate) transfers: BTreeMap<String, i64>,
     pub(crate) refusals: u32,
+    /// Who was told of each, and under which key.
+    pub(crate) keys: BTreeMap<String, (String, String)>,
 }
 
 /// A database with people in it, a network beside it, and what they were told.
@@ -237,6 +240,19 @@ impl Town {
             }
             assert_eq!(sum, told.values().sum::<i64>(), "the sum of {table}");
         }
+        let all = told.payments.iter().chain(&told.refunds).chain(&told.transfers);
+        let acknowledged =
+            all.map(|(id, amount)| Told { id: id.clone(), amount: *amount, key: told.keys.get(id).cloned() });
+        let evidence = Evidence {
+            acknowledged: acknowledged.collect(),
+            is_complete: true,
+            book: Some(self.atm.book().await),
+            book_of: "charge-atm".to_owned(),
+            ..Evidence::default()
+        };
+        let report = self.database.audited(evidence).await;
+        println!("{report}");
+        assert!(report.is_clean(), "{report}");
         let app = TestApp::on(Arc::clone(&self.database), Setup { jobs: false, ..Setup::default() }).await;
         let verdict = verify::verify(&app.app.store).await.expect("it can be read");
         assert!(verdict.difference.is_none(), "{verdict}");
@@ -259,6 +275,7 @@ impl Acknowledged {
             refunds: self.refunds.clone(),
             transfers: self.transfers.clone(),
             refusals: self.refusals,
+            keys: self.keys.clone(),
         }
     }
 }
@@ -328,7 +345,10 @@ impl Worker {
             match sent {
                 Ok(reply) if reply.status == 201 => {
                     self.count_replay(&reply);
-                    return reply.body["id"].as_str().map(str::to_owned);
+                    let id = reply.body["id"].as_str()?.to_owned();
+                    let whose = (self.me.0.to_string(), key);
+                    self.told.lock().expect("told").keys.insert(id.clone(), whose);
+                    return Some(id);
                 }
                 Ok(reply) if must_come_back(&reply) => {}
                 Ok(reply) => {

@@ -6,6 +6,7 @@ mod house;
 
 mod access;
 mod adjustments;
+mod auditor;
 mod backup;
 mod bad_input;
 mod captures;

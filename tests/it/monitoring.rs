@@ -104,4 +104,5 @@ async fn what_a_channel_has_used_of_its_cap_is_measured() {
     assert!(text.contains(r#"koban_exposure_cap{plugin="charge-atm",currency="JPY"} 1000000"#), "{text}");
     assert!(text.contains(r#"koban_differences_open{plugin="charge-atm"} 0"#), "{text}");
     assert!(text.contains("koban_head_sequence 1\n"), "{text}");
+    app.ledger_is_clean().await;
 }

@@ -68,6 +68,7 @@ async fn nobody_pays_a_merchant_that_is_not_there() {
     let reply = user.post("/v1/payments", body).await.reply;
     assert_eq!(reply.status, 404, "{}", reply.body);
     assert_eq!(user.balance().await, 1_000);
+    app.ledger_is_clean().await;
 }
 
 #[tokio::test]
@@ -77,6 +78,7 @@ async fn a_merchant_takes_yen_only() {
     let body = json!({ "merchant": shop.id, "amount": 100, "currency": "USD" });
     user.post("/v1/payments", body).await.problem(422, "currency_not_accepted");
     assert_eq!(user.balance().await, 1_000);
+    app.ledger_is_clean().await;
 }
 
 #[tokio::test]
@@ -92,6 +94,7 @@ async fn a_merchant_uses_a_reference_once_and_finds_its_payment_by_it() {
     let missing = shop.get("/v1/payments?reference=order-8").await.ok();
     assert_eq!(missing["items"].as_array().map(Vec::len), Some(0), "{missing}");
     assert_eq!(user.balance().await, 800);
+    app.ledger_is_clean().await;
 }
 
 #[tokio::test]
@@ -109,6 +112,7 @@ async fn a_payment_is_seen_by_its_payer_and_its_merchant_alone() {
     strange_shop.get(&path).await.problem(404, "not_found");
     strange_shop.refund(&paid, 100).await.problem(404, "not_found");
     assert_eq!(shop.balance().await, 100);
+    app.ledger_is_clean().await;
 }
 
 #[tokio::test]
@@ -134,6 +138,7 @@ async fn pages_of_payments_neither_skip_nor_repeat() {
         }
         assert_eq!(seen, made, "newest first");
     }
+    app.ledger_is_clean().await;
 }
 
 /// Callers that read pages, whoever they are.

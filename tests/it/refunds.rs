@@ -56,4 +56,5 @@ async fn a_key_without_the_scope_gives_nothing_back() {
     let reader = shop.with_secret(&shop.post("/v1/merchant/keys", body).await.created().text("secret"));
     reader.refund(&paid, 600).await.problem(403, "insufficient_scope");
     assert_eq!(reader.balance().await, 600);
+    app.ledger_is_clean().await;
 }

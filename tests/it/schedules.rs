@@ -95,6 +95,7 @@ async fn a_schedule_is_judged_when_its_time_comes_and_a_refusal_is_told() {
     let refused = ended(&user, &judged).await;
     assert_eq!((&refused["state"], &refused["outcome"]), (&json!("refused"), &json!("declined_by_fraud")));
     assert_eq!((user.balance().await, shop.balance().await), (10_000, 0));
+    app.ledger_is_clean().await;
 }
 
 #[tokio::test]
@@ -130,6 +131,7 @@ async fn the_same_key_schedules_once_and_what_cannot_be_is_said_by_field() {
         let wrong = user.post("/v1/schedules", body).await.problem(400, "invalid_request");
         assert_eq!(wrong.body["field"], field, "{}", wrong.body);
     }
+    app.ledger_is_clean().await;
 }
 
 #[tokio::test]

@@ -25,6 +25,7 @@ async fn a_wallets_statement_tells_what_happened_newest_first() {
     let merchant = self::lines(&shop.get("/v1/merchant/statement").await.ok());
     let changes: Vec<i64> = merchant.iter().map(|line| minor(line, "change")).collect();
     assert_eq!(changes, [-280, 1_280]);
+    app.ledger_is_clean().await;
 }
 
 #[tokio::test]
@@ -49,6 +50,7 @@ async fn every_statements_lines_add_up_to_its_balance_page_by_page() {
         assert!(count < 30, "the pages do not end");
     }
     assert_eq!((sum, count), (user.balance().await, 9));
+    app.ledger_is_clean().await;
 }
 
 #[tokio::test]
@@ -68,6 +70,7 @@ async fn a_balance_at_a_past_time_is_what_was_posted_by_then() {
     assert_eq!((at(-1).await, at(0).await, at(999).await), (0, 10_000, 10_000));
     assert_eq!((at(1_000).await, at(3_500).await, at(5_000).await), (9_999, 9_994, 9_985));
     user.get(format!("/v1/wallet/balances?at_ms={}", begin.0 + 5_001)).await.problem(400, "invalid_request");
+    app.ledger_is_clean().await;
 }
 
 #[tokio::test]
@@ -97,6 +100,7 @@ async fn a_statement_as_csv_has_the_time_asked_for_and_no_formula() {
     assert!(rows[3].contains("\"charge\"") && rows[3].contains(",10000,10000,"), "{whole}");
     assert_eq!(csv(1_000, 2_000).await.lines().count(), 2, "from a time up to before another");
     assert_eq!(csv(5_000, 1_000).await.lines().count(), 1, "nothing lies between");
+    app.ledger_is_clean().await;
 }
 
 fn lines(page: &Value) -> Vec<Value> {

@@ -25,6 +25,7 @@ async fn prepaid_value_is_never_sent() {
     hana.send(&ken, 100).await.problem(403, "not_verified");
     ken.send(&hana, 100).await.problem(422, "receiver_not_verified");
     assert_eq!((hana.balance().await, ken.balance().await), (10_000, 0));
+    app.ledger_is_clean().await;
 }
 
 #[tokio::test]
@@ -34,6 +35,7 @@ async fn nobody_sends_to_themselves_or_more_than_they_have() {
     hana.send(&hana, 100).await.problem(422, "same_party");
     hana.send(&ken, 1_001).await.problem(422, "insufficient_funds");
     assert_eq!(hana.balance().await, 1_000);
+    app.ledger_is_clean().await;
 }
 
 #[tokio::test]

@@ -44,6 +44,7 @@ async fn a_merchant_is_told_of_its_own_payments_and_refunds_as_the_api_gives_the
     let told = other_sink.has(1).await;
     assert_eq!(told.values().next().expect("one")["data"]["id"], theirs.id.as_str());
     assert_eq!((sink.events().len(), other_sink.events().len()), (2, 1), "nobody is told of another's");
+    app.ledger_is_clean().await;
 }
 
 #[tokio::test]
@@ -63,6 +64,7 @@ async fn the_platform_is_told_everything_and_only_what_it_asked_for() {
     };
     assert_eq!(kinds(&all.has(3).await), ["charge.credited", "payment.captured", "user.verified"]);
     assert_eq!(kinds(&some.has(2).await), ["charge.credited", "user.verified"]);
+    app.ledger_is_clean().await;
 }
 
 #[tokio::test]
@@ -173,6 +175,7 @@ async fn what_is_not_taken_is_sent_again_under_the_same_id_and_the_log_says_how_
     assert_eq!((sink.calls().len(), sink.events().len()), (2, 1));
     let one = shop.get(format!("{log}/{}", delivered["event"].as_str().expect("an id"))).await.ok();
     assert_eq!(one["body"].as_str().expect("a body").as_bytes(), sink.calls()[0].bytes, "shown to the byte");
+    app.ledger_is_clean().await;
 }
 
 #[tokio::test]
@@ -226,6 +229,7 @@ async fn an_endpoint_that_is_gone_is_switched_off_at_once_and_one_that_fails_aft
     let sequences: std::collections::BTreeSet<i64> =
         failing.events().values().map(|event| event["sequence"].as_i64().expect("a number")).collect();
     assert_eq!(sequences, (1..=7).collect(), "numbered without holes");
+    app.ledger_is_clean().await;
 }
 
 #[tokio::test]
@@ -250,6 +254,7 @@ async fn a_test_event_and_one_event_again_reach_the_endpoint() {
     for wrong in [json!({}), json!({ "since": "soon" }), json!({ "since": 1 })] {
         shop.post(format!("{path}/replay"), wrong).await.problem(400, "invalid_request");
     }
+    app.ledger_is_clean().await;
 }
 
 #[tokio::test]
@@ -293,6 +298,7 @@ async fn a_slow_endpoint_keeps_nobody_else_waiting() {
     }
     quick.has(10).await;
     assert!(slow.calls().len() <= 4, "it has four places and no more");
+    app.ledger_is_clean().await;
 }
 
 /// A user with money, their token, a shop and an operator's email, on a database whose host is gone again.
@@ -367,4 +373,5 @@ async fn two_hosts_tell_of_every_payment_and_number_without_holes() {
     assert_eq!(sink.calls().len(), PAYMENTS, "while nobody dies, each is told once");
     assert!(one.stop().await.success());
     assert!(other.stop().await.success());
+    database.is_sound(koban_auditor::Evidence::default()).await;
 }

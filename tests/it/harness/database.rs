@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use koban_auditor::{Evidence, Report, Source};
 use koban_service::clock;
 use koban_store::{Config, Store};
 use sqlx::postgres::{PgConnectOptions, PgConnection};
@@ -128,6 +129,21 @@ impl Database {
             Store::open(&Config { url: self.url.clone(), connections_max: 4 }).await.expect("the database opens");
         store.migrate().await.expect("the database is migrated");
         store
+    }
+
+    /// What the auditor finds, with what people outside know.
+    pub(crate) async fn audited(&self, mut evidence: Evidence) -> Report {
+        evidence.tills.push(super::TILL.to_owned());
+        let mut source = Source::open(&self.url).await.expect("the database opens");
+        let report = koban_auditor::audit(&mut source, &evidence).await.expect("the auditor can look");
+        source.close().await;
+        report
+    }
+
+    /// The auditor finds nothing.
+    pub(crate) async fn is_sound(&self, evidence: Evidence) {
+        let report = self.audited(evidence).await;
+        assert!(report.is_clean(), "{report}");
     }
 
     /// A connection that goes round the host.

@@ -18,6 +18,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use koban_auditor::Evidence;
 use koban_domain::accounts::PluginKey;
 use koban_domain::charges::ChargeCredit;
 use koban_domain::exchanges::Pair;
@@ -60,7 +61,7 @@ pub(crate) use wait::{Stopwatch, eventually, eventually_for};
 /// The password of everybody in tests.
 pub(crate) const PASSWORD: &str = "correct horse battery staple";
 /// The name under which money simply comes, where a test is not about how: two numbers in the books and no plugin behind them.
-const TILL: &str = "till";
+pub(crate) const TILL: &str = "till";
 /// The company number of the platform in tests.
 pub(crate) const COMPANY_NUMBER: &str = "8391";
 
@@ -269,10 +270,11 @@ impl TestApp {
         self.database.hand().await.number("select count(*) from entries").await
     }
 
-    /// The journal and everything beside it agree.
+    /// The journal and everything beside it agree: so say `ledger verify` and, by itself, the auditor.
     pub(crate) async fn ledger_is_clean(&self) {
         let verdict = verify::verify(&self.app.store).await.expect("the ledger can be read");
         assert!(verdict.difference.is_none(), "{verdict}");
+        self.database.is_sound(Evidence::default()).await;
     }
 }
 

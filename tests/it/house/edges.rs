@@ -6,9 +6,10 @@ use super::{metadata, none};
 
 /// Every package of the host's workspace with the packages of ours that it uses. The three middle rooms never see each
 /// other, so no guest can reach SQL or a socket even by mistake; `author` sees only the domain; the outside world is the
-/// other side and shares no code with us.
-const EDGES: [(&str, &[&str]); 10] = [
+/// other side and shares no code with us; the auditor judges us and shares none either.
+const EDGES: [(&str, &[&str]); 11] = [
     ("koban-domain", &[]),
+    ("koban-auditor", &[]),
     ("koban-store", &["koban-domain"]),
     ("koban-runtime", &["koban-domain"]),
     ("koban-outside", &["koban-domain"]),
@@ -18,6 +19,7 @@ const EDGES: [(&str, &[&str]); 10] = [
     (
         "host",
         &[
+            "koban-auditor",
             "koban-author",
             "koban-domain",
             "koban-outside",
@@ -35,7 +37,11 @@ const EDGES: [(&str, &[&str]); 10] = [
 /// Rooms whose tools are known by name, and the only packages of ours that may hold the tool.
 const TOOLS: [(&str, &[&str], &str); 5] = [
     ("wasmtime", &["koban-runtime"], "guests run only through runtime's door"),
-    ("sqlx", &["koban-store", "host"], "rows are store's; `host` measures the baseline of its bench with plain SQL"),
+    (
+        "sqlx",
+        &["koban-store", "koban-auditor", "host"],
+        "rows are store's; the auditor reads them by itself, and `host` measures the baseline of its bench with plain SQL",
+    ),
     ("tokio-rustls", &["koban-outside"], "connections to the world are outside's"),
     (
         "axum",

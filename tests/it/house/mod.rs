@@ -10,6 +10,7 @@ mod licences;
 mod links;
 mod metadata;
 mod migrations;
+mod money;
 mod time;
 mod words;
 
