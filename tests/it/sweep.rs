@@ -16,13 +16,15 @@ enum Who {
     User,
     Merchant(&'static str),
     UserOrMerchant(&'static str),
+    /// A user, or a merchant by a key of any scope: what is asked for is looked at piece by piece.
+    UserOrKey,
     UserOrOperator,
     Operator,
     /// A partner proves itself by its signature.
     Partner,
 }
 
-use Who::{Anybody, Merchant, Operator, Partner, User, UserOrMerchant, UserOrOperator};
+use Who::{Anybody, Merchant, Operator, Partner, User, UserOrKey, UserOrMerchant, UserOrOperator};
 
 /// What a route reads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,6 +34,8 @@ enum Reads {
     Body,
     /// JSON, under an idempotency key.
     Money,
+    /// JSON of many items, under an idempotency key.
+    Many,
     /// JSON of which every field may be left out, under an idempotency key.
     Choice,
     /// No fields, under an idempotency key.
@@ -40,7 +44,7 @@ enum Reads {
     NoFields,
 }
 
-use Reads::{Body, Choice, KeyOnly, Money, NoFields, Nothing};
+use Reads::{Body, Choice, KeyOnly, Many, Money, NoFields, Nothing};
 
 const ROUTES: &[(&str, &str, Who, Reads)] = &[
     ("get", "/docs", Anybody, Nothing),
@@ -52,6 +56,7 @@ const ROUTES: &[(&str, &str, Who, Reads)] = &[
     ("get", "/problems/{code}", Anybody, Nothing),
     ("get", "/readyz", Anybody, Nothing),
     ("get", "/startupz", Anybody, Nothing),
+    ("post", "/v1/bulk", UserOrKey, Many),
     ("get", "/v1/charges", User, Nothing),
     ("post", "/v1/charges", User, Money),
     ("get", "/v1/charges/{id}", User, Nothing),
@@ -244,7 +249,7 @@ impl Cast {
     fn right(&self, who: Who) -> &Client {
         match who {
             Anybody | Partner => &self.anybody,
-            User | UserOrMerchant(_) | UserOrOperator => &self.user,
+            User | UserOrMerchant(_) | UserOrKey | UserOrOperator => &self.user,
             Merchant(scope) => self.key(scope),
             Operator => &self.operator,
         }
@@ -263,6 +268,7 @@ impl Cast {
             User => vec![(&self.operator, "forbidden"), (any_key, "forbidden")],
             Operator => vec![(&self.user, "forbidden"), (any_key, "forbidden")],
             UserOrOperator => vec![(any_key, "forbidden")],
+            UserOrKey => vec![(&self.operator, "forbidden")],
             UserOrMerchant(scope) => [vec![(&self.operator, "forbidden")], other(scope)].concat(),
             Merchant(scope) => [vec![(&self.user, "forbidden"), (&self.operator, "forbidden")], other(scope)].concat(),
         }
@@ -313,6 +319,7 @@ async fn the_table_of_routes_is_the_hosts_own() {
                 [("session", _)] => "User".to_owned(),
                 [("operator", _)] => "Operator".to_owned(),
                 [("api_key", scope)] => format!("Merchant({scope:?})"),
+                [("session", _), ("api_key", "")] => "UserOrKey".to_owned(),
                 [("session", _), ("api_key", scope)] => format!("UserOrMerchant({scope:?})"),
                 [("session", _), ("operator", _)] => "UserOrOperator".to_owned(),
                 ref other => panic!("{name} {path}: nobody else has {other:?}"),
@@ -398,8 +405,8 @@ async fn no_route_takes_a_body_that_is_none() {
     let before = (app.entries().await, operations(&app).await);
     let json = ("content-type", "application/json");
     let key = ("idempotency-key", "sweep-bodies");
-    let long = vec![b' '; 64 * 1024 + 1];
-    for route in ROUTES.iter().filter(|(.., reads)| matches!(reads, Body | Money)) {
+    let too_long = |reads| vec![b' '; if reads == Many { 512 * 1024 + 1 } else { 64 * 1024 + 1 }];
+    for route in ROUTES.iter().filter(|(.., reads)| matches!(reads, Body | Money | Many)) {
         let client = cast.right(route.2);
         for (body, code) in [
             (&b""[..], "malformed_json"),
@@ -423,13 +430,19 @@ async fn no_route_takes_a_body_that_is_none() {
         }
         let reply = send(client, route, &[json, key, ("content-encoding", "gzip")], Some(b"{}")).await;
         check(&reply, route, "compressed", 415, "unsupported_media_type");
-        check(&send(client, route, &[json, key], Some(&long)).await, route, "too large", 413, "body_too_large");
+        check(
+            &send(client, route, &[json, key], Some(&too_long(route.3))).await,
+            route,
+            "too large",
+            413,
+            "body_too_large",
+        );
     }
     for route in ROUTES.iter().filter(|(.., reads)| matches!(reads, NoFields | KeyOnly | Choice)) {
         let reply = send(cast.right(route.2), route, &[json, key], Some(b"{\"x\":1}")).await;
         check(&reply, route, "fields where none are", 400, "invalid_request");
     }
-    for route in ROUTES.iter().filter(|(.., reads)| matches!(reads, Money | KeyOnly | Choice)) {
+    for route in ROUTES.iter().filter(|(.., reads)| matches!(reads, Money | Many | KeyOnly | Choice)) {
         let client = cast.right(route.2);
         check(
             &send(client, route, &[json], Some(b"{}")).await,

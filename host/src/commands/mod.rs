@@ -56,6 +56,9 @@ fn exit_code(error: &anyhow::Error) -> u8 {
             | Error::Refused { .. }
             | Error::PluginFault { .. }
             | Error::PluginRefused { .. }
+            | Error::Foreseen(_)
+            | Error::TrialNotPossible
+            | Error::Item { .. }
             | Error::Internal(_),
         )
         | None => 1,

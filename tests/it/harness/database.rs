@@ -263,6 +263,32 @@ impl Hand {
         .unwrap_or_else(|error| panic!("{sql}: {error}"))
     }
 
+    /// The tables.
+    pub(crate) async fn tables(&mut self) -> Vec<String> {
+        let sql = match self {
+            Hand::Sqlite(_) => "select name from sqlite_master where type = 'table' order by name",
+            Hand::Postgres(_) => "select tablename::text from pg_tables where schemaname = 'public' order by 1",
+        };
+        self.texts(sql).await
+    }
+
+    /// Every row of every table, as text that begins with the table's name.
+    pub(crate) async fn everything(&mut self) -> Vec<String> {
+        let mut rows = Vec::new();
+        for table in self.tables().await {
+            let sql = match self {
+                Hand::Sqlite(_) => {
+                    let columns = self.texts(&format!("select name from pragma_table_info('{table}')")).await;
+                    let quoted: Vec<String> = columns.iter().map(|name| format!("quote(\"{name}\")")).collect();
+                    format!("select {} from \"{table}\" order by 1", quoted.join("||'|'||"))
+                }
+                Hand::Postgres(_) => format!("select t::text from \"{table}\" t order by 1"),
+            };
+            rows.extend(self.texts(&sql).await.into_iter().map(|row| format!("{table}: {row}")));
+        }
+        rows
+    }
+
     /// Puts these bytes into `column` of the one row of `table` that fits `place`.
     pub(crate) async fn put(&mut self, table: &str, column: &str, place: &str, bytes: &[u8]) {
         let sql = format!("update {table} set {column} = $1 where {place}");

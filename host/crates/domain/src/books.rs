@@ -127,12 +127,31 @@ impl<K: Hash + Eq + Clone, V: Clone> Table<K, V> {
         self.rows.iter().map(|(key, slot)| (key, &slot.value))
     }
 
+    /// The rows that were put since a mark, as they are now, each once and in the order in which they were first put.
+    pub fn since(&self, mark: usize) -> Vec<(K, V)> {
+        let mut rows: Vec<(K, V)> = Vec::new();
+        for (key, _) in self.undo.iter().skip(mark) {
+            if let Some(value) = self.get(key)
+                && !rows.iter().any(|(known, _)| known == key)
+            {
+                rows.push((key.clone(), value.clone()));
+            }
+        }
+        rows
+    }
+
     fn savepoint(&mut self) {
         self.undo.clear();
     }
 
-    fn rollback(&mut self) {
-        while let Some((key, before)) = self.undo.pop() {
+    fn mark(&self) -> usize {
+        self.undo.len()
+    }
+
+    fn rollback_to(&mut self, mark: usize) {
+        while self.undo.len() > mark
+            && let Some((key, before)) = self.undo.pop()
+        {
             match before {
                 Some(slot) => self.rows.insert(key, slot),
                 None => self.rows.remove(&key),
@@ -159,8 +178,27 @@ macro_rules! books {
 
             /// Takes back every change since the savepoint.
             pub fn rollback(&mut self) {
-                $(self.$table.rollback();)*
+                self.rollback_to(&Mark::default());
             }
+
+            /// A place between the savepoint and now.
+            pub fn mark(&self) -> Mark {
+                Mark { $($table: self.$table.mark(),)* }
+            }
+
+            /// Takes back every change since the mark; those between savepoint and mark stay.
+            pub fn rollback_to(&mut self, mark: &Mark) {
+                $(self.$table.rollback_to(mark.$table);)*
+            }
+        }
+
+        /// A place behind the last savepoint: for each table, how many changes stand before it.
+        #[derive(Debug, Clone, Copy, Default)]
+        pub struct Mark {
+            $(
+                #[doc = concat!("Changes of `", stringify!($table), "`.")]
+                pub $table: usize,
+            )*
         }
     };
 }
@@ -462,9 +500,22 @@ mod tests {
         table.put(1, "changed");
         table.put(1, "changed twice");
         table.put(3, "new");
-        table.rollback();
+        table.rollback_to(0);
         assert_eq!((table.get(&1), table.get(&2), table.get(&3)), (Some(&"stored"), Some(&"kept"), None));
         assert_eq!(table.changed().map(|row| (*row.key, row.stored)).collect::<Vec<_>>(), [(2, false)]);
+    }
+
+    #[test]
+    fn a_mark_takes_back_what_came_after_it_and_no_more() {
+        let mut table: Table<u8, &str> = Table::default();
+        table.savepoint();
+        table.put(1, "before");
+        let mark = table.mark();
+        table.put(1, "after");
+        table.put(2, "after");
+        assert_eq!(table.since(mark), [(1, "after"), (2, "after")]);
+        table.rollback_to(mark);
+        assert_eq!((table.get(&1), table.get(&2), table.since(mark)), (Some(&"before"), None, vec![]));
     }
 
     #[test]

@@ -1,5 +1,8 @@
 //! The one place where work becomes entries: loaded books and a command in, postings or a refusal out.
 
+mod parts;
+mod trial;
+
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -29,6 +32,8 @@ use crate::signals::{Ring, Subjects};
 use crate::time::Timestamp;
 use crate::transfers::{self, Send, Transfer};
 use crate::verification::{self, Submission, Unverify, Verify};
+
+pub use trial::{Foreseen, LimitUse, Trial};
 
 /// What a use case asks of the ledger.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -144,6 +149,10 @@ pub enum Answer {
     Reviewed(Box<(Review, Concluded)>),
     /// An exchange.
     Exchanged(Exchange),
+    /// What each part of a bulk did, in order.
+    Bulk(Vec<Answer>),
+    /// A bulk of which nothing was done: the place of the part that was refused first, and the code of its refusal.
+    Halted(u32, String),
 }
 
 /// A record, encoded once by whoever made the call.
@@ -235,6 +244,11 @@ pub struct Work {
     pub key: Option<KeyId>,
     /// The device that it came from.
     pub device: Option<String>,
+    /// Work that is taken with it, in order, all or none; it then has no commands of its own. Each part has its own id, records,
+    /// counters and payee; operation, key and device are those of the whole.
+    pub parts: Vec<Work>,
+    /// Whether it is only tried: decided like any other, and then taken back.
+    pub trial: Option<Trial>,
 }
 
 impl Work {
@@ -255,16 +269,23 @@ impl Work {
             audit: Vec::new(),
             key: None,
             device: None,
+            parts: Vec::new(),
+            trial: None,
         }
+    }
+
+    /// How much of a queue it takes: one, or one for each part.
+    pub fn units(&self) -> usize {
+        self.parts.len().max(1)
     }
 }
 
 /// What came of a unit of work.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Decided {
-    /// Everything was done.
+    /// Everything was done; of work with parts, one answer for each.
     Done(Vec<Answer>),
-    /// The command with this place was refused, and nothing was done.
+    /// The command, or the part, with this place was refused, and nothing was done.
     Refused(usize, Refusal),
     /// The operation was decided before; this was its outcome.
     Replayed(Result<Answer, Refusal>),
@@ -274,6 +295,8 @@ pub enum Decided {
     FlowMoved,
     /// The policy that it was judged under, or a component that it rests on, is no longer in force; decide again.
     PluginChanged,
+    /// What would have come of it, and of each part: it was only tried.
+    Foreseen(Vec<Foreseen>),
 }
 
 /// One commit of a lane while it is being decided, and then everything that the store writes.
@@ -336,6 +359,9 @@ impl Commit {
 
     /// Decides one unit of work against the books as the work before it left them.
     pub fn decide(&mut self, work: &Work) -> Decided {
+        if let Some(trial) = work.trial {
+            return Decided::Foreseen(self.foresee(work, trial));
+        }
         if let Some(claim) = &work.operation
             && let Some(known) = self.books.operations.get(&claim.key)
         {
@@ -344,10 +370,7 @@ impl Commit {
                 false => Decided::KeyReused,
             };
         }
-        if work.judged_under.is_some_and(|generation| generation != self.books.policy.generation) {
-            return Decided::PluginChanged;
-        }
-        if !work.relies_on.iter().all(|reliance| self.books.policy.honours(reliance)) {
+        if std::iter::once(work).chain(&work.parts).any(|unit| self.judged_before_a_change(unit)) {
             return Decided::PluginChanged;
         }
         if let Some(step) = &work.step
@@ -356,21 +379,31 @@ impl Commit {
             return Decided::FlowMoved;
         }
         self.books.savepoint();
-        let decided = match self.apply(work) {
-            Ok((answers, applied)) => {
-                self.keep(work, &answers, applied);
-                Decided::Done(answers)
-            }
+        let taken = if work.parts.is_empty() { self.take(work) } else { self.take_parts(work) };
+        let decided = match taken {
+            Ok(answers) => Decided::Done(answers),
             Err((place, refusal)) => {
                 self.books.rollback();
                 Decided::Refused(place, refusal)
             }
         };
         if let Some(claim) = work.operation {
-            self.note_operation(claim, &decided);
+            self.note_operation(claim, work, &decided);
         }
-        self.records.extend(work.records.iter().cloned());
+        self.records.extend(std::iter::once(work).chain(&work.parts).flat_map(|unit| unit.records.iter().cloned()));
         decided
+    }
+
+    fn judged_before_a_change(&self, work: &Work) -> bool {
+        let policy = &self.books.policy;
+        work.judged_under.is_some_and(|generation| generation != policy.generation)
+            || !work.relies_on.iter().all(|reliance| policy.honours(reliance))
+    }
+
+    fn take(&mut self, work: &Work) -> Result<Vec<Answer>, (usize, Refusal)> {
+        let (answers, applied) = self.apply(work)?;
+        self.keep(work, &answers, applied);
+        Ok(answers)
     }
 
     /// Applies the commands in order. Nothing leaves the books' savepoint before all of them are accepted.
@@ -557,11 +590,17 @@ impl Commit {
         self.news.extend(told);
     }
 
-    fn note_operation(&mut self, claim: Claim, decided: &Decided) {
+    fn note_operation(&mut self, claim: Claim, work: &Work, decided: &Decided) {
         let outcome = match decided {
+            Decided::Done(answers) if !work.parts.is_empty() => Ok(Answer::Bulk(answers.clone())),
             Decided::Done(answers) => answers.last().cloned().map_or(Ok(Answer::Noted), Ok),
+            Decided::Refused(place, refusal) if !work.parts.is_empty() => Ok(parts::halted(*place, *refusal)),
             Decided::Refused(_, refusal) => Err(*refusal),
-            Decided::Replayed(_) | Decided::KeyReused | Decided::FlowMoved | Decided::PluginChanged => return,
+            Decided::Replayed(_)
+            | Decided::KeyReused
+            | Decided::FlowMoved
+            | Decided::PluginChanged
+            | Decided::Foreseen(_) => return,
         };
         let operation = Operation { fingerprint: claim.fingerprint, outcome, at: self.now };
         self.books.operations.put(claim.key, operation);

@@ -61,19 +61,26 @@ impl Touched {
     pub fn by<'a>(batch: impl IntoIterator<Item = &'a Work>, now: Timestamp) -> Touched {
         let mut touched = Touched::default();
         for work in batch {
-            touched.operations.extend(work.operation.map(|claim| claim.key));
-            touched.flows.extend(work.step.as_ref().map(|step| step.flow.id));
-            // Whether the user of a new flow may deal is decided with it.
-            let opened = work.step.as_ref().filter(|step| step.expected.is_none());
-            touched.users.extend(opened.map(|step| step.flow.authorisation.user));
-            if let Some(counted) = &work.counted {
-                touched.signals.extend(counted.subjects.iter());
-            }
-            for command in &work.commands {
-                touched.command(command, now);
-            }
+            touched.work(work, now);
         }
         touched
+    }
+
+    fn work(&mut self, work: &Work, now: Timestamp) {
+        self.operations.extend(work.operation.map(|claim| claim.key));
+        self.flows.extend(work.step.as_ref().map(|step| step.flow.id));
+        // Whether the user of a new flow may deal is decided with it.
+        let opened = work.step.as_ref().filter(|step| step.expected.is_none());
+        self.users.extend(opened.map(|step| step.flow.authorisation.user));
+        if let Some(counted) = &work.counted {
+            self.signals.extend(counted.subjects.iter());
+        }
+        for command in &work.commands {
+            self.command(command, now);
+        }
+        for part in &work.parts {
+            self.work(part, now);
+        }
     }
 
     fn command(&mut self, command: &Command, now: Timestamp) {

@@ -12,8 +12,9 @@ use tokio::task::JoinSet;
 use crate::app::App;
 use crate::ctx::{Actor, Ctx};
 use crate::error::Error;
-use crate::judged::{self, Dealing, Payee};
-use crate::operations::{self, Answered};
+use crate::judged::{Dealing, Payee};
+use crate::operations::Answered;
+use crate::orders::Order;
 use crate::payments;
 
 /// Most captures of one payment that are listed.
@@ -37,37 +38,38 @@ pub struct CaptureInput {
 
 /// Takes from what is held for the merchant.
 pub async fn capture(app: &App, ctx: &Ctx, input: CaptureInput) -> Result<Answered<Capture>, Error> {
-    ctx.merchant()?;
-    if let Some(amount) = input.amount {
-        payments::check_minor(amount)?;
-    }
-    let payment = payments::get(app, ctx, input.payment).await?;
-    let operation = operations::begin(app, ctx, "POST /v1/payments/{id}/captures", &input)?;
-    let capture = CaptureId(app.clock.id());
-    let mut work = Work::new(capture.0, ctx.actor.to_string());
-    let of = OfPayment::from(&payment);
-    work.commands = vec![Command::Collect(Collect { capture, of, amount: input.amount, last: input.last })];
-    let answer = operation.commit(app, work).await;
-    app.metrics.dealt("capture", operations::result_word(&answer));
-    answer?.ok_or(Error::Busy)?.expect(|answer| match answer {
+    capture_order(app, ctx, input).await?.decide(app, ctx).await?.expect(|answer| match answer {
         Answer::Captured(capture) => Some(capture),
         _ => None,
     })
 }
 
+/// The same, to be decided.
+pub(crate) async fn capture_order(app: &App, ctx: &Ctx, input: CaptureInput) -> Result<Order, Error> {
+    ctx.merchant()?;
+    if let Some(amount) = input.amount {
+        payments::check_minor(amount)?;
+    }
+    let of = OfPayment::from(&payments::get(app, ctx, input.payment).await?);
+    let (amount, last) = (input.amount, input.last);
+    Order::new("capture", "POST /v1/payments/{id}/captures", &input, move |id, _| {
+        Command::Collect(Collect { capture: CaptureId(id), of, amount, last })
+    })
+}
+
 /// Lets go of all that is held for the merchant.
 pub async fn void(app: &App, ctx: &Ctx, payment: PaymentId) -> Result<Answered<Payment>, Error> {
-    ctx.merchant()?;
-    let payment = payments::get(app, ctx, payment).await?;
-    let operation = operations::begin(app, ctx, "POST /v1/payments/{id}/void", &payment.id)?;
-    let mut work = Work::new(app.clock.id(), ctx.actor.to_string());
-    work.commands = vec![Command::Void(OfPayment::from(&payment))];
-    let answer = operation.commit(app, work).await;
-    app.metrics.dealt("void", operations::result_word(&answer));
-    answer?.ok_or(Error::Busy)?.expect(|answer| match answer {
+    void_order(app, ctx, payment).await?.decide(app, ctx).await?.expect(|answer| match answer {
         Answer::Voided(payment) => Some(payment),
         _ => None,
     })
+}
+
+/// The same, to be decided.
+pub(crate) async fn void_order(app: &App, ctx: &Ctx, payment: PaymentId) -> Result<Order, Error> {
+    ctx.merchant()?;
+    let of = OfPayment::from(&payments::get(app, ctx, payment).await?);
+    Order::new("void", "POST /v1/payments/{id}/void", &payment, move |_, _| Command::Void(of))
 }
 
 /// The captures of a payment, oldest first, for its payer or its merchant. A payment that was paid at once has none.
@@ -87,10 +89,17 @@ pub struct IncrementInput {
 
 /// Has more held for the merchant. The fraud rules judge it like a payment of its own.
 pub async fn increase(app: &App, ctx: &Ctx, input: IncrementInput) -> Result<Answered<Payment>, Error> {
+    increment_order(app, ctx, input).await?.decide(app, ctx).await?.expect(|answer| match answer {
+        Answer::Increased(payment) => Some(payment),
+        _ => None,
+    })
+}
+
+/// The same, to be decided.
+pub(crate) async fn increment_order(app: &App, ctx: &Ctx, input: IncrementInput) -> Result<Order, Error> {
     let payer = ctx.user()?;
     payments::check_amount(input.amount)?;
     let payment = payments::get(app, ctx, input.payment).await?;
-    let operation = operations::begin(app, ctx, "POST /v1/payments/{id}/increments", &input)?;
     let dealing = Dealing {
         kind: "payment",
         payer,
@@ -100,13 +109,11 @@ pub async fn increase(app: &App, ctx: &Ctx, input: IncrementInput) -> Result<Ans
         // Part of it is the merchant's already: an operator could no longer say no to the whole.
         can_wait: false,
     };
-    let of = OfPayment::from(&payment);
-    let answered =
-        judged::commit(app, ctx, &operation, &dealing, |_, _| Command::Increase(Increase { of, amount: input.amount }));
-    answered.await?.expect(|answer| match answer {
-        Answer::Increased(payment) => Some(payment),
-        _ => None,
-    })
+    let (of, amount) = (OfPayment::from(&payment), input.amount);
+    let order = Order::new("payment", "POST /v1/payments/{id}/increments", &input, move |_, _| {
+        Command::Increase(Increase { of, amount })
+    });
+    Ok(order?.judged(dealing))
 }
 
 /// Ends every hold whose time has run out. What is refused here is over already, or somebody else has just ended it.

@@ -100,6 +100,7 @@ pub struct Note {
 /// nothing: the same key may be tried again.
 pub async fn begin(app: &App, ctx: &Ctx, input: ChargeInput) -> Result<Answered<ChargeView>, Error> {
     let user = ctx.user()?;
+    ctx.not_on_trial()?;
     check(&input)?;
     let operation = operations::begin(app, ctx, "POST /v1/charges", &input)?;
     let begun = begin_once(app, ctx, user, &input, &operation).await;

@@ -41,12 +41,19 @@ pub struct Ctx {
     pub device: Option<String>,
     /// `ja` or `en`.
     pub locale: String,
+    /// Whether the request is only tried: decided like any other, told, and taken back. Its key is not used.
+    pub trial: bool,
 }
 
 impl Ctx {
     /// A request of this actor under this key.
     pub fn new(actor: Actor, key: impl Into<String>) -> Ctx {
-        Ctx { actor, key: key.into(), device: None, locale: "ja".to_owned() }
+        Ctx { actor, key: key.into(), device: None, locale: "ja".to_owned(), trial: false }
+    }
+
+    /// Errors: the request is only tried, and what it asks for cannot be foreseen by the books alone.
+    pub(crate) fn not_on_trial(&self) -> Result<(), crate::error::Error> {
+        if self.trial { Err(crate::error::Error::TrialNotPossible) } else { Ok(()) }
     }
 
     /// The signed-in user, or the one whose schedule it is. Errors: [`crate::error::Error::Forbidden`] for anybody else.

@@ -6,6 +6,8 @@ use koban_domain::outcomes::Refusal;
 use koban_domain::records::Fault;
 use koban_store::{StoreError, StoreErrorKind};
 
+use crate::trials::Foresight;
+
 /// Why a use case did not do what it was asked.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -24,6 +26,21 @@ pub enum Error {
         refusal: Refusal,
         /// Whether the same key had this answer before.
         replayed: bool,
+    },
+    /// What would have come of a request that was only tried. Nothing was done.
+    #[error("the request was only tried; nothing was done")]
+    Foreseen(Box<Foresight>),
+    /// A request of this kind cannot be tried.
+    #[error("a request of this kind cannot be tried: what comes of it is not for the books alone to say")]
+    TrialNotPossible,
+    /// One of many that a request brought; why it could not be done.
+    #[error("item {place}: {cause}")]
+    Item {
+        /// Its place, from 0.
+        place: usize,
+        /// Why.
+        #[source]
+        cause: Box<Error>,
     },
     /// The key was used before for another request.
     #[error("this idempotency key was used for another request; use a new key")]
@@ -120,6 +137,11 @@ impl Error {
     /// A field that cannot be used.
     pub fn invalid(field: impl Into<String>, problem: impl Into<String>) -> Error {
         Error::Invalid { field: field.into(), problem: problem.into() }
+    }
+
+    /// The same about one of many.
+    pub fn at(self, place: usize) -> Error {
+        Error::Item { place, cause: Box::new(self) }
     }
 
     /// A refusal decided now.

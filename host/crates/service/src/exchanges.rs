@@ -5,7 +5,7 @@
 use koban_domain::accounts::{AccountKey, Class};
 use koban_domain::exchanges::{Exchange, Pair, REFERENCE_AGE_MS_MAX, Rate, Reference, Trade};
 use koban_domain::ids::{ExchangeId, UserId};
-use koban_domain::ledger::{Answer, Command, Work};
+use koban_domain::ledger::{Answer, Command};
 use koban_domain::money::{Currency, Money};
 use koban_domain::time::Timestamp;
 use koban_store::exchanges as rows;
@@ -16,7 +16,8 @@ use serde_json::json;
 use crate::app::App;
 use crate::ctx::Ctx;
 use crate::error::Error;
-use crate::operations::{self, Answered};
+use crate::operations::Answered;
+use crate::orders::Order;
 use crate::page::{Page, Paged};
 use crate::payments::check_amount;
 use crate::users::audit;
@@ -82,21 +83,22 @@ pub fn prices(app: &App) -> Vec<Price> {
 
 /// Exchanges funds of the signed-in user at the rate they agreed to, if it is still in force.
 pub async fn exchange(app: &App, ctx: &Ctx, input: ExchangeInput) -> Result<Answered<Exchange>, Error> {
+    order(ctx, input)?.decide(app, ctx).await?.expect(|answer| match answer {
+        Answer::Exchanged(exchange) => Some(exchange),
+        _ => None,
+    })
+}
+
+/// The same, to be decided.
+pub(crate) fn order(ctx: &Ctx, input: ExchangeInput) -> Result<Order, Error> {
     let user = ctx.user()?;
     check_amount(input.amount)?;
     if input.amount.currency != input.sell && input.amount.currency != input.buy {
         return Err(Error::invalid("currency", "name the currency that is sold or the one that is bought"));
     }
-    let operation = operations::begin(app, ctx, "POST /v1/exchanges", &input)?;
-    let id = app.clock.id();
     let ExchangeInput { sell, buy, amount, rate } = input;
-    let mut work = Work::new(id, ctx.actor.to_string());
-    work.commands = vec![Command::Exchange(Trade { exchange: ExchangeId(id), user, sell, buy, amount, rate })];
-    let answer = operation.commit(app, work).await;
-    app.metrics.dealt("exchange", operations::result_word(&answer));
-    answer?.ok_or(Error::Busy)?.expect(|answer| match answer {
-        Answer::Exchanged(exchange) => Some(exchange),
-        _ => None,
+    Order::new("exchange", "POST /v1/exchanges", &input, move |id, _| {
+        Command::Exchange(Trade { exchange: ExchangeId(id), user, sell, buy, amount, rate })
     })
 }
 

@@ -11,7 +11,7 @@ use koban_domain::time::Timestamp;
 use koban_domain::touched::Touched;
 use koban_store::marks::Mark;
 use koban_store::{LedgerWriter, Store, StoreError, StoreErrorKind};
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
 
 use crate::clock::{self, Clock, Stopwatch};
 use crate::error::Error;
@@ -19,7 +19,7 @@ use crate::metrics::{LedgerMetrics, Posted};
 
 /// Most units of work in one commit.
 const BATCH_MAX: usize = 1_024;
-/// Most units of work waiting; the next one is told to come back.
+/// Most units of work waiting, a bulk counted by its parts; what finds no room is told to come back.
 const QUEUE_MAX: usize = 2 * BATCH_MAX;
 /// Most attempts of one batch before its units are told that the books cannot be reached.
 const ATTEMPTS_MAX: u32 = 6;
@@ -33,6 +33,8 @@ const ALARM_EVERY_US: u64 = 60_000_000;
 #[derive(Clone)]
 pub struct Ledger {
     queue: mpsc::Sender<Queued>,
+    /// Room in the queue, in units of work.
+    room: Arc<Semaphore>,
     policy: watch::Receiver<Arc<Policy>>,
     counts: Arc<Counts>,
 }
@@ -62,6 +64,8 @@ pub struct Counts {
 
 struct Queued {
     work: Work,
+    /// Given back when the work leaves the queue.
+    room: OwnedSemaphorePermit,
     answer: oneshot::Sender<Result<Decided, Error>>,
 }
 
@@ -106,18 +110,49 @@ impl Ledger {
                 std::process::abort();
             }
         });
-        Ok(Ledger { queue, policy, counts })
+        Ok(Ledger { queue, room: Arc::new(Semaphore::new(QUEUE_MAX)), policy, counts })
     }
 
-    /// Commits a unit of work and says what came of it. Errors: [`Error::Busy`] when the queue is full, [`Error::ClockLeads`]
-    /// when this host's clock cannot be trusted, [`Error::Store`] when the books cannot be reached; what happened is then found under the operation's key.
+    /// Commits a unit of work and says what came of it. Errors: [`Error::Busy`] when the queue has no room for it or for one of its
+    /// parts, [`Error::ClockLeads`] when this host's clock cannot be trusted, [`Error::Store`] when the books cannot be reached; what
+    /// happened is then found under the operation's key.
     pub async fn commit(&self, work: Work) -> Result<Decided, Error> {
-        let (answer, decided) = oneshot::channel();
-        self.queue.try_send(Queued { work, answer }).map_err(|_| {
+        let room = self.room_for(work.units())?;
+        self.put(work, room)?.await.map_err(|_| Error::Busy)?
+    }
+
+    /// Commits many units of work in their order, each by itself, and says what came of each. Errors: [`Error::Busy`], before any of
+    /// them, when the queue has no room for all.
+    pub async fn commit_each(&self, works: Vec<Work>) -> Result<Vec<Result<Decided, Error>>, Error> {
+        let mut room = self.room_for(works.iter().map(Work::units).sum())?;
+        let mut waiting = Vec::with_capacity(works.len());
+        for work in works {
+            let part = room.split(work.units()).ok_or(Error::Busy)?;
+            waiting.push(self.put(work, part));
+        }
+        let mut decided = Vec::with_capacity(waiting.len());
+        for one in waiting {
+            decided.push(match one {
+                Ok(one) => one.await.map_err(|_| Error::Busy).and_then(|decided| decided),
+                Err(error) => Err(error),
+            });
+        }
+        Ok(decided)
+    }
+
+    fn room_for(&self, units: usize) -> Result<OwnedSemaphorePermit, Error> {
+        let room =
+            u32::try_from(units).ok().and_then(|units| Arc::clone(&self.room).try_acquire_many_owned(units).ok());
+        room.ok_or_else(|| {
             self.counts.full.fetch_add(1, Ordering::Relaxed);
             Error::Busy
-        })?;
-        decided.await.map_err(|_| Error::Busy)?
+        })
+    }
+
+    fn put(&self, work: Work, room: OwnedSemaphorePermit) -> Result<oneshot::Receiver<Result<Decided, Error>>, Error> {
+        let (answer, decided) = oneshot::channel();
+        self.queue.try_send(Queued { work, room, answer }).map_err(|_| Error::Busy)?;
+        Ok(decided)
     }
 
     /// Has the lane look at the books once, so that a changed policy is known when this returns.
@@ -136,7 +171,7 @@ impl Ledger {
 
     /// Units of work waiting now.
     pub fn waiting(&self) -> usize {
-        QUEUE_MAX - self.queue.capacity()
+        QUEUE_MAX.saturating_sub(self.room.available_permits())
     }
 
     /// What the queue has done.
@@ -177,8 +212,13 @@ impl Lane {
         let mut batch = Vec::with_capacity(BATCH_MAX);
         // Never waits for more: alone at night, hundreds at once under load.
         while works.recv_many(&mut batch, BATCH_MAX).await > 0 {
-            let (works, answers): (Vec<Work>, Vec<_>) =
-                batch.drain(..).map(|queued| (queued.work, queued.answer)).unzip();
+            let (works, answers): (Vec<Work>, Vec<_>) = batch
+                .drain(..)
+                .map(|queued| {
+                    drop(queued.room);
+                    (queued.work, queued.answer)
+                })
+                .unzip();
             let decided = self.commit(&works).await;
             for (answer, decided) in answers.into_iter().zip(decided) {
                 // A caller that has gone finds its outcome under its key.
@@ -315,11 +355,12 @@ impl Lane {
             return Err(error.into());
         }
         counts.commits.fetch_add(1, Ordering::Relaxed);
-        counts.works.fetch_add(works.len() as u64, Ordering::Relaxed);
+        let units: usize = works.iter().map(Work::units).sum();
+        counts.works.fetch_add(units as u64, Ordering::Relaxed);
         counts.decide_us.fetch_add(decide_us, Ordering::Relaxed);
         counts.commit_us.fetch_add(started.micros(), Ordering::Relaxed);
         self.metrics.commit_seconds.observe(started.seconds());
-        self.metrics.commit_works.observe(f64::from(u32::try_from(works.len()).unwrap_or(u32::MAX)));
+        self.metrics.commit_works.observe(f64::from(u32::try_from(units).unwrap_or(u32::MAX)));
         for entry in &commit.entries {
             self.metrics.entries.get_or_create(&Posted { kind: entry.draft.kind.word() }).inc();
         }

@@ -11,8 +11,9 @@ use serde::Serialize;
 use crate::app::App;
 use crate::ctx::{Actor, Ctx};
 use crate::error::Error;
-use crate::judged::{self, Dealing, Payee};
-use crate::operations::{self, Answered};
+use crate::judged::{Dealing, Payee};
+use crate::operations::Answered;
+use crate::orders::Order;
 use crate::page::{Page, Paged};
 
 /// What a payer asks for.
@@ -32,6 +33,14 @@ pub struct PayInput {
 
 /// Pays a merchant from the signed-in user's wallet, or holds the amount for it.
 pub async fn pay(app: &App, ctx: &Ctx, input: PayInput) -> Result<Answered<Payment>, Error> {
+    order(ctx, input)?.decide(app, ctx).await?.expect(|answer| match answer {
+        Answer::Paid(payment) => Some(payment),
+        _ => None,
+    })
+}
+
+/// The same, to be decided.
+pub(crate) fn order(ctx: &Ctx, input: PayInput) -> Result<Order, Error> {
     let payer = ctx.user()?;
     check_amount(input.amount)?;
     check_reference(input.reference.as_deref())?;
@@ -40,7 +49,6 @@ pub async fn pay(app: &App, ctx: &Ctx, input: PayInput) -> Result<Answered<Payme
         Some(seconds) if (1..=HOLD_MS_MAX / 1_000).contains(&seconds) => Terms::Held { for_ms: seconds * 1_000 },
         Some(_) => return Err(Error::invalid("expires_in_s", "use 1 to 2,592,000 seconds: at most 30 days")),
     };
-    let operation = operations::begin(app, ctx, "POST /v1/payments", &input)?;
     let dealing = Dealing {
         kind: "payment",
         payer,
@@ -49,22 +57,20 @@ pub async fn pay(app: &App, ctx: &Ctx, input: PayInput) -> Result<Answered<Payme
         name: |id| PaymentId(id).to_string(),
         can_wait: true,
     };
-    let answered = judged::commit(app, ctx, &operation, &dealing, |id, judged| {
+    let asked = input.clone();
+    let order = Order::new("payment", "POST /v1/payments", &input, move |id, judged| {
         Command::Pay(Pay {
             payment: PaymentId(id),
             payer,
-            merchant: input.merchant,
-            amount: input.amount,
-            reference: input.reference.clone(),
+            merchant: asked.merchant,
+            amount: asked.amount,
+            reference: asked.reference.clone(),
             decision: judged.decision,
             terms,
             review: judged.review,
         })
     });
-    answered.await?.expect(|answer| match answer {
-        Answer::Paid(payment) => Some(payment),
-        _ => None,
-    })
+    Ok(order?.judged(dealing))
 }
 
 /// A payment, for its payer or its merchant.

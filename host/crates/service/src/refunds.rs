@@ -1,7 +1,7 @@
 //! Giving a payment back, in part or whole.
 
 use koban_domain::ids::{PaymentId, RefundId};
-use koban_domain::ledger::{Answer, Command, Work};
+use koban_domain::ledger::{Answer, Command};
 use koban_domain::money::Money;
 use koban_domain::refunds::{GiveBack, Refund};
 use serde::Serialize;
@@ -9,7 +9,8 @@ use serde::Serialize;
 use crate::app::App;
 use crate::ctx::Ctx;
 use crate::error::Error;
-use crate::operations::{self, Answered};
+use crate::operations::Answered;
+use crate::orders::Order;
 use crate::payments;
 
 /// Most refunds of one payment that are listed: a payment of yen rarely has more.
@@ -26,24 +27,20 @@ pub struct RefundInput {
 
 /// Gives money back from what the merchant is owed.
 pub async fn refund(app: &App, ctx: &Ctx, input: RefundInput) -> Result<Answered<Refund>, Error> {
+    order(app, ctx, input).await?.decide(app, ctx).await?.expect(|answer| match answer {
+        Answer::Refunded(refund) => Some(refund),
+        _ => None,
+    })
+}
+
+/// The same, to be decided.
+pub(crate) async fn order(app: &App, ctx: &Ctx, input: RefundInput) -> Result<Order, Error> {
     let merchant = ctx.merchant()?;
     payments::check_amount(input.amount)?;
     let payment = payments::get(app, ctx, input.payment).await?;
-    let operation = operations::begin(app, ctx, "POST /v1/payments/{id}/refunds", &input)?;
-    let refund = RefundId(app.clock.id());
-    let mut work = Work::new(refund.0, ctx.actor.to_string());
-    work.commands = vec![Command::Refund(GiveBack {
-        refund,
-        payment: payment.id,
-        merchant,
-        payer: payment.payer,
-        amount: input.amount,
-    })];
-    let answer = operation.commit(app, work).await;
-    app.metrics.dealt("refund", operations::result_word(&answer));
-    answer?.ok_or(Error::Busy)?.expect(|answer| match answer {
-        Answer::Refunded(refund) => Some(refund),
-        _ => None,
+    let (of, payer, amount) = (payment.id, payment.payer, input.amount);
+    Order::new("refund", "POST /v1/payments/{id}/refunds", &input, move |id, _| {
+        Command::Refund(GiveBack { refund: RefundId(id), payment: of, merchant, payer, amount })
     })
 }
 

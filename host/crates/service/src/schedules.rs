@@ -64,6 +64,7 @@ pub enum WishInput {
 /// Writes down what shall be done later for the signed-in user. Nothing is held back for it until then.
 pub async fn create(app: &App, ctx: &Ctx, input: ScheduleInput) -> Result<Answered<Schedule>, Error> {
     let (user, now) = (ctx.user()?, app.clock.now());
+    ctx.not_on_trial()?;
     match &input.wish {
         WishInput::Payment { amount, reference, .. } => {
             check_amount(*amount)?;
@@ -182,6 +183,7 @@ async fn execute(app: &App, schedule: Schedule) {
         key: "once".to_owned(),
         device: schedule.device.clone(),
         locale: schedule.locale.clone(),
+        trial: false,
     };
     let done = match schedule.wish {
         Wish::Payment { merchant, amount, reference } => {

@@ -9,8 +9,9 @@ use serde::Serialize;
 use crate::app::App;
 use crate::ctx::Ctx;
 use crate::error::Error;
-use crate::judged::{self, Dealing, Payee};
-use crate::operations::{self, Answered};
+use crate::judged::{Dealing, Payee};
+use crate::operations::Answered;
+use crate::orders::Order;
 use crate::page::{Page, Paged};
 use crate::payments::check_amount;
 
@@ -27,10 +28,17 @@ pub struct SendInput {
 
 /// Sends money from the signed-in user's funds.
 pub async fn send(app: &App, ctx: &Ctx, input: SendInput) -> Result<Answered<Transfer>, Error> {
+    order(ctx, input)?.decide(app, ctx).await?.expect(|answer| match answer {
+        Answer::Transferred(transfer) => Some(transfer),
+        _ => None,
+    })
+}
+
+/// The same, to be decided.
+pub(crate) fn order(ctx: &Ctx, input: SendInput) -> Result<Order, Error> {
     let sender = ctx.user()?;
     check_amount(input.amount)?;
     check_message(input.message.as_deref())?;
-    let operation = operations::begin(app, ctx, "POST /v1/transfers", &input)?;
     let dealing = Dealing {
         kind: "transfer",
         payer: sender,
@@ -39,21 +47,19 @@ pub async fn send(app: &App, ctx: &Ctx, input: SendInput) -> Result<Answered<Tra
         name: |id| TransferId(id).to_string(),
         can_wait: true,
     };
-    let answered = judged::commit(app, ctx, &operation, &dealing, |id, judged| {
+    let asked = input.clone();
+    let order = Order::new("transfer", "POST /v1/transfers", &input, move |id, judged| {
         Command::Transfer(Send {
             transfer: TransferId(id),
             sender,
-            receiver: input.receiver,
-            amount: input.amount,
-            message: input.message.clone(),
+            receiver: asked.receiver,
+            amount: asked.amount,
+            message: asked.message.clone(),
             decision: judged.decision,
             review: judged.review,
         })
     });
-    answered.await?.expect(|answer| match answer {
-        Answer::Transferred(transfer) => Some(transfer),
-        _ => None,
-    })
+    Ok(order?.judged(dealing))
 }
 
 /// Words to the receiver: at most 100 characters, none of them invisible controls.

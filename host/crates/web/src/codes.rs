@@ -72,6 +72,8 @@ pub(crate) enum Trouble {
     BodyTooLarge,
     /// The body is not what the route reads.
     UnsupportedMediaType,
+    /// The request cannot be tried only.
+    TrialNotPossible,
     /// A plugin refused.
     PluginRefused,
     /// Asked too often.
@@ -98,7 +100,7 @@ pub(crate) enum Trouble {
 
 impl Trouble {
     /// Every trouble, by status.
-    pub(crate) const ALL: [Trouble; 28] = [
+    pub(crate) const ALL: [Trouble; 29] = [
         Trouble::InvalidRequest,
         Trouble::MalformedJson,
         Trouble::IdempotencyKeyRequired,
@@ -116,6 +118,7 @@ impl Trouble {
         Trouble::BodyTooLarge,
         Trouble::UnsupportedMediaType,
         Trouble::IdempotencyKeyReused,
+        Trouble::TrialNotPossible,
         Trouble::PluginRefused,
         Trouble::TooManyRequests,
         Trouble::Internal,
@@ -283,6 +286,16 @@ impl Trouble {
                 words(
                     "Content-Type: application/json とし、圧縮せずに送ってください。",
                     "Send `Content-Type: application/json`, not compressed.",
+                ),
+            ),
+            Trouble::TrialNotPossible => row(
+                "dry_run_not_possible",
+                422,
+                false,
+                words("この依頼は試行できません", "this request cannot be tried"),
+                words(
+                    "`dry_run` を外して送ってください。何も行われていません。",
+                    "Send it without `dry_run`; nothing was done. Charges, flows and schedules are not for the books alone to foresee.",
                 ),
             ),
             Trouble::PluginRefused => row(

@@ -9,6 +9,8 @@ use std::time::Duration;
 pub struct WebConfig {
     /// Most bytes of a JSON body.
     pub body_bytes_max: usize,
+    /// Most bytes of a bulk.
+    pub bulk_bytes_max: usize,
     /// Most bytes of a partner's call, which may carry a settlement file.
     pub inbound_bytes_max: usize,
     /// How long a client may take to send its headers; an idle connection is closed after it, too.
@@ -37,6 +39,7 @@ impl Default for WebConfig {
     fn default() -> Self {
         WebConfig {
             body_bytes_max: 64 * 1024,
+            bulk_bytes_max: 512 * 1024,
             inbound_bytes_max: 1024 * 1024,
             header_timeout: Duration::from_secs(15),
             body_timeout: Duration::from_secs(10),
@@ -59,6 +62,8 @@ pub struct Rates {
     pub address: Rate,
     /// Any request, by identity: a user, an API key, an operator.
     pub identity: Rate,
+    /// Items of bulks, by identity, beside the one request that brings them. A bulk never has more than come at once.
+    pub items: Rate,
     /// Signing in, by address.
     pub sign_in_address: Rate,
     /// Signing in, by email, whatever the address.
@@ -72,6 +77,7 @@ impl Default for Rates {
         Rates {
             address: Rate::per_minute(6_000, 1_000),
             identity: Rate::per_minute(1_200, 200),
+            items: Rate::per_minute(6_000, 1_000),
             sign_in_address: Rate::per_minute(60, 30),
             sign_in_email: Rate::per_minute(6, 10),
             sign_up_address: Rate::per_minute(30, 30),
@@ -110,6 +116,7 @@ impl Rates {
     pub const UNREACHED: Rates = Rates {
         address: Rate::UNREACHED,
         identity: Rate::UNREACHED,
+        items: Rate::UNREACHED,
         sign_in_address: Rate::UNREACHED,
         sign_in_email: Rate::UNREACHED,
         sign_up_address: Rate::UNREACHED,

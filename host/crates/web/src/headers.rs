@@ -6,6 +6,7 @@ use axum::http::{HeaderMap, HeaderName, header};
 
 use crate::codes::Trouble;
 use crate::problem::Problem;
+use crate::trials::OnTrial;
 
 /// The header that names the device, for rules.
 pub(crate) const DEVICE: HeaderName = HeaderName::from_static("koban-device");
@@ -77,19 +78,27 @@ fn single<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Result<Option<&'a ax
 
 /// The `Idempotency-Key` of a request that moves money.
 #[derive(Debug, Clone)]
-pub(crate) struct IdempotencyKey(pub(crate) String);
+pub(crate) struct IdempotencyKey {
+    /// The key; empty if the request is only tried.
+    pub(crate) key: String,
+    /// Whether the request is only tried.
+    pub(crate) trial: bool,
+}
 
 impl<S: Sync> FromRequestParts<S> for IdempotencyKey {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
         let name = "Idempotency-Key";
+        if parts.extensions.get::<OnTrial>().is_some() {
+            return Ok(IdempotencyKey { key: String::new(), trial: true });
+        }
         let Some(value) = single(&parts.headers, &IDEMPOTENCY_KEY)? else {
             return Err(Problem::from(Trouble::IdempotencyKeyRequired).at(name));
         };
         match value.to_str() {
             Ok(key) if (1..=255).contains(&key.len()) && key.bytes().all(|byte| byte.is_ascii_graphic()) => {
-                Ok(IdempotencyKey(key.to_owned()))
+                Ok(IdempotencyKey { key: key.to_owned(), trial: false })
             }
             _ => Err(Problem::invalid(name, "send 1 to 255 printable ASCII characters without spaces")),
         }

@@ -26,12 +26,12 @@ pub(crate) struct Asker {
 impl Asker {
     /// The context of a request that moves money.
     pub(crate) fn ctx(&self, key: IdempotencyKey) -> Ctx {
-        Ctx { key: key.0, ..self.reading() }
+        Ctx { key: key.key, trial: key.trial, ..self.reading() }
     }
 
     /// The context of a request that moves none.
     pub(crate) fn reading(&self) -> Ctx {
-        Ctx { actor: self.actor, key: String::new(), device: self.device.clone(), locale: self.locale.to_owned() }
+        Ctx { device: self.device.clone(), locale: self.locale.to_owned(), ..Ctx::new(self.actor, "") }
     }
 }
 
@@ -230,6 +230,52 @@ impl FromRequestParts<Web> for Party {
         match identify(parts, web).await? {
             (Identity::User(_), asker) => Ok(Party { asker }),
             (Identity::Merchant(key), asker) => check_scope(&key, Scope::PaymentsRead).map(|()| Party { asker }),
+            (Identity::Operator, _) => {
+                Err(forbidden("this is for users and merchants; send a user's session token or an API key"))
+            }
+        }
+    }
+}
+
+/// A wallet user or a merchant who sends many money requests at once: what each item needs is asked of it.
+#[derive(Debug, Clone)]
+pub(crate) struct Dealer {
+    key: Option<keys::MerchantKey>,
+    asker: Asker,
+}
+
+impl std::ops::Deref for Dealer {
+    type Target = Asker;
+    fn deref(&self) -> &Asker {
+        &self.asker
+    }
+}
+
+impl Dealer {
+    /// Errors: not a user, who alone may send an item of this name.
+    pub(crate) fn user(&self, item: &'static str) -> Result<(), Problem> {
+        match &self.key {
+            None => Ok(()),
+            Some(_) => Err(forbidden("this item is for wallet users; send a user's session token").at(item)),
+        }
+    }
+
+    /// Errors: not a merchant's key with this scope, which alone may send an item of this name.
+    pub(crate) fn key(&self, item: &'static str, scope: Scope) -> Result<(), Problem> {
+        match &self.key {
+            Some(key) => check_scope(key, scope).map_err(|problem| problem.at(item)),
+            None => Err(forbidden("this item is for merchants; send a merchant's API key").at(item)),
+        }
+    }
+}
+
+impl FromRequestParts<Web> for Dealer {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, web: &Web) -> Result<Self, Problem> {
+        match identify(parts, web).await? {
+            (Identity::User(_), asker) => Ok(Dealer { key: None, asker }),
+            (Identity::Merchant(key), asker) => Ok(Dealer { key: Some(key), asker }),
             (Identity::Operator, _) => {
                 Err(forbidden("this is for users and merchants; send a user's session token or an API key"))
             }

@@ -19,6 +19,8 @@ use crate::problem::{Problem, REPLAYED};
 pub(crate) struct Bounds {
     /// Most bytes of a JSON body.
     pub(crate) body_bytes_max: usize,
+    /// Most bytes of a bulk.
+    pub(crate) bulk_bytes_max: usize,
     /// Most bytes of a partner's call.
     pub(crate) inbound_bytes_max: usize,
     /// How long a body may take.
@@ -37,6 +39,7 @@ impl Bounds {
     pub(crate) fn of(config: &crate::config::WebConfig) -> Bounds {
         Bounds {
             body_bytes_max: config.body_bytes_max,
+            bulk_bytes_max: config.bulk_bytes_max,
             inbound_bytes_max: config.inbound_bytes_max,
             body_timeout: config.body_timeout,
         }
@@ -90,6 +93,21 @@ impl<S: Sync, T: DeserializeOwned> FromRequest<S> for Json<T> {
         let bounds = Bounds::of_request(&request);
         let bytes = read(request.into_body(), bounds.body_bytes_max, bounds.body_timeout).await?;
         parse(&bytes).map(Json)
+    }
+}
+
+/// A JSON body of many items.
+#[derive(Debug, Clone)]
+pub(crate) struct Large<T>(pub(crate) T);
+
+impl<S: Sync, T: DeserializeOwned> FromRequest<S> for Large<T> {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, _: &S) -> Result<Self, Problem> {
+        check_content_type(request.headers())?;
+        let bounds = Bounds::of_request(&request);
+        let bytes = read(request.into_body(), bounds.bulk_bytes_max, bounds.body_timeout).await?;
+        parse(&bytes).map(Large)
     }
 }
 

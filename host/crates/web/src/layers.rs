@@ -66,10 +66,9 @@ pub(crate) async fn dress(State(web): State<Web>, mut request: Request, next: Ne
     let elapsed = started.elapsed();
 
     if let Some(problem) = response.extensions_mut().remove::<Problem>() {
-        let body = problem.body(language, &id);
-        let bytes = serde_json::to_vec(&body).unwrap_or_default();
+        let (kind, bytes) = problem.written(language, &id);
         let headers = response.headers_mut();
-        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
         headers.insert(header::CONTENT_LANGUAGE, HeaderValue::from_static(language));
         headers.insert(header::CONTENT_LENGTH, HeaderValue::from(bytes.len()));
         *response.body_mut() = Body::from(bytes);
@@ -106,11 +105,19 @@ fn secure(headers: &mut HeaderMap, config: &WebConfig) {
 }
 
 /// The layer around everything but health: a place among the requests that are worked on, the address's rate, a deadline.
-pub(crate) async fn guard(State(web): State<Web>, Address(address): Address, request: Request, next: Next) -> Response {
+pub(crate) async fn guard(
+    State(web): State<Web>,
+    Address(address): Address,
+    mut request: Request,
+    next: Next,
+) -> Response {
     let left = match web.limits.request(address) {
         Ok(left) => left,
         Err(problem) => return problem.into_response(),
     };
+    if let Err(problem) = web.tried.mark(&mut request) {
+        return problem.into_response();
+    }
     let Ok(_place) = web.places.try_acquire() else {
         return Problem::from(Trouble::Busy).into_response();
     };

@@ -17,6 +17,7 @@ mod place;
 mod problem;
 mod rates;
 mod server;
+mod trials;
 
 use std::sync::Arc;
 
@@ -33,6 +34,7 @@ use tower_http::catch_panic::CatchPanicLayer;
 use health::Health;
 use metrics::Metrics;
 use rates::Limits;
+use trials::Tried;
 
 pub use config::{Rate, Rates, WebConfig};
 pub use openapi::document;
@@ -48,6 +50,7 @@ pub struct Web {
     health: Arc<Health>,
     metrics: Arc<Metrics>,
     openapi: Arc<str>,
+    tried: Arc<Tried>,
 }
 
 impl FromRef<Web> for App {
@@ -59,12 +62,14 @@ impl FromRef<Web> for App {
 impl Web {
     /// The HTTP side of this host.
     pub fn new(app: App, config: WebConfig) -> Web {
+        let document = document();
         Web {
+            tried: Arc::new(Tried::of(&document)),
             limits: Arc::new(Limits::new(&config.rates)),
             places: Arc::new(Semaphore::new(config.requests_max)),
             health: Arc::default(),
             metrics: Arc::default(),
-            openapi: document().to_json().unwrap_or_default().into(),
+            openapi: document.to_json().unwrap_or_default().into(),
             config: Arc::new(config),
             app,
         }

@@ -7,6 +7,7 @@ use utoipa::openapi::{Content, Ref, RefOr, Response, ResponseBuilder};
 use utoipa_axum::router::OpenApiRouter;
 
 use crate::problem::ProblemBody;
+use crate::trials::{self, DryRunBody};
 use crate::{Web, api, health, pages};
 
 #[derive(OpenApi)]
@@ -25,13 +26,14 @@ use crate::{Web, api, health, pages};
         (name = "charges", description = "Money coming into the wallet, through channels."),
         (name = "payments", description = "Paying merchants, and giving payments back."),
         (name = "transfers", description = "Money between users."),
+        (name = "bulk", description = "Many money requests at once."),
         (name = "merchant", description = "What a merchant does with its API keys."),
         (name = "webhooks", description = "Where a merchant is told of events, and what became of it."),
         (name = "operator", description = "What operators see and do; every act is in the audit log."),
         (name = "partners", description = "Calls of partners to plugins."),
         (name = "host", description = "Health, documents."),
     ),
-    components(schemas(ProblemBody)),
+    components(schemas(ProblemBody, DryRunBody)),
 )]
 struct Description;
 
@@ -52,6 +54,7 @@ pub fn document() -> utoipa::openapi::OpenApi {
     for (path, item) in &mut document.paths.paths {
         for (method, operation) in operations(item) {
             operation.operation_id = Some(operation_id(method, path));
+            trials::describe(method, path, operation);
             operation.responses.responses.insert("default".to_owned(), RefOr::T(problem()));
         }
     }

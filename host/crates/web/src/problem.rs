@@ -5,11 +5,13 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use koban_service::error::Error;
 use koban_service::ledger::chain;
+use koban_service::trials::Foresight;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::codes::{self, Code, Trouble};
+use crate::codes::{self, Code, Trouble, Words};
 use crate::rates::Left;
+use crate::trials::DryRunBody;
 
 /// The header that marks an answer given before.
 pub(crate) const REPLAYED: &str = "idempotent-replayed";
@@ -27,6 +29,45 @@ struct Facts {
     retry_after_s: Option<u64>,
     replayed: bool,
     left: Option<Left>,
+    /// Not a problem at all: what would have come of a request that was only tried.
+    foreseen: Option<Box<Foresight>>,
+}
+
+/// The answer to a request that was only tried, in the place of a code.
+const FORESEEN: Code = Code {
+    code: "dry_run",
+    status: 200,
+    retryable: true,
+    title: Words { ja: "", en: "" },
+    next: Words { ja: "", en: "" },
+};
+
+/// A problem of one of many items, or of a request that was only tried.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = ItemProblem)]
+pub(crate) struct ItemProblem {
+    /// The page that explains this code, on the host itself.
+    #[serde(rename = "type")]
+    #[schema(example = "/problems/insufficient_funds")]
+    kind: String,
+    /// What happened, in the language of `Accept-Language` (ja or en).
+    title: &'static str,
+    /// The HTTP status that it would have alone.
+    #[schema(example = 422)]
+    pub(crate) status: u16,
+    /// What happened this time, for developers.
+    detail: String,
+    /// The stable code that programs decide by.
+    #[schema(example = "insufficient_funds")]
+    code: &'static str,
+    /// The field that cannot be used.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(required = false)]
+    field: Option<String>,
+    /// Whether the very same request, with the same key, may have another outcome later.
+    retryable: bool,
+    /// What to do next.
+    hint: &'static str,
 }
 
 /// The body of a problem, `application/problem+json` (RFC 9457).
@@ -76,6 +117,7 @@ impl From<Code> for Problem {
             retry_after_s: None,
             replayed: false,
             left: None,
+            foreseen: None,
         }))
     }
 }
@@ -124,6 +166,52 @@ impl Problem {
         self
     }
 
+    /// The same problem about a part of the request: its field lies in there.
+    pub(crate) fn within(mut self, part: &str) -> Problem {
+        self.0.field = Some(match self.0.field.as_deref() {
+            None | Some("") => part.to_owned(),
+            Some(field) => format!("{part}.{field}"),
+        });
+        self
+    }
+
+    /// What would have come of a request that was only tried.
+    fn foreseen(foresight: Box<Foresight>) -> Problem {
+        let mut answer = Problem::from(FORESEEN);
+        answer.0.foreseen = Some(foresight);
+        answer
+    }
+
+    /// Media type and body in this language.
+    pub(crate) fn written(&self, locale: &str, request_id: &str) -> (&'static str, Vec<u8>) {
+        match &self.0.foreseen {
+            Some(foresight) => {
+                let body = DryRunBody::of(foresight, locale);
+                ("application/json", serde_json::to_vec(&body).unwrap_or_default())
+            }
+            None => {
+                let body = self.body(locale, request_id);
+                ("application/problem+json", serde_json::to_vec(&body).unwrap_or_default())
+            }
+        }
+    }
+
+    /// The problem as a part of another answer.
+    pub(crate) fn told(&self, locale: &str) -> ItemProblem {
+        let Facts { code, detail, field, .. } = &*self.0;
+        let title = code.title.in_language(locale);
+        ItemProblem {
+            kind: format!("/problems/{}", code.code),
+            title,
+            status: code.status,
+            detail: detail.clone().unwrap_or_else(|| title.to_owned()),
+            code: code.code,
+            field: field.clone(),
+            retryable: code.retryable,
+            hint: code.next.in_language(locale),
+        }
+    }
+
     /// The body in this language.
     pub(crate) fn body(&self, locale: &str, request_id: &str) -> ProblemBody {
         let Facts { code, detail, field, plugin_code, .. } = &*self.0;
@@ -157,6 +245,9 @@ impl From<Error> for Problem {
                 problem.0.replayed = replayed;
                 problem
             }
+            Error::Foreseen(foresight) => Problem::foreseen(foresight),
+            Error::TrialNotPossible => Trouble::TrialNotPossible.into(),
+            Error::Item { place, cause } => Problem::from(*cause).within(&format!("items[{place}]")),
             Error::KeyReused => Problem::from(Trouble::IdempotencyKeyReused).at("Idempotency-Key"),
             Error::KeyRunning => Trouble::IdempotencyKeyRunning.into(),
             Error::NotFound(_) => Problem::from(Trouble::NotFound).because(error.to_string()),

@@ -2,6 +2,7 @@
 
 use std::hash::Hash;
 use std::net::{IpAddr, Ipv6Addr};
+use std::num::NonZeroU32;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
@@ -23,6 +24,7 @@ const FORGET_EVERY: u32 = 4_096;
 pub(crate) struct Limits {
     address: Buckets<IpAddr>,
     identity: Buckets<String>,
+    items: Buckets<String>,
     sign_in_address: Buckets<IpAddr>,
     sign_in_email: Buckets<[u8; 16]>,
     sign_up_address: Buckets<IpAddr>,
@@ -61,7 +63,19 @@ impl<K: Hash + Eq + Clone> Buckets<K> {
         if self.asked.fetch_add(1, Ordering::Relaxed) % FORGET_EVERY == FORGET_EVERY - 1 {
             self.limiter.retain_recent();
         }
-        match self.limiter.check_key(key) {
+        self.take_many(key, NonZeroU32::MIN)
+    }
+
+    /// Takes so many at once. Errors: the bucket is too empty, or never holds so many.
+    fn take_many(&self, key: &K, count: NonZeroU32) -> Result<Left, Problem> {
+        let taken = self.limiter.check_key_n(key, count).map_err(|_| {
+            let most = self.rate.burst;
+            Problem::invalid(
+                "items",
+                format!("send at most {most} at once; `RateLimit-Policy` says how many in a minute"),
+            )
+        })?;
+        match taken {
             Ok(state) => Ok(Left { name: self.name, rate: self.rate, requests: state.remaining_burst_capacity() }),
             Err(until) => {
                 let wait = until.wait_time_from(self.clock.now());
@@ -79,6 +93,7 @@ impl Limits {
         Limits {
             address: Buckets::new("address", rates.address),
             identity: Buckets::new("identity", rates.identity),
+            items: Buckets::new("items", rates.items),
             sign_in_address: Buckets::new("sign-in-address", rates.sign_in_address),
             sign_in_email: Buckets::new("sign-in-email", rates.sign_in_email),
             sign_up_address: Buckets::new("sign-up-address", rates.sign_up_address),
@@ -93,6 +108,12 @@ impl Limits {
     /// Any request of an identity that is known to exist, so that guessed tokens fill no memory.
     pub(crate) fn identified(&self, actor: &Actor) -> Result<(), Problem> {
         self.identity.take(&actor.to_string()).map(|_| ())
+    }
+
+    /// The items of a bulk.
+    pub(crate) fn items(&self, actor: &Actor, count: usize) -> Result<(), Problem> {
+        let count = u32::try_from(count).ok().and_then(NonZeroU32::new).unwrap_or(NonZeroU32::MIN);
+        self.items.take_many(&actor.to_string(), count).map(|_| ())
     }
 
     /// A password that is tried.

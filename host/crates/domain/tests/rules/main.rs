@@ -12,6 +12,7 @@ mod limits;
 mod model;
 mod outcomes;
 mod pages;
+mod parts;
 mod payments;
 mod people;
 mod settlements;

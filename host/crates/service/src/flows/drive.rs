@@ -102,9 +102,11 @@ pub async fn drive(app: &App, id: FlowId) -> Result<Driven, Error> {
                     stop(app, &flow, format!("the books refused what no plugin asked: {refusal}")).await
                 }
                 Decided::PluginChanged => stop(app, &flow, revoked(&flow)).await,
-                Decided::Done(_) | Decided::FlowMoved | Decided::Replayed(_) | Decided::KeyReused => {
-                    Ok(Driven::Stepped)
-                }
+                Decided::Done(_)
+                | Decided::FlowMoved
+                | Decided::Replayed(_)
+                | Decided::KeyReused
+                | Decided::Foreseen(_) => Ok(Driven::Stepped),
             }
         }
         Err(StepRefused::Refused(refusal)) => refuse(app, &flow, &consumed, refusal, &record, true).await,

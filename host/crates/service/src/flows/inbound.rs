@@ -259,7 +259,7 @@ async fn destination(
             }
             Decided::Refused(_, refusal) => return Err(Error::refused(refusal)),
             Decided::PluginChanged => return Ok(Destination::Answered(later())),
-            Decided::FlowMoved | Decided::Replayed(_) | Decided::KeyReused => {}
+            Decided::FlowMoved | Decided::Replayed(_) | Decided::KeyReused | Decided::Foreseen(_) => {}
         }
     }
     Err(Error::Busy)

@@ -45,6 +45,7 @@ struct Asked<'a> {
 /// Lets a stuck flow go on: faults and refusals are forgotten, and its first event is tried again.
 pub async fn retry(app: &App, ctx: &Ctx, id: FlowId, reason: &str) -> Result<Answered<FlowDetail>, Error> {
     ctx.operator()?;
+    ctx.not_on_trial()?;
     check_reason(reason)?;
     let asked = Asked { flow: id, resolution: None, reply: None, reason };
     let operation = operations::begin(app, ctx, "POST /v1/operator/flows/{id}/retry", &asked)?;
@@ -91,6 +92,7 @@ pub async fn resolve(
     reason: &str,
 ) -> Result<Answered<FlowDetail>, Error> {
     ctx.operator()?;
+    ctx.not_on_trial()?;
     check_reason(reason)?;
     check_resolution(resolution)?;
     let asked = Asked { flow: id, resolution: Some(resolution), reply, reason };

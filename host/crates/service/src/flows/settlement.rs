@@ -124,7 +124,7 @@ async fn take(app: &App, file: FileRow) -> Result<(), Error> {
                 return mark(app, &file, FileStatus::Unreadable, Some(refused(refusal))).await;
             }
             Decided::PluginChanged => {}
-            Decided::FlowMoved | Decided::KeyReused | Decided::Replayed(_) => {
+            Decided::FlowMoved | Decided::KeyReused | Decided::Replayed(_) | Decided::Foreseen(_) => {
                 return Err(Error::Internal("a settlement file's commit was decided as something else".to_owned()));
             }
         }

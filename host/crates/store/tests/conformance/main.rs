@@ -2,6 +2,7 @@
 
 mod databases;
 mod history;
+mod parts;
 mod world;
 
 use std::collections::BTreeSet;

@@ -81,6 +81,13 @@ pub(crate) struct ExchangeRequest {
     rate: Rate,
 }
 
+impl ExchangeRequest {
+    /// What it asks for.
+    pub(crate) fn input(self) -> ExchangeInput {
+        ExchangeInput { sell: self.sell, buy: self.buy, amount: self.amount.of(self.currency), rate: self.rate }
+    }
+}
+
 /// An exchange that was made.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = Exchange)]
@@ -144,9 +151,7 @@ pub(crate) async fn create(
     key: IdempotencyKey,
     Json(body): Json<ExchangeRequest>,
 ) -> Result<Created<ExchangeBody>, Problem> {
-    let amount = body.amount.of(body.currency);
-    let input = ExchangeInput { sell: body.sell, buy: body.buy, amount, rate: body.rate };
-    let made = exchanges::exchange(&app, &user.ctx(key), input).await?;
+    let made = exchanges::exchange(&app, &user.ctx(key), body.input()).await?;
     Ok(Created::answered(made, |exchange: &ExchangeBody| format!("/v1/exchanges/{}", exchange.id)))
 }
 

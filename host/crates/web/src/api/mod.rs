@@ -1,5 +1,6 @@
 //! The JSON API: one module per noun, and this table of contents.
 
+pub(crate) mod bulk;
 pub(crate) mod captures;
 pub(crate) mod charges;
 pub(crate) mod exchanges;
@@ -37,6 +38,7 @@ pub(crate) fn routes() -> OpenApiRouter<Web> {
         .merge(refunds::routes())
         .merge(transfers::routes())
         .merge(exchanges::routes())
+        .merge(bulk::routes())
         .merge(schedules::routes())
         .merge(merchant::routes())
         .merge(keys::routes())

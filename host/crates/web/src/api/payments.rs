@@ -51,6 +51,21 @@ pub(crate) struct PayRequest {
     expires_in_s: Option<u32>,
 }
 
+impl PayRequest {
+    /// What it asks for. Errors: a hold's time without a hold.
+    pub(crate) fn input(self) -> Result<PayInput, Problem> {
+        let hold_s = match (self.capture, self.expires_in_s) {
+            (true, None) => None,
+            (true, Some(_)) => {
+                return Err(Problem::invalid("expires_in_s", "leave it out, or send `\"capture\": false` with it"));
+            }
+            (false, told) => Some(told.map_or(HOLD_MS / 1_000, i64::from)),
+        };
+        let (merchant, amount) = (self.merchant, self.amount.of(self.currency));
+        Ok(PayInput { merchant, amount, reference: self.reference.map(|line| line.0), hold_s })
+    }
+}
+
 fn yes() -> bool {
     true
 }
@@ -145,20 +160,7 @@ pub(crate) async fn create(
     key: IdempotencyKey,
     Json(body): Json<PayRequest>,
 ) -> Result<Created<PaymentBody>, Problem> {
-    let hold_s = match (body.capture, body.expires_in_s) {
-        (true, None) => None,
-        (true, Some(_)) => {
-            return Err(Problem::invalid("expires_in_s", "leave it out, or send `\"capture\": false` with it"));
-        }
-        (false, told) => Some(told.map_or(HOLD_MS / 1_000, i64::from)),
-    };
-    let input = PayInput {
-        merchant: body.merchant,
-        amount: body.amount.of(body.currency),
-        reference: body.reference.map(|line| line.0),
-        hold_s,
-    };
-    let paid = payments::pay(&app, &user.ctx(key), input).await?;
+    let paid = payments::pay(&app, &user.ctx(key), body.input()?).await?;
     let waits = paid.value.state == PaymentState::InReview;
     Ok(Created::answered(paid, |payment: &PaymentBody| format!("/v1/payments/{}", payment.id)).waiting(waits))
 }

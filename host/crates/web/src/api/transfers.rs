@@ -43,6 +43,14 @@ pub(crate) struct TransferRequest {
     message: Option<Line>,
 }
 
+impl TransferRequest {
+    /// What it asks for.
+    pub(crate) fn input(self) -> SendInput {
+        let (receiver, amount) = (self.receiver, self.amount.of(self.currency));
+        SendInput { receiver, amount, message: self.message.map(|line| line.0) }
+    }
+}
+
 /// A transfer.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = Transfer)]
@@ -103,12 +111,7 @@ pub(crate) async fn create(
     key: IdempotencyKey,
     Json(body): Json<TransferRequest>,
 ) -> Result<Created<TransferBody>, Problem> {
-    let input = SendInput {
-        receiver: body.receiver,
-        amount: body.amount.of(body.currency),
-        message: body.message.map(|line| line.0),
-    };
-    let sent = transfers::send(&app, &user.ctx(key), input).await?;
+    let sent = transfers::send(&app, &user.ctx(key), body.input()).await?;
     let waits = sent.value.state == TransferState::InReview;
     Ok(Created::answered(sent, |transfer: &TransferBody| format!("/v1/transfers/{}", transfer.id)).waiting(waits))
 }
