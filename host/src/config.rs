@@ -41,7 +41,8 @@ impl Global {
     pub(crate) fn start_log(&self) -> anyhow::Result<()> {
         let filter = tracing_subscriber::EnvFilter::try_new(&self.log)
             .with_context(|| format!("--log `{}` is no filter; try `info`", self.log))?;
-        let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+        let log =
+            tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(has_colours());
         // A second start in one process, as tests do, keeps the first.
         let _ = if self.json { log.json().try_init() } else { log.try_init() };
         Ok(())
@@ -70,6 +71,9 @@ impl Global {
     pub(crate) async fn open(&self) -> anyhow::Result<Store> {
         let url = self.database();
         make_private(&self.data)?;
+        if let Some(file) = self.sqlite_file() {
+            warn_of_others(&file);
+        }
         Store::open_remembering(&StoreConfig::new(&url), Some(self.data.join("servers")))
             .await
             .with_context(|| format!("the database {} cannot be opened", shown(&url)))
@@ -106,19 +110,23 @@ impl Global {
         Ok(App::start(store, door, outside, clock, sealer).await?)
     }
 
+    /// The file with the keys that seal; the environment may hold them instead.
+    pub(crate) fn seal_key_file(&self) -> PathBuf {
+        self.seal_key_file.clone().unwrap_or_else(|| self.data.join("seal.key"))
+    }
+
     /// The keys that seal: of the environment, of the file that is named, or of the host's own file.
     pub(crate) fn sealer(&self) -> anyhow::Result<Sealer> {
         if let Ok(text) = std::env::var("KOBAN_SEAL_KEY") {
             let text = zeroize::Zeroizing::new(text);
             return Sealer::of(&text).context("KOBAN_SEAL_KEY cannot be used");
         }
-        let own = self.data.join("seal.key");
-        let file = self.seal_key_file.as_ref().unwrap_or(&own);
+        let file = self.seal_key_file();
         if self.seal_key_file.is_none() {
             make_private(&self.data)?;
-            write_new(file, &Sealer::new_key())?;
+            write_new(&file, &Sealer::new_key())?;
         }
-        let text = std::fs::read_to_string(file).with_context(|| format!("{} cannot be read", file.display()))?;
+        let text = std::fs::read_to_string(&file).with_context(|| format!("{} cannot be read", file.display()))?;
         let text = zeroize::Zeroizing::new(text);
         Sealer::of(&text).with_context(|| format!("{} cannot be used", file.display()))
     }
@@ -127,7 +135,7 @@ impl Global {
     pub(crate) fn seal_key_place(&self) -> Option<PathBuf> {
         match std::env::var_os("KOBAN_SEAL_KEY") {
             Some(_) => None,
-            None => Some(self.seal_key_file.clone().unwrap_or_else(|| self.data.join("seal.key"))),
+            None => Some(self.seal_key_file()),
         }
     }
 
@@ -170,11 +178,34 @@ impl CheckpointFiles {
     }
 }
 
+/// Whether the log may be coloured: somebody reads it in a terminal and does not say otherwise (<https://no-color.org>).
+fn has_colours() -> bool {
+    use std::io::IsTerminal as _;
+    std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+}
+
 /// A database's address without its password.
 pub(crate) fn shown(url: &str) -> String {
     match url.split_once("://").and_then(|(scheme, rest)| rest.rsplit_once('@').map(|(_, host)| (scheme, host))) {
         Some((scheme, host)) => format!("{scheme}://…@{host}"),
         None => url.to_owned(),
+    }
+}
+
+/// The folder that a file lies in.
+pub(crate) fn folder_of(file: &Path) -> PathBuf {
+    match file.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder.to_owned(),
+        _ => PathBuf::from("."),
+    }
+}
+
+/// Where others may write beside the database they could put another in its place; `koban doctor` says so, too.
+fn warn_of_others(file: &Path) {
+    use std::os::unix::fs::MetadataExt as _;
+    let folder = folder_of(file);
+    if std::fs::metadata(&folder).is_ok_and(|metadata| metadata.mode() & 0o022 != 0) {
+        tracing::warn!(folder = %folder.display(), "others can put files beside the database; take their right to write away");
     }
 }
 

@@ -9,6 +9,7 @@ use koban_service::{App, decisions, plugins, verify};
 use serde_json::{Value, json};
 
 use crate::client::{Client, Reply};
+use crate::up::Stage;
 
 /// Hana signs up, charges and pays.
 pub(crate) const HANA: &str = "hana@example.com";
@@ -44,6 +45,7 @@ struct Line<'a> {
 }
 
 struct Play<'a> {
+    stage: Stage,
     app: &'a App,
     cast: &'a Cast,
     hana: Client,
@@ -53,14 +55,16 @@ struct Play<'a> {
 }
 
 /// Plays every line and says whether all went as they should.
-pub(crate) async fn play(app: &App, cast: &Cast) -> anyhow::Result<bool> {
+pub(crate) async fn play(stage: Stage, app: &App, cast: &Cast) -> anyhow::Result<bool> {
     let anybody = Client::new(&cast.host);
     let (hana, _) = sign_up(&anybody, HANA, "Hana", &cast.password).await?;
     let (_, ken_id) = sign_up(&anybody, KEN, "Ken", &cast.password).await?;
     let operator = sign_in(&anybody, "/v1/operators/sessions", &cast.operator, &cast.password).await?;
-    let mut play = Play { app, cast, hana, operator, world: Client::new(&cast.world), good: true };
+    let mut play = Play { stage, app, cast, hana, operator, world: Client::new(&cast.world), good: true };
 
-    println!("{:<44} {:>10}  {:<12} {:<38} {:>9}  result", "what", "yen", "plugin", "decision", "us");
+    if !stage.json {
+        println!("{:<44} {:>10}  {:<12} {:<38} {:>9}  result", "what", "yen", "plugin", "decision", "us");
+    }
     play.charge("Hana charges at an ATM", 10_000, "normal", "accepted-cash").await?;
     let payment = play.pays().await?;
     play.refunds(&payment).await?;
@@ -89,15 +93,20 @@ impl Play<'_> {
     fn say(&mut self, line: Line<'_>) {
         self.good &= line.good;
         let mark = if line.good { "ok " } else { "BAD" };
-        println!(
-            "{:<44} {:>10}  {:<12} {:<38} {:>9}  {mark} {}",
-            line.what,
-            line.amount.map_or(String::from("-"), |amount| amount.to_string()),
-            line.plugin,
-            line.decision.unwrap_or_else(|| String::from("-")),
-            line.took.as_micros(),
-            line.came
-        );
+        let us = line.took.as_micros();
+        let plugin = Some(line.plugin).filter(|plugin| *plugin != "-");
+        let value = json!({ "what": line.what, "amount": line.amount, "currency": "JPY", "plugin": plugin,
+            "decision": line.decision, "us": us, "good": line.good, "result": line.came });
+        self.stage.tell("line", value, || {
+            format!(
+                "{:<44} {:>10}  {:<12} {:<38} {us:>9}  {mark} {}",
+                line.what,
+                line.amount.map_or(String::from("-"), |amount| amount.to_string()),
+                line.plugin,
+                line.decision.as_deref().unwrap_or("-"),
+                line.came
+            )
+        });
     }
 
     /// From the wish to the money: begin, scan, approve, company number, notes. `ours` says what becomes of our answer.
@@ -280,8 +289,10 @@ impl Play<'_> {
         let started = std::time::Instant::now();
         let verdict = verify::verify(&self.app.store).await?;
         let good = verdict.difference.is_none();
-        println!();
-        println!("ledger verify ({} us): {verdict}", started.elapsed().as_micros());
+        let us = started.elapsed().as_micros();
+        let value = json!({ "clean": good, "us": us, "entries": verdict.entries, "postings": verdict.postings,
+            "accounts": verdict.accounts, "records": verdict.records, "head": verdict.head.hash });
+        self.stage.tell("verify", value, || format!("\nledger verify ({us} us): {verdict}"));
         self.good &= good;
         Ok(())
     }

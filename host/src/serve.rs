@@ -31,6 +31,9 @@ pub(crate) struct Arguments {
     /// The address of a proxy in front of the host whose `X-Forwarded-For` is believed; repeat it for several
     #[arg(long = "trusted-proxy", env = "KOBAN_TRUSTED_PROXIES", value_name = "IP", value_delimiter = ',')]
     trusted_proxies: Vec<std::net::IpAddr>,
+    /// Most connections of one address at a time; a trusted proxy has no such bound
+    #[arg(long, env = "KOBAN_CONNECTIONS_PER_ADDRESS", value_name = "N", default_value_t = 512, value_parser = clap::value_parser!(u16).range(1..=4_096))]
+    connections_per_address: u16,
     #[command(flatten)]
     checkpoints: CheckpointFiles,
     /// Seconds between checkpoints; none is written while nothing was posted
@@ -52,7 +55,12 @@ pub(crate) async fn run(global: &Global, arguments: Arguments) -> anyhow::Result
     let keeper = arguments.checkpoints.keeper(global)?;
     eprintln!("checkpoints in {}, signed by {}", arguments.checkpoints.file(global).display(), keeper.public_key());
     let keeping = checkpoints::start(&app, keeper, Duration::from_secs(arguments.checkpoint_every));
-    let config = WebConfig { hsts: arguments.hsts, trusted_proxies: arguments.trusted_proxies, ..WebConfig::default() };
+    let config = WebConfig {
+        hsts: arguments.hsts,
+        trusted_proxies: arguments.trusted_proxies,
+        connections_per_address: arguments.connections_per_address.into(),
+        ..WebConfig::default()
+    };
     let host = start(app, arguments.listen, arguments.admin_listen, config).await?;
     println!("listening on http://{}", host.address);
     eprintln!("metrics on http://{}/metrics, documents on http://{}/docs", host.admin_address, host.address);

@@ -1,4 +1,5 @@
-//! `koban up`: a host on embedded SQLite with demo data, the outside world and both first plugins, and a play of the main job.
+//! `koban up`: a host on a database of its own with demo data, the outside world and both first plugins, and a play of the
+//! main job.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -11,6 +12,7 @@ use koban_service::plugins::{self, EndpointInput, Install};
 use koban_service::{App, clock};
 use koban_web::WebConfig;
 use outside_world::Config as WorldConfig;
+use serde_json::{Value, json};
 
 use crate::config::Global;
 use crate::play::{self, Cast};
@@ -19,7 +21,7 @@ use crate::serve;
 /// Arguments of `up`.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  koban up            play, then stay up\n  koban up --once     play and end; exit code 0 only if every line went as it should"
+    after_help = "Examples:\n  koban up            play, then stay up\n  koban up --once     play and end; exit code 0 only if every line went as it should\n  koban --json up --once | jq 'select(.event == \"line\")'\n  koban --database postgres://koban@localhost/play up --once\n\nWithout --database it plays on an SQLite in DATA/up, which it empties. A database that is named must be empty: it becomes a test's for ever."
 )]
 pub(crate) struct Arguments {
     /// Play and end; exit code 0 only if every line went as it should
@@ -43,11 +45,16 @@ const COMPANY_NUMBER: &str = "8284";
 pub(crate) async fn run(global: &Global, arguments: Arguments) -> anyhow::Result<()> {
     global.start_log()?;
     let data = fresh_data(&global.data.join("up"))?;
-    let global = Global { data: data.clone(), database: None, ..global.clone() };
+    let global = Global { data: data.clone(), ..global.clone() };
+    let stage = Stage { json: global.json };
     let started = stopwatch();
+    if global.database.is_some() {
+        must_be_empty(&global).await?;
+    }
     // The demo's books are a test's: its keys say so, and its clock can be moved.
     let app = global.serving_app(true).await?;
-    println!("koban    host on {}", crate::config::shown(&global.database()));
+    let database = crate::config::shown(&global.database());
+    stage.tell("host", json!({ "database": database }), || format!("koban    host on {database}"));
 
     let listen = free_or(arguments.listen).await;
     let host = serve::start(app.clone(), listen, "127.0.0.1:0".parse()?, WebConfig::default()).await?;
@@ -55,13 +62,17 @@ pub(crate) async fn run(global: &Global, arguments: Arguments) -> anyhow::Result
     let world = outside_world::start(WorldConfig::new(format!("http://{}", host.address), vec![secret.clone()]))
         .await
         .context("the outside world cannot start")?;
-    println!("world    ATM network on {}", world.base());
+    stage.tell("world", json!({ "atm_network": world.base() }), || format!("world    ATM network on {}", world.base()));
 
-    install(&app, &arguments.packages, &world.base(), secret).await?;
+    install(stage, &app, &arguments.packages, &world.base(), secret).await?;
     let cast = cast(&app, host.address.to_string(), world.addr.to_string()).await?;
-    println!("ready    in {} ms; now a day in the life of a wallet, over HTTP\n", started.elapsed().as_millis());
+    let ms = started.elapsed().as_millis();
+    let addresses = json!({ "ms": ms, "api": format!("http://{}", host.address), "metrics": format!("http://{}/metrics", host.admin_address),
+        "users": [play::HANA, play::KEN], "operator": cast.operator, "password": cast.password });
+    stage.tell("ready", addresses, || format!("ready    in {ms} ms; now a day in the life of a wallet, over HTTP\n"));
 
-    let good = play::play(&app, &cast).await?;
+    let good = play::play(stage, &app, &cast).await?;
+    stage.tell("end", json!({ "good": good, "stays_up": !arguments.once }), String::new);
     if arguments.once {
         host.stop().await;
         world.stop();
@@ -70,16 +81,58 @@ pub(crate) async fn run(global: &Global, arguments: Arguments) -> anyhow::Result
         }
         return Ok(());
     }
-    println!("\nstaying up; Ctrl-C ends it. Where to look:");
-    println!("  API and documents  http://{0}/docs   (OpenAPI: http://{0}/openapi.json)", host.address);
-    println!("  metrics            http://{}/metrics", host.admin_address);
-    println!("  ATM network        {}/control/book", world.base());
-    let at = format!("--data {}", data.display());
-    println!("  on the command line  koban {at} ledger verify | plugin list | flow list | decision list");
-    println!("  sign in as           {} or {} with the password `{}`", play::HANA, play::KEN, cast.password);
+    if !stage.json {
+        println!("staying up; Ctrl-C ends it. Where to look:");
+        println!("  API and documents  http://{0}/docs   (OpenAPI: http://{0}/openapi.json)", host.address);
+        println!("  metrics            http://{}/metrics", host.admin_address);
+        println!("  ATM network        {}/control/book", world.base());
+        let mut at = format!("--data {}", data.display());
+        if global.database.is_some() {
+            at.push_str(&format!(" --database {database}"));
+        }
+        println!("  on the command line  koban {at} ledger verify | plugin list | flow list | decision list");
+        println!("  sign in as           {} or {} with the password `{}`", play::HANA, play::KEN, cast.password);
+    }
     serve::stop_signal().await;
     host.stop().await;
     world.stop();
+    Ok(())
+}
+
+/// Where the play is told: as text, or as one object of JSON a line, each with its `event`.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Stage {
+    /// As JSON.
+    pub json: bool,
+}
+
+impl Stage {
+    /// Tells of one thing.
+    pub(crate) fn tell(self, event: &str, mut value: Value, text: impl FnOnce() -> String) {
+        use std::io::Write as _;
+        let line = if self.json {
+            value["event"] = event.into();
+            value.to_string()
+        } else {
+            text()
+        };
+        // A reader that has seen enough is no failure; stages follow each other at human speed, so each line is written out.
+        let mut out = std::io::stdout();
+        let _ = writeln!(out, "{line}").and_then(|()| out.flush());
+    }
+}
+
+/// The play fills its database with demo data and makes it a test's for ever: not one that somebody uses.
+async fn must_be_empty(global: &Global) -> anyhow::Result<()> {
+    let store = global.open().await?;
+    let schema = store.schema().await?;
+    store.close().await;
+    if schema != koban_store::Schema::Empty {
+        bail!(
+            "{} has tables of Koban already; `koban up` plays on an empty database alone, make one and name it",
+            crate::config::shown(&global.database())
+        );
+    }
     Ok(())
 }
 
@@ -118,7 +171,7 @@ fn demo_secret() -> String {
     format!("whsec_{}", base64::engine::general_purpose::STANDARD.encode(bytes))
 }
 
-async fn install(app: &App, packages: &Path, network: &str, secret: String) -> anyhow::Result<()> {
+async fn install(stage: Stage, app: &App, packages: &Path, network: &str, secret: String) -> anyhow::Result<()> {
     let ctx = command_line("");
     for (id, caps, settings) in [
         ("fraud-rules", None, vec![]),
@@ -142,7 +195,11 @@ async fn install(app: &App, packages: &Path, network: &str, secret: String) -> a
         let limits = view.exposure.map_or(String::new(), |exposure| {
             format!(", may have {} unsettled and lose {}", exposure.cap, exposure.loss_budget)
         });
-        println!("plugin   {} {} ({}){limits}", view.id, view.version, &view.digest.to_string()[..12]);
+        let value = json!({ "id": view.id, "version": view.version, "digest": view.digest,
+            "exposure_cap": caps.map(|(cap, _)| cap), "loss_budget": caps.map(|(_, budget)| budget) });
+        stage.tell("plugin", value, || {
+            format!("plugin   {} {} ({}){limits}", view.id, view.version, &view.digest.to_string()[..12])
+        });
     }
     let endpoint = EndpointInput {
         name: "network".to_owned(),

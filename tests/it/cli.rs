@@ -1,10 +1,11 @@
 //! The command line: help that shows how, answers that programs can read, and the whole play.
 
 use std::process::Command;
+use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::harness::{Database, Folder, TestApp, koban, packages, root};
+use crate::harness::{Database, Folder, HostProcess, Kind, Stopwatch, TestApp, koban, packages, root};
 
 fn help(path: &[&str]) -> String {
     let output = Command::new(env!("CARGO_BIN_EXE_koban")).args(path).arg("--help").output().expect("koban runs");
@@ -99,6 +100,93 @@ async fn verify_from_the_command_line_agrees_with_the_host() {
     let head: Value = serde_json::from_str(&head).expect("JSON");
     assert_eq!(verdict["head"], head["hash"]);
     database.is_sound(koban_auditor::Evidence::default()).await;
+}
+
+#[tokio::test]
+async fn a_new_database_and_what_lies_beside_it_are_its_owners_alone() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let database = Database::sqlite();
+    let (status, _, said) = koban(&database, &["migrate"]);
+    assert!(status.success(), "{said}");
+    let mode = |name: &str| {
+        let path = database.folder().join(name);
+        std::fs::metadata(&path).unwrap_or_else(|error| panic!("{name}: {error}")).permissions().mode() & 0o777
+    };
+    let host = HostProcess::start(&database).await;
+    for name in ["koban.db", "koban.db-wal", "koban.db-shm"] {
+        assert_eq!(mode(name), 0o600, "{name}");
+    }
+    assert!(host.stop().await.success());
+    let backup = database.folder().join("koban.backup");
+    let (status, _, said) = koban(&database, &["backup", "create", backup.to_str().expect("a path")]);
+    assert!(status.success(), "{said}");
+    let export = database.folder().join("journal.jsonl");
+    let (status, _, said) = koban(&database, &["ledger", "export", "--out", export.to_str().expect("a path")]);
+    assert!(status.success(), "{said}");
+    for name in ["koban.backup", "journal.jsonl"] {
+        assert_eq!(mode(name), 0o600, "{name}");
+    }
+    // Others may not put anything beside it either.
+    std::fs::set_permissions(database.folder(), std::fs::Permissions::from_mode(0o777)).expect("the mode is set");
+    let (_, doctor, _) = koban(&database, &["--json", "doctor"]);
+    let doctor: Value = serde_json::from_str(&doctor).expect("JSON");
+    let lines = doctor["checks"].as_array().expect("checks");
+    let folder = lines.iter().find(|line| line["check"] == "folder of the database").expect("a line");
+    assert!(folder["state"] == "warn" && folder["next"].to_string().contains("chmod go-w"), "{folder}");
+}
+
+#[test]
+fn a_server_that_does_not_answer_is_named_within_seconds() {
+    let stopwatch = Stopwatch::start();
+    // Nobody listens at the first port; the second is taken by somebody who never says a word.
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let silent = silent.local_addr().expect("an address").port();
+    for port in [1, silent] {
+        let folder = Folder::new();
+        let url = format!("postgres://koban:s3cret@127.0.0.1:{port}/books");
+        let output = Command::new(env!("CARGO_BIN_EXE_koban"))
+            .args(["--database", &url, "flow", "list"])
+            .env("KOBAN_DATA", folder.path())
+            .output()
+            .expect("koban runs");
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(69), "{said}");
+        assert!(said.contains(&format!("127.0.0.1 port {port}")) && !said.contains("s3cret"), "{said}");
+        assert!(said.contains("hint: "), "{said}");
+    }
+    assert!(stopwatch.elapsed() < Duration::from_secs(10), "{:?}", stopwatch.elapsed());
+}
+
+#[tokio::test]
+async fn a_log_that_nobody_reads_in_a_terminal_has_no_colours() {
+    let database = Database::sqlite();
+    let (status, _, said) = koban(&database, &["--log", "debug", "migrate"]);
+    assert!(status.success(), "{said}");
+    assert!(said.contains("DEBUG"), "something is logged: {said}");
+    assert!(!said.contains('\u{1b}'), "{said:?}");
+}
+
+#[tokio::test]
+async fn the_play_is_told_in_lines_of_json_on_any_empty_database_and_on_no_other() {
+    let database = match Kind::of_this_run() {
+        Kind::Sqlite => Database::sqlite(),
+        Kind::Postgres => Database::empty_postgres().await,
+    };
+    let packages = packages();
+    let play = ["--json", "up", "--once", "--listen", "127.0.0.1:0", "--packages", packages.to_str().expect("a path")];
+    let (status, told, said) = koban(&database, &play);
+    assert!(status.success(), "{told}{said}");
+    let lines: Vec<Value> = told.lines().map(|line| serde_json::from_str(line).expect("a line of JSON")).collect();
+    let of = |event: &str| lines.iter().filter(|line| line["event"] == event).collect::<Vec<_>>();
+    assert_eq!((of("plugin").len(), of("line").len()), (2, 8), "{told}");
+    assert!(of("line").iter().all(|line| line["good"] == true && line["us"].is_u64()), "{told}");
+    assert!(of("verify")[0]["clean"] == true && of("end")[0]["good"] == true, "{told}");
+    let (status, _, said) = koban(&database, &["ledger", "verify"]);
+    assert!(status.success(), "it was played on the database that was named: {said}");
+
+    let (status, _, said) = koban(&database, &play);
+    assert_eq!(status.code(), Some(1), "{said}");
+    assert!(said.contains("plays on an empty database"), "{said}");
 }
 
 #[test]

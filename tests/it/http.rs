@@ -11,7 +11,7 @@ use tokio::sync::oneshot;
 use tokio::time::timeout;
 
 use crate::client::{Client, Reply};
-use crate::harness::{Caller, Setup, TestApp};
+use crate::harness::{Caller, Setup, TestApp, eventually};
 
 /// A host whose HTTP side is set like this; nothing runs in the background.
 async fn host(web: WebConfig) -> TestApp {
@@ -93,12 +93,35 @@ async fn pages_come_whole_from_the_host_itself() {
 async fn a_problem_speaks_the_language_that_was_asked_for() {
     let app = host(unhurried()).await;
     for (language, title) in
-        [("ja", "サインインが必要です"), ("en", "nobody is signed in"), ("fr", "サインインが必要です")]
+        [("ja", "サインインが必要です"), ("en", "nobody is signed in"), ("fr", "nobody is signed in")]
     {
         let headers = [("accept-language", language)];
         let reply = app.anonymous().send(Method::GET, "/v1/wallet", &headers, None).await.expect("an answer");
         assert_eq!(reply.body["title"], title);
         assert_eq!(reply.code(), "not_signed_in", "the code is the same in every language");
+    }
+    let reply = app.anonymous().get("/v1/wallet").await.expect("an answer");
+    assert_eq!(reply.body["title"], "nobody is signed in", "who asks for no language gets English");
+}
+
+#[tokio::test]
+async fn who_signs_up_without_a_language_has_that_of_the_request() {
+    let app = host(unhurried()).await;
+    for (number, (wished, told, locale)) in
+        [(None, None, "en"), (Some("ja"), None, "ja"), (Some("ja"), Some("en"), "en")].into_iter().enumerate()
+    {
+        let mut body = json!({ "email": format!("hana{number}@example.com"), "password": "correct horse battery",
+            "name": "Hana" });
+        if let Some(told) = told {
+            body["locale"] = json!(told);
+        }
+        let headers: Vec<(&str, &str)> = wished.into_iter().map(|wished| ("accept-language", wished)).collect();
+        let reply = app
+            .anonymous()
+            .send(Method::POST, "/v1/users", &headers, Some(body.to_string().into_bytes()))
+            .await
+            .expect("an answer");
+        assert_eq!((reply.status, &reply.body["locale"]), (201, &json!(locale)), "{}", reply.body);
     }
 }
 
@@ -278,6 +301,26 @@ async fn more_connections_than_places_wait_and_are_served() {
         timeout(Duration::from_secs(10), waiting.get("/livez")).await.expect("served once the idle ones are let go");
     assert_eq!(answer.expect("an answer").status, 200);
     drop(idle);
+}
+
+#[tokio::test]
+async fn one_address_does_not_take_every_place() {
+    use std::net::{IpAddr, Ipv4Addr};
+    let app = host(WebConfig { connections_per_address: 2, ..unhurried() }).await;
+    let mut idle = vec![TcpStream::connect(app.address()).await, TcpStream::connect(app.address()).await];
+    let mut third = TcpStream::connect(app.address()).await.expect("a connection");
+    let mut nothing = [0; 1];
+    let closed = timeout(Duration::from_secs(10), third.read(&mut nothing)).await.expect("closed at once");
+    assert!(matches!(closed, Ok(0) | Err(_)), "one more than its share is closed");
+    idle.pop();
+    let again = app.anonymous();
+    let served = async || again.get("/livez").await.is_ok_and(|reply| reply.status == 200);
+    eventually("a connection that is closed makes room for another", served, |served| *served).await;
+
+    let proxy = IpAddr::V4(Ipv4Addr::LOCALHOST);
+    let config = WebConfig { connections_per_address: 0, trusted_proxies: vec![proxy], ..unhurried() };
+    let app = host(config).await;
+    assert!(is_ok(&app.anonymous(), "/livez").await, "a proxy that is named stands for many");
 }
 
 #[tokio::test]

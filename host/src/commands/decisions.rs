@@ -90,7 +90,7 @@ pub(crate) async fn run(global: &Global, command: Decisions) -> anyhow::Result<(
             let text = serde_json::to_string_pretty(&export)?;
             match out {
                 Some(out) => {
-                    std::fs::write(&out, text).with_context(|| format!("{} cannot be written", out.display()))?;
+                    write_private(&out, &text)?;
                     let out = out.display();
                     say(global, &json!({ "written": out.to_string() }), || {
                         format!("written to {out}; replay it with `koban decision replay --file {out}`")
@@ -101,6 +101,15 @@ pub(crate) async fn run(global: &Global, command: Decisions) -> anyhow::Result<(
         }
     }
     Ok(())
+}
+
+/// A decision says what a person did: its file is the caller's alone.
+fn write_private(path: &std::path::Path, text: &str) -> anyhow::Result<()> {
+    use std::io::Write as _;
+    use std::os::unix::fs::OpenOptionsExt as _;
+    let file = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
+    let mut file = file.with_context(|| format!("{} cannot be written; it must not be there yet", path.display()))?;
+    file.write_all(text.as_bytes()).with_context(|| format!("{} cannot be written", path.display()))
 }
 
 fn row(record: &Record) -> Vec<String> {

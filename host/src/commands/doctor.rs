@@ -99,6 +99,14 @@ pub(crate) async fn run(global: &Global, arguments: Arguments) -> anyhow::Result
     if let Some(path) = global.sqlite_file() {
         look_at_disk(&mut report, "disk of the database", &path);
         look_at_mode(&mut report, "permissions of the database", &path, 0o077);
+        for ending in ["-wal", "-shm"] {
+            // They hold rows as the file does. Well or not there, they need no line of their own.
+            let beside = PathBuf::from(format!("{}{ending}", path.display()));
+            if !is_private(&beside, 0o077) {
+                look_at_mode(&mut report, "permissions of the database", &beside, 0o077);
+            }
+        }
+        look_at_folder(&mut report, "folder of the database", &path);
     }
     look_at_mode(&mut report, "permissions of the data folder", &global.data, 0o077);
     look_at_mode(&mut report, "permissions of the signing key", &files.key(global), 0o077);
@@ -377,18 +385,34 @@ fn look_at_seal_keys(report: &mut Report, global: &Global) {
     }
 }
 
+/// Whoever may write into the database's folder can put another file in the place of the database or of its log.
+fn look_at_folder(report: &mut Report, what: &'static str, file: &Path) {
+    let folder = crate::config::folder_of(file);
+    let Ok(metadata) = std::fs::metadata(&folder) else { return };
+    let mode = metadata.mode() & 0o7777;
+    if mode & 0o022 == 0 {
+        return report.ok(what, format!("{mode:03o} {}", folder.display()));
+    }
+    let next = format!("chmod go-w {}, or move the database into a folder of its own", folder.display());
+    report.say(State::Warn, what, format!("{mode:03o} {}: others can put files there", folder.display()), next);
+}
+
+/// Whether nobody else has any of these rights, by the file's own mode or by that of the folder that it lies in. What is not
+/// there is private.
+fn is_private(path: &Path, others: u32) -> bool {
+    let Ok(metadata) = std::fs::metadata(path) else { return true };
+    let enters = |folder: std::fs::Metadata| folder.mode() & 0o077;
+    let is_enclosed =
+        path.is_file() && std::fs::metadata(crate::config::folder_of(path)).map(enters).is_ok_and(|mode| mode == 0);
+    metadata.mode() & others == 0 || is_enclosed
+}
+
 /// Nobody else may have any of these rights.
 fn look_at_mode(report: &mut Report, what: &'static str, path: &Path, others: u32) {
     // What is not there yet is made with the right mode.
     let Ok(metadata) = std::fs::metadata(path) else { return };
     let mode = metadata.mode() & 0o777;
-    // A folder that only its owner enters protects what lies in it.
-    let is_enclosed = path.is_file()
-        && path
-            .parent()
-            .and_then(|parent| std::fs::metadata(parent).ok())
-            .is_some_and(|parent| parent.mode() & 0o077 == 0);
-    if mode & others == 0 || is_enclosed {
+    if is_private(path, others) {
         return report.ok(what, format!("{mode:03o} {}", path.display()));
     }
     let next = format!("chmod go= {}", path.display());

@@ -48,7 +48,7 @@ pub struct Ctx {
 impl Ctx {
     /// A request of this actor under this key.
     pub fn new(actor: Actor, key: impl Into<String>) -> Ctx {
-        Ctx { actor, key: key.into(), device: None, locale: "ja".to_owned(), trial: false }
+        Ctx { actor, key: key.into(), device: None, locale: "en".to_owned(), trial: false }
     }
 
     /// Errors: the request is only tried, and what it asks for cannot be foreseen by the books alone.

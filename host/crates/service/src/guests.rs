@@ -19,7 +19,7 @@ pub struct For<'a> {
 
 impl For<'_> {
     /// The platform itself.
-    pub const PLATFORM: For<'static> = For { scope: "platform", locale: "ja" };
+    pub const PLATFORM: For<'static> = For { scope: "platform", locale: "en" };
 }
 
 /// Runs one guest call. The answer has no effect until the record is committed with what it caused.

@@ -176,7 +176,7 @@ const READER_CACHE_KIB: &str = "-8192";
 
 impl Store {
     /// Opens the database; an SQLite file is made if it is not there. Runs no migration. Errors: [`StoreError::Setup`] for an
-    /// address that is none, [`StoreError::Retry`] if nobody answers.
+    /// address that is none or lets nobody in, [`StoreError::Unreachable`] if nobody answers within seconds.
     pub async fn open(config: &Config) -> Result<Store, StoreError> {
         Store::open_remembering(config, None).await
     }
@@ -336,6 +336,7 @@ async fn open_sqlite(path: &str, readers_max: u32) -> Result<SqliteBackend, Stor
     if path.is_empty() || path.starts_with(":memory:") {
         return Err(StoreError::Setup("name a file: `sqlite:koban.db`; a ledger in memory would be lost".to_owned()));
     }
+    make_private(path)?;
     let options = SqliteConnectOptions::new()
         .filename(path)
         .create_if_missing(true)
@@ -367,6 +368,16 @@ async fn open_sqlite(path: &str, readers_max: u32) -> Result<SqliteBackend, Stor
         .connect_with(options.pragma("cache_size", READER_CACHE_KIB).pragma("query_only", "on"))
         .await?;
     Ok(SqliteBackend { readers, writer, commits: AtomicU64::new(0) })
+}
+
+/// A new file is its owner's alone. SQLite gives its log and index the mode of the file they belong to.
+fn make_private(path: &str) -> Result<(), StoreError> {
+    use std::os::unix::fs::OpenOptionsExt as _;
+    match std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
+        Ok(_) => Ok(()),
+        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => Ok(()),
+        Err(error) => Err(StoreError::Setup(format!("the file {path} cannot be made: {error}"))),
+    }
 }
 
 /// Names a column: by its name, or by its place where every microsecond counts.

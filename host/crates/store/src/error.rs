@@ -7,6 +7,15 @@ pub enum StoreError {
     /// lost before the commit. Doing the same again can help.
     #[error("the database could not do it just now; nothing was committed, try again")]
     Retry(#[source] sqlx::Error),
+    /// No server answers where the address says. Nothing was done.
+    #[error("no PostgreSQL answers at {place}")]
+    Unreachable {
+        /// Host or socket, and port; never a password.
+        place: String,
+        /// The driver's words.
+        #[source]
+        source: sqlx::Error,
+    },
     /// The connection was lost during the commit. Only reading again tells whether it happened.
     #[error("the connection was lost during a commit; read again to learn whether it happened")]
     Unknown(#[source] sqlx::Error),
@@ -73,7 +82,7 @@ impl StoreError {
     /// What a caller can do about it.
     pub fn kind(&self) -> StoreErrorKind {
         match self {
-            StoreError::Retry(_) | StoreError::NoPrimary(_) => StoreErrorKind::Retry,
+            StoreError::Retry(_) | StoreError::NoPrimary(_) | StoreError::Unreachable { .. } => StoreErrorKind::Retry,
             StoreError::Unknown(_) => StoreErrorKind::Unknown,
             StoreError::Conflict { .. } | StoreError::FlowMoved(_) => StoreErrorKind::Conflict,
             StoreError::Damaged(_) => StoreErrorKind::Damaged,

@@ -126,7 +126,7 @@ impl Servers {
         for (place, visited) in visits.join_all().await {
             match visited {
                 // One server and nothing to compare it with: its own words say best why it cannot be reached.
-                Err(error) if self.all.len() == 1 => return Err(error),
+                Err(error) if self.all.len() == 1 => return Err(unreached(&self.all[place], error)),
                 visited => seen.push((place, visited)),
             }
         }
@@ -406,6 +406,25 @@ fn pool(server: &Server, connections_max: u32, must_write: bool, fence: &Arc<Fen
         });
     }
     pool.connect_lazy_with(options)
+}
+
+/// Why the one server that there is was not reached, with its place and without a password.
+fn unreached(server: &Server, error: StoreError) -> StoreError {
+    let options = &server.options;
+    let place = match options.get_socket() {
+        Some(socket) => format!("{} port {}", socket.display(), options.get_port()),
+        None => format!("{} port {}", options.get_host(), options.get_port()),
+    };
+    match error {
+        StoreError::Retry(source) if source.as_database_error().is_none() => StoreError::Unreachable { place, source },
+        StoreError::Fatal(sqlx::Error::Database(said)) => StoreError::Setup(format!(
+            "PostgreSQL at {place} does not let `{}` into `{}`: {}",
+            options.get_username(),
+            options.get_database().unwrap_or(options.get_username()),
+            said.message()
+        )),
+        error => error,
+    }
 }
 
 async fn enter(options: &PgConnectOptions) -> Result<PgConnection, StoreError> {

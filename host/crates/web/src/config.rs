@@ -21,6 +21,8 @@ pub struct WebConfig {
     pub request_timeout: Duration,
     /// Most connections at a time; more wait to be accepted.
     pub connections_max: usize,
+    /// Most connections of one address at a time; one more is closed at once. Trusted proxies stand for many and have no share.
+    pub connections_per_address: usize,
     /// Most requests worked on at a time; more are told to come back.
     pub requests_max: usize,
     /// How long `/readyz` says no before the host stops accepting connections.
@@ -45,6 +47,7 @@ impl Default for WebConfig {
             body_timeout: Duration::from_secs(10),
             request_timeout: Duration::from_secs(30),
             connections_max: 4_096,
+            connections_per_address: 512,
             requests_max: 2_560,
             notice: Duration::from_secs(2),
             drain: Duration::from_secs(20),

@@ -18,10 +18,10 @@ const DEVICE_CHARACTERS_MAX: usize = 128;
 /// Most language ranges that are looked at.
 const LANGUAGES_MAX: usize = 16;
 
-/// The language that is asked for: `ja` or `en`, Japanese without a wish.
+/// The language that is asked for: `ja` or `en`; English without a wish, or where neither is wished for.
 pub(crate) fn locale(headers: &HeaderMap) -> &'static str {
-    let Some(wishes) = headers.get(header::ACCEPT_LANGUAGE).and_then(|value| value.to_str().ok()) else { return "ja" };
-    let mut best = ("ja", 0);
+    let Some(wishes) = headers.get(header::ACCEPT_LANGUAGE).and_then(|value| value.to_str().ok()) else { return "en" };
+    let mut best = ("en", 0);
     for wish in wishes.split(',').take(LANGUAGES_MAX) {
         let mut parts = wish.split(';').map(str::trim);
         let range = parts.next().unwrap_or_default().to_ascii_lowercase();
@@ -117,17 +117,20 @@ mod tests {
 
     #[test]
     fn the_heaviest_known_language_is_spoken() {
-        assert_eq!(locale(&HeaderMap::new()), "ja");
+        assert_eq!(locale(&HeaderMap::new()), "en");
         for (wish, spoken) in [
+            ("ja", "ja"),
+            ("ja-JP", "ja"),
+            ("fr, ja;q=0.1", "ja"),
             ("en", "en"),
             ("en-GB,en;q=0.9", "en"),
             ("ja,en;q=0.9", "ja"),
             ("fr, en;q=0.5, ja;q=0.4", "en"),
             ("en;q=0.5, ja;q=0.8", "ja"),
-            ("en;q=0", "ja"),
-            ("*", "ja"),
-            ("en;q=nonsense", "ja"),
-            ("", "ja"),
+            ("ja;q=0", "en"),
+            ("*", "en"),
+            ("ja;q=nonsense", "en"),
+            ("", "en"),
         ] {
             assert_eq!(asked(wish), spoken, "{wish}");
         }

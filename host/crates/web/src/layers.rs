@@ -37,6 +37,18 @@ impl<S: Sync> FromRequestParts<S> for Address {
     }
 }
 
+/// The language that the request asks for.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Language(pub(crate) &'static str);
+
+impl<S: Sync> FromRequestParts<S> for Language {
+    type Rejection = std::convert::Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Self::Rejection> {
+        Ok(Language(locale(&parts.headers)))
+    }
+}
+
 fn address(request: &Request, config: &WebConfig) -> IpAddr {
     let peer = request.extensions().get::<Peer>().map_or(Ipv4Addr::UNSPECIFIED.into(), |peer| peer.0.to_canonical());
     if !config.trusted_proxies.contains(&peer) {

@@ -130,7 +130,7 @@ impl Limits {
 }
 
 /// Whoever has one IPv6 address usually has 2^64 of them: they share a bucket.
-fn bucket_of(address: IpAddr) -> IpAddr {
+pub(crate) fn bucket_of(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(address) => {
             let mut segments = address.segments();

@@ -1,7 +1,9 @@
 //! The server: a bounded number of connections that cannot dawdle, and an end that loses nobody's answer.
 
+use std::collections::HashMap;
 use std::future::Future;
-use std::sync::Arc;
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use axum::Router;
@@ -14,6 +16,7 @@ use tower::ServiceExt as _;
 
 use crate::Web;
 use crate::layers::Peer;
+use crate::rates::bucket_of;
 
 /// Most bytes of a request's head.
 const HEAD_BYTES_MAX: usize = 32 * 1024;
@@ -60,6 +63,7 @@ enum Phase {
 
 async fn run(listener: TcpListener, router: Router, web: &Web, stop: impl Future<Output = ()>) -> Drained {
     let connections = Arc::new(Semaphore::new(web.config.connections_max));
+    let shares = Shares::default();
     let (stopping, stopped) = watch::channel(Phase::Serving);
     let mut stop = std::pin::pin!(stop);
     loop {
@@ -67,15 +71,22 @@ async fn run(listener: TcpListener, router: Router, web: &Web, stop: impl Future
             () = &mut stop => break,
             accepted = accept(&listener, &connections) => accepted,
         };
-        let Some((stream, place)) = accepted else {
+        let Some((stream, peer, place)) = accepted else {
             // One failing accept says nothing about the next one.
             tokio::time::sleep(ACCEPT_PAUSE).await;
             continue;
         };
+        let share = match web.config.trusted_proxies.contains(&peer.to_canonical()) {
+            true => None,
+            false => match shares.take(peer, web.config.connections_per_address) {
+                None => continue,
+                share => share,
+            },
+        };
         let connection = connection(stream, router.clone(), web.config.header_timeout, stopped.clone());
         tokio::spawn(async move {
             connection.await;
-            drop(place);
+            drop((place, share));
         });
     }
     drop(listener);
@@ -94,13 +105,49 @@ async fn run(listener: TcpListener, router: Router, web: &Web, stop: impl Future
 async fn accept(
     listener: &TcpListener,
     connections: &Arc<Semaphore>,
-) -> Option<(TcpStream, tokio::sync::OwnedSemaphorePermit)> {
+) -> Option<(TcpStream, IpAddr, tokio::sync::OwnedSemaphorePermit)> {
     let place = Arc::clone(connections).acquire_owned().await.ok()?;
     match listener.accept().await {
-        Ok((stream, _)) => Some((stream, place)),
+        Ok((stream, peer)) => Some((stream, peer.ip(), place)),
         Err(error) => {
             tracing::warn!(%error, "a connection could not be accepted");
             None
+        }
+    }
+}
+
+/// How many connections each address has: nobody takes all places by holding them open.
+#[derive(Clone, Default)]
+struct Shares(Arc<Mutex<HashMap<IpAddr, usize>>>);
+
+/// One connection of an address; given back when it is dropped.
+struct Share {
+    shares: Shares,
+    address: IpAddr,
+}
+
+impl Shares {
+    /// One more connection of this address. None: it has its share.
+    fn take(&self, peer: IpAddr, most: usize) -> Option<Share> {
+        let address = bucket_of(peer);
+        let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = counts.entry(address).or_insert(0);
+        if *count >= most {
+            tracing::debug!(%address, most, "an address has its share of connections; one more is closed");
+            return None;
+        }
+        *count += 1;
+        Some(Share { shares: self.clone(), address })
+    }
+}
+
+impl Drop for Share {
+    fn drop(&mut self) {
+        let mut counts = self.shares.0.lock().unwrap_or_else(PoisonError::into_inner);
+        // Addresses without a connection take no memory.
+        match counts.get_mut(&self.address) {
+            Some(count) if *count > 1 => *count -= 1,
+            _ => drop(counts.remove(&self.address)),
         }
     }
 }

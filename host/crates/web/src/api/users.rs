@@ -15,7 +15,7 @@ use utoipa_axum::routes;
 use crate::Web;
 use crate::amounts::{Line, moment};
 use crate::json::{Created, Json};
-use crate::layers::Address;
+use crate::layers::{Address, Language};
 use crate::problem::Problem;
 
 /// Routes of users.
@@ -36,7 +36,7 @@ pub(crate) struct SignUpRequest {
     /// What others see, 1 to 60 characters.
     #[schema(value_type = String, example = "花子")]
     name: Line,
-    /// `ja` or `en`; Japanese unless told.
+    /// `ja` or `en`; the language of `Accept-Language` unless told.
     #[schema(example = "ja")]
     locale: Option<String>,
 }
@@ -90,10 +90,11 @@ pub(crate) async fn create(
     State(web): State<Web>,
     State(app): State<App>,
     Address(address): Address,
+    Language(language): Language,
     Json(body): Json<SignUpRequest>,
 ) -> Result<Created<UserBody>, Problem> {
     web.limits.sign_up(address)?;
-    let locale = body.locale.unwrap_or_else(|| "ja".to_owned());
+    let locale = body.locale.unwrap_or_else(|| language.to_owned());
     let input = SignUp { email: body.email.0, password: body.password, name: body.name.0, locale };
     let user = users::sign_up(&app, input).await?;
     Ok(Created::new("/v1/me".to_owned(), user.into()))
