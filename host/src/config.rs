@@ -25,7 +25,13 @@ pub(crate) struct Global {
     /// The file with the key that seals secrets at rest [default: seal.key in --data, made if it is not there]
     #[arg(long, global = true, env = "KOBAN_SEAL_KEY_FILE", value_name = "FILE")]
     pub seal_key_file: Option<PathBuf>,
-    /// Answer with JSON on standard output
+    /// The operator who acts, by email address; without it the audit log names the user of this machine
+    #[arg(long, global = true, env = "KOBAN_OPERATOR", value_name = "EMAIL")]
+    pub operator: Option<String>,
+    /// A file whose first line is that operator's password; without it the first line of standard input is
+    #[arg(long, global = true, env = "KOBAN_OPERATOR_PASSWORD_FILE", value_name = "FILE", requires = "operator")]
+    pub operator_password_file: Option<PathBuf>,
+    /// Answer with JSON: one object on standard output (`up` and `webhook listen`: one a line), errors on standard error
     #[arg(long, global = true)]
     pub json: bool,
     /// How many seconds this host's clock may lead the PostgreSQL server's before it refuses to start and to commit
@@ -60,8 +66,14 @@ impl Global {
         Some(PathBuf::from(path.strip_prefix("//").unwrap_or(path)))
     }
 
-    /// Opens the database. Fails if its tables are not those that this program needs.
+    /// Opens a database that is there. Fails if its tables are not those that this program needs. Makes nothing: a mistyped
+    /// address would be answered with an empty platform.
     pub(crate) async fn store(&self) -> anyhow::Result<Store> {
+        if let Some(file) = self.sqlite_file().filter(|file| !file.exists()) {
+            let text = "there is no database; `koban migrate` makes one there, --database and --data name another";
+            return Err(std::io::Error::from(std::io::ErrorKind::NotFound))
+                .context(format!("{}: {text}", file.display()));
+        }
         let store = self.open().await?;
         store.require_current().await?;
         Ok(store)
@@ -81,6 +93,13 @@ impl Global {
 
     /// Puts the host together for a command that visits the database.
     pub(crate) async fn app(&self) -> anyhow::Result<App> {
+        let store = self.store().await?;
+        let clock = platform::clock(&store).await?;
+        self.app_over(store, clock).await
+    }
+
+    /// Puts the host together for a command that may be the first on an empty database, which gets its tables.
+    pub(crate) async fn first_app(&self) -> anyhow::Result<App> {
         let store = self.prepared().await?;
         let clock = platform::clock(&store).await?;
         self.app_over(store, clock).await

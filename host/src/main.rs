@@ -5,6 +5,7 @@ mod claim;
 mod client;
 mod commands;
 mod config;
+mod person;
 mod play;
 mod serve;
 mod up;
@@ -19,7 +20,7 @@ use crate::config::Global;
 #[derive(Debug, Parser)]
 #[command(name = "koban", version, arg_required_else_help = true, propagate_version = true)]
 #[command(
-    after_help = "First steps:\n  cargo xtask up            build everything, play a day of a wallet, stay up\n  koban serve               run the host on .koban/koban.db\n  koban ledger verify       check every entry, balance and record\n\nExit codes: 0 done, 1 failed, 2 wrong usage, 3 not found, 5 conflict, 69 unavailable."
+    after_help = "First steps:\n  cargo xtask up            build everything, play a day of a wallet, stay up\n  koban serve               run the host on .koban/koban.db\n  koban doctor              is everything as it should be, and what is the next step\n  koban ledger verify       check every entry, balance and record\n\nWho acts: with --operator EMAIL and that operator's password it is they, as over the API; without it the audit log names\nthe user of this machine. Data goes to standard output, talk to standard error.\n\nExit codes: 0 done, 1 failed, 2 wrong usage, 3 not found, 4 not allowed, 5 conflict, 69 unavailable (try again)."
 )]
 struct Arguments {
     #[command(flatten)]
@@ -42,6 +43,10 @@ enum Command {
         after_help = "Examples:\n  koban doctor\n  koban --json doctor\n\nChanges nothing. Exit code 1 if a line says fail."
     )]
     Doctor(commands::doctor::Arguments),
+    /// The audit log: who did what
+    #[command(subcommand)]
+    #[command(after_help = "Examples:\n  koban audit list --subject usr_0193…\n  koban audit export --out audit.jsonl")]
+    Audit(commands::audit::AuditCommands),
     /// Backups: make, restore and verify them, on both databases and while hosts run
     #[command(subcommand)]
     #[command(after_help = "Examples:\n  koban backup create koban.backup\n  koban backup verify koban.backup")]
@@ -50,6 +55,32 @@ enum Command {
     #[command(subcommand)]
     #[command(after_help = "Example:\n  koban operator create --email ops@example.com --name Ops")]
     Operator(commands::operators::Operators),
+    /// Users: find them, decide on their verification, freeze and close accounts
+    #[command(subcommand)]
+    #[command(
+        after_help = "Examples:\n  koban user show hana@example.com\n  koban user freeze usr_0193… --reason 'the phone was stolen'"
+    )]
+    User(commands::users::Users),
+    /// Merchants: find them, freeze them
+    #[command(subcommand)]
+    #[command(
+        after_help = "Examples:\n  koban merchant list\n  koban merchant freeze mer_0193… --reason 'goods do not arrive'"
+    )]
+    Merchant(commands::merchants::Merchants),
+    /// API keys of merchants: list them, freeze them
+    #[command(subcommand)]
+    #[command(after_help = "Example:\n  koban api-key freeze key_0193… --reason 'found in a public repository'")]
+    ApiKey(commands::api_keys::ApiKeys),
+    /// Devices: freeze them
+    #[command(subcommand)]
+    #[command(after_help = "Example:\n  koban device freeze phone-7 --reason 'reported stolen'")]
+    Device(commands::devices::Devices),
+    /// Corrections of the books that two operators make together
+    #[command(subcommand)]
+    #[command(
+        after_help = "Examples:\n  koban --operator one@example.com adjustment propose --line 'write-off prepaid/usr_0193… 700' --reason 'the machine kept a note'\n  koban --operator two@example.com adjustment approve adj_0193… --reason 'checked with the network'"
+    )]
+    Adjustment(commands::adjustments::Adjustments),
     /// The journal: verify it, see its head
     #[command(subcommand)]
     #[command(after_help = "Examples:\n  koban ledger verify\n  koban --json ledger head")]
@@ -86,14 +117,17 @@ fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
-        Err(error) => return commands::failed(&anyhow::anyhow!(error).context("the async runtime cannot start")),
+        Err(error) => {
+            return commands::failed(&anyhow::anyhow!(error).context("the async runtime cannot start"), false);
+        }
     };
+    let as_json = arguments.global.json;
     let done = runtime.block_on(run(arguments));
     // Guests and hashing run on blocking threads that end by themselves; nobody waits for them here.
     runtime.shutdown_background();
     match done {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => commands::failed(&error),
+        Err(error) => commands::failed(&error, as_json),
     }
 }
 
@@ -105,6 +139,12 @@ async fn run(arguments: Arguments) -> anyhow::Result<()> {
         Command::Migrate => commands::migrate(&global).await,
         Command::Doctor(arguments) => commands::doctor::run(&global, arguments).await,
         Command::Backup(command) => commands::backup::run(&global, command).await,
+        Command::Audit(command) => commands::audit::run(&global, command).await,
+        Command::User(command) => commands::users::run(&global, command).await,
+        Command::Merchant(command) => commands::merchants::run(&global, command).await,
+        Command::ApiKey(command) => commands::api_keys::run(&global, command).await,
+        Command::Device(command) => commands::devices::run(&global, command).await,
+        Command::Adjustment(command) => commands::adjustments::run(&global, command).await,
         Command::Operator(command) => commands::operators::run(&global, command).await,
         Command::Ledger(command) => commands::ledger::run(&global, command).await,
         Command::Flow(command) => commands::flows::run(&global, command).await,

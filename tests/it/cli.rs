@@ -80,7 +80,7 @@ async fn a_plugin_is_installed_and_listed_from_its_package() {
     assert!(status.success(), "{said}");
     let listed: Value = serde_json::from_str(&listed).expect("JSON");
     assert_eq!(
-        (&listed[0]["id"], &listed[0]["exposure"]["cap"]["minor"]),
+        (&listed["items"][0]["id"], &listed["items"][0]["exposure"]["cap"]["minor"]),
         (&"charge-atm".into(), &5_000.into()),
         "{listed}"
     );

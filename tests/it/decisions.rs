@@ -44,7 +44,8 @@ async fn a_decision_is_shown_exported_and_run_again_without_a_database() {
 #[tokio::test]
 async fn an_export_that_was_changed_is_not_confirmed() {
     let (app, decision) = app_with_a_decision().await;
-    let export = decisions::export(&app.app, decision.parse().expect("an id")).await.expect("an export");
+    let export =
+        decisions::export(&app.app, &app.operator_ctx(), decision.parse().expect("an id")).await.expect("an export");
     assert!(decisions::replay_export(&door(), &export).await.expect("it runs").same);
 
     let mut changed = export.clone();

@@ -39,7 +39,7 @@ async fn a_stuck_flow_is_listed_with_its_reason_its_age_and_its_money() {
     let (status, listed, said) = koban(&app.database, &["--json", "flow", "list", "--stuck"]);
     assert!(status.success(), "{said}");
     let listed: Value = serde_json::from_str(&listed).expect("JSON");
-    assert_eq!(listed[0]["id"], expecting.charge, "{listed}");
+    assert_eq!(listed["items"][0]["id"], expecting.charge, "{listed}");
     let (status, shown, said) = koban(&app.database, &["--json", "flow", "show", &expecting.charge]);
     assert!(status.success(), "{said}");
     assert!(shown.contains("dec_"), "it names the decisions behind it: {shown}");

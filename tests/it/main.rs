@@ -31,6 +31,7 @@ mod kills;
 mod load;
 mod migrations;
 mod monitoring;
+mod operators;
 mod overload;
 mod payments;
 mod refunds;

@@ -69,6 +69,7 @@ const ROUTES: &[(&str, &str, Who, Reads)] = &[
     ("post", "/v1/inbound/{plugin}/{operation}", Partner, Nothing),
     ("post", "/v1/inbound/{plugin}/{operation}/{path}", Partner, Nothing),
     ("get", "/v1/me", User, Nothing),
+    ("post", "/v1/me/password", User, Body),
     ("post", "/v1/me/verification", User, Money),
     ("get", "/v1/merchant", Merchant("payments:read"), Nothing),
     ("get", "/v1/merchant/keys", Merchant("keys:write"), Nothing),
@@ -109,6 +110,9 @@ const ROUTES: &[(&str, &str, Who, Reads)] = &[
     ("put", "/v1/operator/merchants/{id}/access", Operator, Money),
     ("get", "/v1/operator/merchants/{id}/keys", Operator, Nothing),
     ("post", "/v1/operator/merchants/{id}/keys", Operator, Body),
+    ("get", "/v1/operator/operators", Operator, Nothing),
+    ("post", "/v1/operator/operators/{id}/removal", Operator, Body),
+    ("post", "/v1/operator/password", Operator, Body),
     ("get", "/v1/operator/plugins", Operator, Nothing),
     ("get", "/v1/operator/plugins/{id}", Operator, Nothing),
     ("post", "/v1/operator/plugins/{id}/disable", Operator, NoFields),
@@ -196,6 +200,7 @@ fn path_of_nothing(template: &str) -> String {
         ("/exchanges/", "exc"),
         ("/schedules/", "sch"),
         ("/webhook-endpoints/", "whk"),
+        ("/operators/", "opr"),
     ];
     let id = match prefix.iter().find(|(part, _)| template.contains(part)) {
         Some((_, prefix)) => format!("{prefix}_{}", "0".repeat(32)),

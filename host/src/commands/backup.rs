@@ -7,10 +7,12 @@ use clap::Subcommand;
 use koban_domain::time::Timestamp;
 use koban_service::backup::{self, Manifest};
 use koban_service::clock::Clock;
+use koban_service::{audit, platform};
 use serde_json::{Value, json};
 
 use crate::commands::say;
 use crate::config::Global;
+use crate::person;
 
 /// What can be done with backups.
 #[derive(Debug, Subcommand)]
@@ -45,6 +47,9 @@ pub(crate) async fn run(global: &Global, command: Backups) -> anyhow::Result<()>
     match command {
         Backups::Create { file } => {
             let store = global.store().await?;
+            let ctx = person::ctx(global, &store, "").await?;
+            audit::note(&store, &platform::clock(&store).await?, &ctx, "backup.create", &file.display().to_string())
+                .await?;
             let (manifest, digest) = backup::create(&store, &file, Clock::machine().now()).await?;
             let value = shown(&manifest, Some(digest.to_string()));
             say(global, &value, || format!("{} holds {}\ndigest {digest}", file.display(), summary(&manifest)));

@@ -1,5 +1,6 @@
 //! `koban decision`: what guests were asked and answered, and the same call run again.
 
+use std::io::Write as _;
 use std::path::PathBuf;
 
 use anyhow::{Context, bail};
@@ -11,8 +12,9 @@ use koban_service::decisions;
 use koban_service::page::Page;
 use serde_json::json;
 
-use crate::commands::{say, table};
+use crate::commands::{PageArguments, new_file, say, say_page, table};
 use crate::config::Global;
+use crate::person;
 
 /// What can be done with decisions.
 #[derive(Debug, Subcommand)]
@@ -23,9 +25,8 @@ pub(crate) enum Decisions {
         /// Of one plugin only
         #[arg(long)]
         plugin: Option<String>,
-        /// How many, 1 to 100
-        #[arg(long, default_value_t = 20)]
-        limit: u16,
+        #[command(flatten)]
+        page: PageArguments,
     },
     /// One decision: what the guest was told, what it answered
     #[command(after_help = "Example:\n  koban decision show dec_0193…")]
@@ -60,13 +61,18 @@ pub(crate) enum Decisions {
 pub(crate) async fn run(global: &Global, command: Decisions) -> anyhow::Result<()> {
     global.start_log()?;
     match command {
-        Decisions::List { plugin, limit } => {
-            let page = Page { after: None, limit };
+        Decisions::List { plugin, page } => {
+            let page = Page::from(&page);
             let list = decisions::list(&global.app().await?, plugin.as_deref(), &page).await?;
-            say(global, &json!(list.items), || {
-                let rows: Vec<Vec<String>> = list.items.iter().map(row).collect();
-                table(&["DECISION", "AT", "PLUGIN", "CALL", "ENDED", "FUEL"], &rows)
-            });
+            say_page(
+                global,
+                &list,
+                |record| json!(record),
+                || {
+                    let rows: Vec<Vec<String>> = list.items.iter().map(row).collect();
+                    table(&["DECISION", "AT", "PLUGIN", "CALL", "ENDED", "FUEL"], &rows)
+                },
+            );
         }
         Decisions::Show { id } => {
             let record = decisions::get(&global.app().await?, id).await?;
@@ -86,11 +92,16 @@ pub(crate) async fn run(global: &Global, command: Decisions) -> anyhow::Result<(
             told(global, &replayed)?;
         }
         Decisions::Export { id, out } => {
-            let export = decisions::export(&global.app().await?, id).await?;
+            let app = global.app().await?;
+            let ctx = person::ctx(global, &app.store, "").await?;
+            let export = decisions::export(&app, &ctx, id).await?;
             let text = serde_json::to_string_pretty(&export)?;
             match out {
                 Some(out) => {
-                    write_private(&out, &text)?;
+                    // It says what a person did: the file is the caller's alone.
+                    new_file(&out)?
+                        .write_all(text.as_bytes())
+                        .with_context(|| format!("{} cannot be written", out.display()))?;
                     let out = out.display();
                     say(global, &json!({ "written": out.to_string() }), || {
                         format!("written to {out}; replay it with `koban decision replay --file {out}`")
@@ -101,15 +112,6 @@ pub(crate) async fn run(global: &Global, command: Decisions) -> anyhow::Result<(
         }
     }
     Ok(())
-}
-
-/// A decision says what a person did: its file is the caller's alone.
-fn write_private(path: &std::path::Path, text: &str) -> anyhow::Result<()> {
-    use std::io::Write as _;
-    use std::os::unix::fs::OpenOptionsExt as _;
-    let file = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
-    let mut file = file.with_context(|| format!("{} cannot be written; it must not be there yet", path.display()))?;
-    file.write_all(text.as_bytes()).with_context(|| format!("{} cannot be written", path.display()))
 }
 
 fn row(record: &Record) -> Vec<String> {

@@ -5,13 +5,13 @@ use koban_domain::flows::Resolution;
 use koban_domain::ids::FlowId;
 use koban_domain::money::{Currency, Money};
 use koban_service::flows::{self, FlowDetail, FlowFilter, FlowSummary, Reply};
-use koban_service::operators::command_line;
 use koban_service::page::Page;
 use koban_store::flows::Which;
 use serde_json::json;
 
-use crate::commands::{say, table};
+use crate::commands::{PageArguments, fresh_key, say, say_page, table};
 use crate::config::Global;
+use crate::person;
 
 /// What can be done with flows.
 #[derive(Debug, Subcommand)]
@@ -25,9 +25,8 @@ pub(crate) enum Flows {
         /// Of one plugin only
         #[arg(long)]
         plugin: Option<String>,
-        /// How many, 1 to 100
-        #[arg(long, default_value_t = 20)]
-        limit: u16,
+        #[command(flatten)]
+        page: PageArguments,
     },
     /// One flow: where it stands, what it waits for, which money is in it
     #[command(after_help = "Example:\n  koban flow show flw_0193…")]
@@ -94,11 +93,11 @@ pub(crate) async fn run(global: &Global, command: Flows) -> anyhow::Result<()> {
     global.start_log()?;
     let app = global.app().await?;
     match command {
-        Flows::List { stuck, plugin, limit } => {
+        Flows::List { stuck, plugin, page } => {
             let which = if stuck { Which::Stuck } else { Which::All };
             let filter = FlowFilter { which, plugin };
-            let list = flows::list(&app, &filter, &Page { after: None, limit }).await?;
-            say(global, &json!(list.items.iter().map(json_of).collect::<Vec<_>>()), || {
+            let list = flows::list(&app, &filter, &Page::from(&page)).await?;
+            say_page(global, &list, json_of, || {
                 let rows: Vec<Vec<String>> = list.items.iter().map(row).collect();
                 table(&["FLOW", "PLUGIN", "STANDING", "AGE", "CREDITED", "MAY COME", "STUCK"], &rows)
             });
@@ -109,7 +108,7 @@ pub(crate) async fn run(global: &Global, command: Flows) -> anyhow::Result<()> {
             say(global, &value, || serde_json::to_string_pretty(&value).unwrap_or_default());
         }
         Flows::Retry { id, reason } => {
-            let ctx = command_line(format!("retry-{}", app.clock.id().simple()));
+            let ctx = person::ctx(global, &app.store, fresh_key(&app, "retry")).await?;
             flows::retry(&app, &ctx, id, &reason).await?;
             say(global, &json!({ "flow": id, "retried": true }), || format!("{id} goes on"));
         }
@@ -132,7 +131,8 @@ pub(crate) async fn run(global: &Global, command: Flows) -> anyhow::Result<()> {
                 let parts = [id.to_string(), what, reply];
                 koban_domain::records::Digest::of_parts(&parts.each_ref().map(String::as_bytes)).to_string()
             });
-            flows::resolve(&app, &command_line(key), id, &resolution, reply, &arguments.reason).await?;
+            let ctx = person::ctx(global, &app.store, key).await?;
+            flows::resolve(&app, &ctx, id, &resolution, reply, &arguments.reason).await?;
             say(global, &json!({ "flow": id, "resolved": true }), || format!("{id} is resolved"));
         }
     }

@@ -1,16 +1,16 @@
 //! `koban ledger`: the journal verified, and its head.
 
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
 use clap::Subcommand;
-use koban_service::{checkpoints, export, verify};
+use koban_service::{audit, checkpoints, export, platform, verify};
 use koban_store::Store;
 use serde_json::json;
 
-use crate::commands::say;
+use crate::commands::{new_file, say};
 use crate::config::Global;
+use crate::person;
 
 /// What can be done with the ledger.
 #[derive(Debug, Subcommand)]
@@ -57,7 +57,12 @@ pub(crate) async fn run(global: &Global, command: LedgerCommands) -> anyhow::Res
                 None => Ok(()),
             }
         }
-        LedgerCommands::Export { out } => write_export(&global.store().await?, out).await,
+        LedgerCommands::Export { out } => {
+            let store = global.store().await?;
+            let ctx = person::ctx(global, &store, "").await?;
+            audit::note(&store, &platform::clock(&store).await?, &ctx, "ledger.export", "journal").await?;
+            write_export(&store, out).await
+        }
         LedgerCommands::Head => {
             let head = global.store().await?.lane_head().await?.head;
             say(global, &json!({ "sequence": head.sequence, "hash": head.hash, "at": head.at.to_string() }), || {
@@ -126,12 +131,7 @@ fn verify_export(global: &Global, path: &Path) -> anyhow::Result<()> {
 async fn write_export(store: &Store, out: Option<PathBuf>) -> anyhow::Result<()> {
     let exported = match out {
         None => export::export(store, &mut std::io::BufWriter::new(std::io::stdout())).await?,
-        Some(path) => {
-            let file = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path);
-            let file =
-                file.with_context(|| format!("{} cannot be written; it must not be there yet", path.display()))?;
-            export::export(store, &mut std::io::BufWriter::new(file)).await?
-        }
+        Some(path) => export::export(store, &mut std::io::BufWriter::new(new_file(&path)?)).await?,
     };
     eprintln!("{} entries, {} accounts, head {}", exported.entries, exported.accounts, exported.hash);
     Ok(())

@@ -6,12 +6,13 @@ use anyhow::{Context, bail};
 use clap::{Args, Subcommand};
 use koban_domain::guest::Named;
 use koban_domain::manifest::Manifest;
-use koban_service::operators::command_line;
 use koban_service::plugins::{self, EndpointInput, Install, PluginView};
+use koban_service::{App, Ctx};
 use serde_json::json;
 
 use crate::commands::{say, table};
 use crate::config::Global;
+use crate::person;
 
 /// What can be done with plugins.
 #[derive(Debug, Subcommand)]
@@ -153,10 +154,16 @@ fn json_of(plugin: &PluginView) -> serde_json::Value {
     })
 }
 
+/// The host, and who acts.
+async fn acting(global: &Global) -> anyhow::Result<(App, Ctx)> {
+    let app = global.app().await?;
+    let ctx = person::ctx(global, &app.store, "").await?;
+    Ok((app, ctx))
+}
+
 /// Runs the command.
 pub(crate) async fn run(global: &Global, command: PluginCommands) -> anyhow::Result<()> {
     global.start_log()?;
-    let ctx = command_line("");
     let view = match command {
         PluginCommands::Build { dirs, out } => return build(global, &dirs, out.as_deref()),
         PluginCommands::Check { package } => return check(global, &package),
@@ -173,21 +180,32 @@ pub(crate) async fn run(global: &Global, command: PluginCommands) -> anyhow::Res
                 exposure_cap: arguments.exposure_cap,
                 loss_budget: arguments.loss_budget,
             };
-            plugins::install(&global.app().await?, &ctx, install).await?
+            {
+                let app = global.first_app().await?;
+                let ctx = person::ctx(global, &app.store, "").await?;
+                plugins::install(&app, &ctx, install).await?
+            }
         }
         PluginCommands::List => {
             let list = plugins::list(&global.app().await?).await?;
-            let value = json!(list.iter().map(json_of).collect::<Vec<_>>());
+            let value = json!({ "items": list.iter().map(json_of).collect::<Vec<_>>(), "next": null });
             say(global, &value, || table(HEADER, &list.iter().map(row).collect::<Vec<_>>()));
             return Ok(());
         }
-        PluginCommands::Enable { id } => plugins::set_enabled(&global.app().await?, &ctx, &id, true).await?,
-        PluginCommands::Disable { id } => plugins::set_enabled(&global.app().await?, &ctx, &id, false).await?,
+        PluginCommands::Enable { id } => {
+            let (app, ctx) = acting(global).await?;
+            plugins::set_enabled(&app, &ctx, &id, true).await?
+        }
+        PluginCommands::Disable { id } => {
+            let (app, ctx) = acting(global).await?;
+            plugins::set_enabled(&app, &ctx, &id, false).await?
+        }
         PluginCommands::Limits { id, exposure_cap, loss_budget } => {
-            plugins::set_caps(&global.app().await?, &ctx, &id, exposure_cap, loss_budget).await?
+            let (app, ctx) = acting(global).await?;
+            plugins::set_caps(&app, &ctx, &id, exposure_cap, loss_budget).await?
         }
         PluginCommands::Settings { id, settings: given } => {
-            let app = global.app().await?;
+            let (app, ctx) = acting(global).await?;
             let manifest = plugins::get(&app, &id).await?.manifest;
             plugins::set_settings(&app, &ctx, &id, &settings(&manifest, &given)?).await?
         }
@@ -195,13 +213,14 @@ pub(crate) async fn run(global: &Global, command: PluginCommands) -> anyhow::Res
             let text = std::fs::read_to_string(&secret_file)
                 .with_context(|| format!("{} cannot be read", secret_file.display()))?;
             let secrets = text.lines().map(str::trim).filter(|line| !line.is_empty()).map(str::to_owned).collect();
-            let app = global.app().await?;
+            let (app, ctx) = acting(global).await?;
             let input = EndpointInput { name, base, secrets, allow_private };
             plugins::set_endpoint(&app, &ctx, &id, input).await?;
             plugins::get(&app, &id).await?
         }
         PluginCommands::Revoke { digest, reason } => {
-            plugins::revoke(&global.app().await?, &ctx, digest, &reason).await?;
+            let (app, ctx) = acting(global).await?;
+            plugins::revoke(&app, &ctx, digest, &reason).await?;
             say(global, &json!({ "revoked": digest }), || format!("nothing may rest on {digest} any more"));
             return Ok(());
         }

@@ -3,13 +3,13 @@
 use clap::{Args, Subcommand};
 use koban_domain::ids::ReviewId;
 use koban_domain::reviews::{Review, Reviewed};
-use koban_service::operators::command_line;
 use koban_service::page::Page;
 use koban_service::reviews::{self, ReviewInput};
 use serde_json::json;
 
-use crate::commands::{say, table};
+use crate::commands::{PageArguments, fresh_key, say, say_page, table};
 use crate::config::Global;
+use crate::person;
 
 /// What can be done with reviews.
 #[derive(Debug, Subcommand)]
@@ -20,9 +20,8 @@ pub(crate) enum Reviews {
         /// Those that are over, too
         #[arg(long)]
         all: bool,
-        /// How many, 1 to 100
-        #[arg(long, default_value_t = 20)]
-        limit: u16,
+        #[command(flatten)]
+        page: PageArguments,
     },
     /// Let the amount go on its way
     #[command(after_help = "Example:\n  koban review approve rev_0193… --reason 'the payer confirmed it by phone'")]
@@ -47,9 +46,9 @@ pub(crate) async fn run(global: &Global, command: Reviews) -> anyhow::Result<()>
     global.start_log()?;
     let app = global.app().await?;
     let (Decision { id, reason }, approve) = match command {
-        Reviews::List { all, limit } => {
-            let list = reviews::list(&app, !all, &Page { after: None, limit }).await?;
-            say(global, &json!(list.items.iter().map(json_of).collect::<Vec<_>>()), || {
+        Reviews::List { all, page } => {
+            let list = reviews::list(&app, !all, &Page::from(&page)).await?;
+            say_page(global, &list, json_of, || {
                 let rows: Vec<Vec<String>> = list.items.iter().map(row).collect();
                 table(&["REVIEW", "OF", "PAYER", "AMOUNT", "STATE", "UNTIL"], &rows)
             });
@@ -58,7 +57,7 @@ pub(crate) async fn run(global: &Global, command: Reviews) -> anyhow::Result<()>
         Reviews::Approve(decision) => (decision, true),
         Reviews::Decline(decision) => (decision, false),
     };
-    let ctx = command_line(format!("review-{}", app.clock.id().simple()));
+    let ctx = person::ctx(global, &app.store, fresh_key(&app, "review")).await?;
     let review = reviews::decide(&app, &ctx, ReviewInput { review: id, approve, reason }).await?.value;
     say(global, &json_of(&review), || format!("{id} is {}", review.state.word()));
     Ok(())

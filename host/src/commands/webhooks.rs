@@ -11,16 +11,16 @@ use clap::{Args, Subcommand};
 use koban_domain::ids::{EventId, MerchantId, WebhookId};
 use koban_domain::time::Timestamp;
 use koban_outside::{Keyring, verify};
-use koban_service::App;
-use koban_service::operators::command_line;
 use koban_service::page::Page;
 use koban_service::webhooks::{self, Again, DeliveryState, Input};
+use koban_service::{App, Ctx};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 
-use crate::commands::{say, table};
+use crate::commands::{PageArguments, moment, say, say_page, table};
 use crate::config::Global;
+use crate::person;
 
 /// What can be done with webhooks.
 #[derive(Debug, Subcommand)]
@@ -42,18 +42,16 @@ pub(crate) enum Webhooks {
         /// Of one merchant only
         #[arg(long)]
         merchant: Option<MerchantId>,
-        /// How many, 1 to 100
-        #[arg(long, default_value_t = 20)]
-        limit: u16,
+        #[command(flatten)]
+        page: PageArguments,
     },
     /// What an endpoint was given, and how it went
     #[command(after_help = "Example:\n  koban webhook deliveries whk_0193…")]
     Deliveries {
         /// The endpoint, `whk_…`
         id: WebhookId,
-        /// How many, 1 to 100
-        #[arg(long, default_value_t = 20)]
-        limit: u16,
+        #[command(flatten)]
+        page: PageArguments,
     },
     /// Send again: one event, or everything since a time
     #[command(
@@ -93,34 +91,26 @@ pub(crate) struct Replay {
     since: Option<Timestamp>,
 }
 
-fn moment(text: &str) -> Result<Timestamp, String> {
-    Timestamp::parse(text).ok_or_else(|| "write a time such as 2026-11-20T00:00:00Z, in UTC".to_owned())
-}
-
 /// Runs the command.
 pub(crate) async fn run(global: &Global, command: Webhooks) -> anyhow::Result<()> {
     global.start_log()?;
     let app = global.app().await?;
-    let ctx = command_line(String::new());
+    let ctx = person::ctx(global, &app.store, "").await?;
     match command {
-        Webhooks::Listen(arguments) => listen(global, &app, arguments).await?,
+        Webhooks::Listen(arguments) => listen(global, &app, &ctx, arguments).await?,
         Webhooks::Trigger { id } => {
             let event = webhooks::test(&app, &ctx, None, id).await?;
             say(global, &json!({ "endpoint": id, "event": event }), || {
                 format!("{event} is on its way; `koban webhook deliveries {id}` says how it went")
             });
         }
-        Webhooks::List { merchant, limit } => {
-            let list = webhooks::list(&app, &ctx, merchant, &Page { after: None, limit }).await?;
-            let value: Vec<Value> = list
-                .items
-                .iter()
-                .map(|one| {
-                    json!({ "id": one.id, "merchant": one.merchant, "url": one.url, "types": one.types, "enabled": one.enabled,
-                        "disabled_reason": one.disabled_reason, "failing_since": one.failing_since.map(|at| at.to_string()) })
-                })
-                .collect();
-            say(global, &json!(value), || {
+        Webhooks::List { merchant, page } => {
+            let list = webhooks::list(&app, &ctx, merchant, &Page::from(&page)).await?;
+            let value = |one: &webhooks::WebhookView| {
+                json!({ "id": one.id, "merchant": one.merchant, "url": one.url, "types": one.types, "enabled": one.enabled,
+                    "disabled_reason": one.disabled_reason, "failing_since": one.failing_since.map(|at| at.to_string()) })
+            };
+            say_page(global, &list, value, || {
                 let rows: Vec<Vec<String>> = list
                     .items
                     .iter()
@@ -138,8 +128,8 @@ pub(crate) async fn run(global: &Global, command: Webhooks) -> anyhow::Result<()
                 table(&["ENDPOINT", "OF", "URL", "STATE"], &rows)
             });
         }
-        Webhooks::Deliveries { id, limit } => {
-            let list = webhooks::deliveries(&app, &ctx, None, id, &Page { after: None, limit }).await?;
+        Webhooks::Deliveries { id, page } => {
+            let list = webhooks::deliveries(&app, &ctx, None, id, &Page::from(&page)).await?;
             let word = |state| match state {
                 DeliveryState::Waiting | DeliveryState::Leased => "waiting",
                 DeliveryState::Delivered => "delivered",
@@ -151,15 +141,11 @@ pub(crate) async fn run(global: &Global, command: Webhooks) -> anyhow::Result<()
                 }
                 None => "-".to_owned(),
             };
-            let value: Vec<Value> = list
-                .items
-                .iter()
-                .map(|row| {
-                    json!({ "event": row.event, "sequence": row.sequence, "type": row.kind, "state": word(row.state),
-                        "attempts": row.attempts, "last": last(row), "due_at": row.due_at.to_string() })
-                })
-                .collect();
-            say(global, &json!(value), || {
+            let value = |row: &webhooks::DeliveryRow| {
+                json!({ "event": row.event, "sequence": row.sequence, "type": row.kind, "state": word(row.state),
+                    "attempts": row.attempts, "last": last(row), "due_at": row.due_at.to_string() })
+            };
+            say_page(global, &list, value, || {
                 let cells = |row: &webhooks::DeliveryRow| {
                     let numbers = [row.sequence.to_string(), row.attempts.to_string()];
                     let [sequence, attempts] = numbers;
@@ -205,7 +191,7 @@ struct Receiver {
 }
 
 /// Makes an endpoint for this machine, prints what comes, and takes the endpoint away again.
-async fn listen(global: &Global, app: &App, arguments: Listen) -> anyhow::Result<()> {
+async fn listen(global: &Global, app: &App, ctx: &Ctx, arguments: Listen) -> anyhow::Result<()> {
     let address = std::net::SocketAddr::from(([127, 0, 0, 1], arguments.port));
     let listener = TcpListener::bind(address).await.with_context(|| format!("{address} cannot be listened on"))?;
     let url = format!("http://{}/", listener.local_addr()?);
@@ -216,8 +202,7 @@ async fn listen(global: &Global, app: &App, arguments: Listen) -> anyhow::Result
         enabled: true,
         allow_private: Some(true),
     };
-    let ctx = command_line(String::new());
-    let made = webhooks::create(app, &ctx, arguments.merchant, input).await?;
+    let made = webhooks::create(app, ctx, arguments.merchant, input).await?;
     let id = made.endpoint.id;
     let (heard, mut calls) = mpsc::channel(64);
     let keys = Keyring::parse([made.secret.as_str()]).context("the secret cannot be read")?;
@@ -243,7 +228,7 @@ async fn listen(global: &Global, app: &App, arguments: Listen) -> anyhow::Result
         left -= 1;
     }
     serving.abort();
-    webhooks::remove(app, &ctx, None, id).await?;
+    webhooks::remove(app, ctx, None, id).await?;
     eprintln!("{id} is taken away");
     Ok(())
 }

@@ -157,6 +157,7 @@ impl Shop {
 
 /// Somebody who runs the platform.
 pub(crate) struct Operator {
+    pub(crate) email: String,
     client: Client,
 }
 
@@ -171,7 +172,7 @@ impl Operator {
     pub(crate) async fn sign_in(anonymous: &Client, email: &str) -> Operator {
         let body = json!({ "email": email, "password": PASSWORD });
         let session = Caller::post(anonymous, "/v1/operators/sessions", body).await.created();
-        Operator { client: anonymous.with_token(session.text("token")) }
+        Operator { email: email.to_owned(), client: anonymous.with_token(session.text("token")) }
     }
 }
 

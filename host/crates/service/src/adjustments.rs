@@ -1,8 +1,10 @@
 //! Adjustments: one operator proposes a correction of the books, another posts or rejects it.
 
+use koban_domain::accounts::{AccountKey, Class, PluginKey};
 use koban_domain::adjustments::{Adjustment, Judge, LINES_MAX, Line, Propose};
-use koban_domain::ids::AdjustmentId;
+use koban_domain::ids::{AdjustmentId, IdError, MerchantId, UserId};
 use koban_domain::ledger::{Answer, Command};
+use koban_domain::money::Currency;
 use koban_domain::paths::{self, EntryKind};
 use serde::Serialize;
 use serde_json::json;
@@ -25,7 +27,7 @@ struct Asked<'a> {
 
 /// Proposes an adjustment. Nothing moves before another operator approves it.
 pub async fn propose(app: &App, ctx: &Ctx, lines: Vec<Line>, reason: &str) -> Result<Answered<Adjustment>, Error> {
-    let proposer = ctx.operator()?;
+    let proposer = ctx.person()?;
     check_reason(reason)?;
     check_lines(&lines)?;
     let adjustment = AdjustmentId(app.clock.id());
@@ -43,7 +45,7 @@ pub async fn judge(
     approve: bool,
     reason: &str,
 ) -> Result<Answered<Adjustment>, Error> {
-    let operator = ctx.operator()?;
+    let operator = ctx.person()?;
     check_reason(reason)?;
     let lines = get(app, id).await?.lines;
     let (act, route) = match approve {
@@ -74,6 +76,37 @@ pub async fn list(app: &App, page: &Page) -> Result<Paged<Adjustment>, Error> {
     let before = page.before()?.map(AdjustmentId);
     let rows = koban_store::adjustments::list(&app.store, before, limit + 1).await?;
     Ok(Paged::of(rows, limit, |adjustment| adjustment.id.bytes().to_vec()))
+}
+
+/// The account of this class that somebody names: its owner is a user's or a merchant's id, or a plugin's. Errors: what to
+/// write as owner instead.
+pub fn account(class: Class, owner: Option<&str>, currency: Currency) -> Result<AccountKey, String> {
+    Ok(match (class, owner) {
+        (Class::Prepaid | Class::Funds | Class::Receivable, Some(owner)) => {
+            AccountKey::user(class, owner.parse().map_err(|error: IdError| error.to_string())?, currency)
+        }
+        (Class::Payable, Some(owner)) => {
+            AccountKey::payable(owner.parse().map_err(|error: IdError| error.to_string())?, currency)
+        }
+        (Class::Clearing, Some(owner)) => AccountKey::clearing(PluginKey::of(owner), currency),
+        (Class::Prepaid | Class::Funds | Class::Receivable | Class::Payable | Class::Clearing, None) => {
+            return Err("name the user, the merchant or the plugin whose account it is".to_owned());
+        }
+        (_, None) => AccountKey::platform(class, currency),
+        (_, Some(_)) => return Err("leave the owner out: the platform has one such account".to_owned()),
+    })
+}
+
+/// How an account is written: its class, and behind a slash its owner, as far as its id says who that is.
+pub fn account_name(account: &AccountKey) -> String {
+    let class = account.class.word();
+    match account.class {
+        _ if account.owner.is_nil() => class.to_owned(),
+        Class::Prepaid | Class::Funds | Class::Receivable => format!("{class}/{}", UserId(account.owner)),
+        Class::Payable => format!("{class}/{}", MerchantId(account.owner)),
+        // A plugin's key is a digest of its name.
+        _ => format!("{class}/{}", account.owner.simple()),
+    }
 }
 
 fn check_lines(lines: &[Line]) -> Result<(), Error> {

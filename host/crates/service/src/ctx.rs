@@ -2,6 +2,9 @@
 
 use koban_domain::ids::{KeyId, MerchantId, OperatorId, ScheduleId, UserId};
 
+/// What stands for an operator where nobody was named: the command line and the check of identities.
+pub const COMMAND_LINE: OperatorId = OperatorId(uuid::Uuid::nil());
+
 /// Who asks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Actor {
@@ -13,6 +16,11 @@ pub enum Actor {
     Operator(OperatorId),
     /// A user, by what they scheduled before. An actor of its own: its operations cannot meet those that the user asks for.
     Schedule(ScheduleId, UserId),
+    /// Whoever uses the `koban` command without an operator's password, by the name that the machine gives them. They may do
+    /// what operators may, because they can open the database; but they are nobody's second person.
+    CommandLine(&'static str),
+    /// The check of identities behind [`crate::verification::Check`], which decides in the operators' name.
+    IdentityCheck,
     /// The host itself: jobs and flows.
     System,
 }
@@ -25,6 +33,8 @@ impl std::fmt::Display for Actor {
             Actor::Merchant(id, _) => write!(f, "merchant:{id}"),
             Actor::Operator(id) => write!(f, "operator:{id}"),
             Actor::Schedule(id, _) => write!(f, "schedule:{id}"),
+            Actor::CommandLine(name) => write!(f, "command-line:{name}"),
+            Actor::IdentityCheck => f.write_str("identity-check"),
             Actor::System => f.write_str("system"),
         }
     }
@@ -72,10 +82,24 @@ impl Ctx {
         }
     }
 
-    /// The operator. Errors: [`crate::error::Error::Forbidden`] for anybody else.
+    /// The operator; [`COMMAND_LINE`] stands for whoever acts as one without being named. Errors:
+    /// [`crate::error::Error::Forbidden`] for anybody else.
     pub fn operator(&self) -> Result<OperatorId, crate::error::Error> {
         match self.actor {
             Actor::Operator(operator) => Ok(operator),
+            Actor::CommandLine(_) | Actor::IdentityCheck => Ok(COMMAND_LINE),
+            _ => Err(crate::error::Error::Forbidden("only operators may do this")),
+        }
+    }
+
+    /// The operator as a person who has proved who they are, for what two people must do together. Errors:
+    /// [`crate::error::Error::Forbidden`] for anybody else.
+    pub fn person(&self) -> Result<OperatorId, crate::error::Error> {
+        match self.actor {
+            Actor::Operator(operator) => Ok(operator),
+            Actor::CommandLine(_) => Err(crate::error::Error::Forbidden(
+                "two people do this together, so each says who they are: name yourself with --operator EMAIL",
+            )),
             _ => Err(crate::error::Error::Forbidden("only operators may do this")),
         }
     }

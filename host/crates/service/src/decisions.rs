@@ -10,6 +10,8 @@ use koban_store::records::{self, RecordPlace};
 use serde::{Deserialize, Serialize};
 
 use crate::app::App;
+use crate::audit;
+use crate::ctx::Ctx;
 use crate::error::Error;
 use crate::page::{Page, Paged};
 
@@ -59,8 +61,15 @@ pub async fn list(app: &App, plugin: Option<&str>, page: &Page) -> Result<Paged<
     Ok(Paged { items: list.records.into_iter().map(|(_, record)| record).collect(), next })
 }
 
-/// A decision with all that its replay needs.
-pub async fn export(app: &App, id: RecordId) -> Result<Export, Error> {
+/// A decision with all that its replay needs, for an operator; that it was handed out is in the audit log.
+pub async fn export(app: &App, ctx: &Ctx, id: RecordId) -> Result<Export, Error> {
+    ctx.operator()?;
+    let export = replayable(app, id).await?;
+    audit::note(&app.store, &app.clock, ctx, "decision.export", &id.to_string()).await?;
+    Ok(export)
+}
+
+async fn replayable(app: &App, id: RecordId) -> Result<Export, Error> {
     use base64::Engine as _;
     let record = get(app, id).await?;
     let component = plugins::component(&app.store, record.component).await?.ok_or(Error::NotFound("component"))?;
@@ -79,7 +88,7 @@ pub async fn export(app: &App, id: RecordId) -> Result<Export, Error> {
 
 /// Runs a decision again in a fresh sandbox and compares.
 pub async fn replay(app: &App, id: RecordId) -> Result<Replayed, Error> {
-    replay_export(&app.door, &export(app, id).await?).await
+    replay_export(&app.door, &replayable(app, id).await?).await
 }
 
 /// Runs an exported decision again. Needs no database. Errors: a file that is no export or has been changed.

@@ -71,15 +71,47 @@ fn argon2() -> Argon2<'static> {
 
 /// Whether a password may be chosen: 12 to 128 characters, not one character repeated. No composition rules.
 pub fn check_password(password: &str) -> Result<(), Error> {
+    check_password_field("password", password)
+}
+
+/// The same for a password that comes in another field.
+pub(crate) fn check_password_field(field: &str, password: &str) -> Result<(), Error> {
     let length = password.chars().count();
     if !(12..=128).contains(&length) {
-        return Err(Error::invalid("password", "choose 12 to 128 characters; any characters will do"));
+        return Err(Error::invalid(field, "choose 12 to 128 characters; any characters will do"));
     }
     let first = password.chars().next();
     if password.chars().all(|character| Some(character) == first) {
-        return Err(Error::invalid("password", "choose more than one character"));
+        return Err(Error::invalid(field, "choose more than one character"));
     }
     Ok(())
+}
+
+/// Somebody's wish for another password.
+pub struct PasswordChange {
+    /// The one they have, as proof that it is they who ask.
+    pub current: String,
+    /// The one they want, 12 to 128 characters.
+    pub new: String,
+}
+
+impl std::fmt::Debug for PasswordChange {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("PasswordChange { .. }")
+    }
+}
+
+impl PasswordChange {
+    /// Errors: `current` is not the password with this hash, or is the wanted one already.
+    pub(crate) async fn prove(&self, app: &crate::App, hash: &str) -> Result<(), Error> {
+        if !app.hashing.verify(self.current.clone(), Some(hash.to_owned())).await? {
+            return Err(Error::invalid("current", "this is not your password"));
+        }
+        if self.current == self.new {
+            return Err(Error::invalid("new", "choose another password than the one you have"));
+        }
+        Ok(())
+    }
 }
 
 /// Whether this can be an email address: something before and after one `@`, at most 254 bytes. Returned in lower case.

@@ -225,10 +225,10 @@ async fn own(app: &App, ctx: &Ctx, merchant: MerchantId, key: KeyId) -> Result<K
 
 fn check_owner(ctx: &Ctx, merchant: MerchantId) -> Result<(), Error> {
     match ctx.actor {
-        Actor::Operator(_) => Ok(()),
+        Actor::Operator(_) | Actor::CommandLine(_) => Ok(()),
         Actor::Merchant(own, _) if own == merchant => Ok(()),
         Actor::Merchant(..) => Err(Error::NotFound("merchant")),
-        Actor::User(_) | Actor::Schedule(..) | Actor::System => {
+        Actor::User(_) | Actor::Schedule(..) | Actor::IdentityCheck | Actor::System => {
             Err(Error::Forbidden("only merchants and operators have to do with keys"))
         }
     }

@@ -68,7 +68,7 @@ pub(crate) fn begin_with(app: &App, ctx: &Ctx, claim: Claim) -> Result<Begun, Er
     };
     let key = match ctx.actor {
         Actor::Merchant(_, key) => Some(key),
-        Actor::User(_) | Actor::Operator(_) | Actor::Schedule(..) | Actor::System => None,
+        _ => None,
     };
     Ok(Begun { claim, running, key, device: ctx.device.clone(), trial: ctx.trial.then_some(ctx.actor) })
 }

@@ -79,7 +79,7 @@ pub async fn get(app: &App, ctx: &Ctx, id: PaymentId) -> Result<Payment, Error> 
     let own = match ctx.actor {
         Actor::User(user) | Actor::Schedule(_, user) => payment.payer == user,
         Actor::Merchant(merchant, _) => payment.merchant == merchant,
-        Actor::Operator(_) | Actor::System => true,
+        Actor::Operator(_) | Actor::CommandLine(_) | Actor::IdentityCheck | Actor::System => true,
     };
     if own { Ok(payment) } else { Err(Error::NotFound("payment")) }
 }

@@ -14,7 +14,7 @@ use crate::app::App;
 use crate::clock;
 use crate::ctx::Ctx;
 use crate::error::Error;
-use crate::identity::{self, token_hash};
+use crate::identity::{self, PasswordChange, token_hash};
 use crate::operations::{self, Answered};
 use crate::page::{Page, Paged};
 
@@ -135,6 +135,28 @@ pub(crate) async fn open_session(app: &App, owner: SessionOwner) -> Result<(Stri
     };
     sessions::create(&app.store, &session).await?;
     Ok((token, expires_at))
+}
+
+/// A user's change of password: their other sessions end. `token` is the session that stays.
+pub async fn change_password(app: &App, ctx: &Ctx, token: &str, change: PasswordChange) -> Result<(), Error> {
+    let id = ctx.user()?;
+    identity::check_password_field("new", &change.new)?;
+    let user = koban_store::users::by_id(&app.store, id).await?.ok_or(Error::NotSignedIn)?;
+    let before = user.password_hash.ok_or(Error::NotSignedIn)?;
+    change.prove(app, &before).await?;
+    let hash = app.hashing.hash(change.new).await?;
+    let audit = audit(app, ctx, "user.password", id.to_string(), "{}");
+    let keep = Some(token_hash(token));
+    let now = app.clock.now();
+    match koban_store::users::set_password(&app.store, id, (&before, &hash), keep, (&audit, now)).await? {
+        true => Ok(()),
+        false => Err(password_moved()),
+    }
+}
+
+/// Two changes at once: one of them was first.
+pub(crate) fn password_moved() -> Error {
+    Error::Conflict("the password was changed meanwhile; sign in again".to_owned())
 }
 
 /// Ends a session. Ending it twice is the same as once.

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use crate::app::App;
-use crate::ctx::Ctx;
+use crate::ctx::{Actor, Ctx};
 use crate::error::Error;
 use crate::operations::{self, Answered};
 use crate::plugins::check_reason;
@@ -98,7 +98,7 @@ pub async fn submit(app: &App, ctx: &Ctx, input: Particulars) -> Result<Answered
 
 /// The check decides in the operators' name, under a key of its own for each time.
 fn by_check(id: SubmissionId) -> Ctx {
-    crate::operators::command_line(format!("identity-check-{id}"))
+    Ctx::new(Actor::IdentityCheck, format!("identity-check-{id}"))
 }
 
 /// What a user submitted last, opened for an operator; the look is in the audit log.

@@ -38,6 +38,20 @@ pub struct AuditFilter<'a> {
     pub act: Option<&'a str>,
     /// To whom or what.
     pub subject: Option<&'a str>,
+    /// From this time on.
+    pub from: Option<Timestamp>,
+    /// Up to before this time.
+    pub to: Option<Timestamp>,
+}
+
+impl AuditFilter<'_> {
+    /// Whether only a time is asked for: then the rows come in order of time, by its index.
+    fn is_time_alone(&self) -> bool {
+        self.actor.is_none()
+            && self.act.is_none()
+            && self.subject.is_none()
+            && (self.from.is_some() || self.to.is_some())
+    }
 }
 
 /// Appends a row in a transaction of its own, for acts that no commit and no other change carries.
@@ -52,10 +66,14 @@ macro_rules! select_audit {
         concat!(
             "select sequence, id, at, actor, act, subject, detail, hash from audit where sequence < $1 and ",
             $filters,
-            " order by sequence desc limit $5"
+            " and at >= $6 and at < $7 order by sequence desc limit $5"
         )
     };
 }
+
+const BY_TIME: &str = "select sequence, id, at, actor, act, subject, detail, hash from audit
+    where at >= $3 and at < $4 and ($1 = 0 or (at, sequence) < ((select at from audit where sequence = $1), $1))
+    order by at desc, sequence desc limit $2";
 
 /// Rows that match, newest first, before this one.
 pub async fn list(
@@ -64,6 +82,20 @@ pub async fn list(
     before: Option<i64>,
     limit: u16,
 ) -> Result<Vec<AuditRow>, StoreError> {
+    let from = filter.from.map_or(i64::MIN, |from| from.0);
+    let to = filter.to.map_or(i64::MAX, |to| to.0);
+    if filter.is_time_alone() {
+        return on!(store, pool => sqlx::query(BY_TIME)
+            .bind(before.unwrap_or(0))
+            .bind(i64::from(limit))
+            .bind(from)
+            .bind(to)
+            .fetch_all(pool)
+            .await?
+            .iter()
+            .map(read)
+            .collect());
+    }
     // Each text leads with the column whose index serves it; what may be absent follows.
     let sql = match filter {
         AuditFilter { subject: Some(_), .. } => select_audit!(
@@ -85,6 +117,8 @@ pub async fn list(
         .bind(filter.act)
         .bind(filter.subject)
         .bind(i64::from(limit))
+        .bind(from)
+        .bind(to)
         .fetch_all(pool)
         .await?
         .iter()

@@ -2,11 +2,14 @@
 
 use koban_domain::ids::OperatorId;
 use koban_domain::ledger::Audit;
+use koban_domain::records::Digest;
 use koban_domain::time::Timestamp;
 
-use crate::database::{Columns, Store, blob, on, on_tx};
+use crate::database::{Columns, Store, Tx, blob, on, on_tx};
 use crate::error::StoreError;
 use crate::ledger::pages::append_audit;
+use crate::query::LAST_ID;
+use crate::sessions::{self, SessionOwner};
 
 /// An operator with what signing in needs.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -57,6 +60,85 @@ pub async fn by_id(store: &Store, id: OperatorId) -> Result<Option<OperatorRow>,
 pub async fn by_email(store: &Store, email: &str) -> Result<Option<OperatorRow>, StoreError> {
     const SQL: &str = "select * from operators where email = $1";
     on!(store, pool => sqlx::query(SQL).bind(email).fetch_optional(pool).await?.map(|row| read(&row)).transpose())
+}
+
+/// Operators, newest first, before this one.
+pub async fn list(store: &Store, before: Option<OperatorId>, limit: u16) -> Result<Vec<OperatorRow>, StoreError> {
+    const SQL: &str = "select * from operators where id < $1 order by id desc limit $2";
+    on!(store, pool => sqlx::query(SQL)
+        .bind(blob(before.map_or(LAST_ID, |id| id.bytes())))
+        .bind(i64::from(limit))
+        .fetch_all(pool)
+        .await?
+        .iter()
+        .map(read)
+        .collect())
+}
+
+/// What came of removing an operator.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Removed {
+    /// The operator and every session of theirs are gone.
+    Gone,
+    /// There is no such operator.
+    Unknown,
+    /// It is the only one: nothing was changed.
+    Last,
+}
+
+/// Removes an operator and ends their sessions, with who did it in the audit log. Of two who are the last and remove each
+/// other at once, one stays.
+pub async fn remove(store: &Store, id: OperatorId, audit: &Audit, now: Timestamp) -> Result<Removed, StoreError> {
+    let mut tx = store.begin().await?;
+    if let Tx::Postgres(transaction) = &mut tx {
+        // Counting must see what others remove; on SQLite there is one writer anyway.
+        sqlx::query("lock table operators in share row exclusive mode").execute(&mut **transaction).await?;
+    }
+    let (known, all) = on_tx!(&mut tx, connection => {
+        let sql = "select coalesce(sum(case when id = $1 then 1 else 0 end), 0), count(*) from operators";
+        let row = sqlx::query(sql).bind(blob(id.bytes())).fetch_one(connection).await?;
+        (row.long(0)?, row.long(1)?)
+    });
+    match (known, all) {
+        (0, _) => return Ok(Removed::Unknown),
+        (_, 1) => return Ok(Removed::Last),
+        _ => {}
+    }
+    on_tx!(&mut tx, connection => {
+        sqlx::query("delete from operators where id = $1").bind(blob(id.bytes())).execute(connection).await?;
+    });
+    sessions::end(&mut tx, SessionOwner::Operator(id), None).await?;
+    append_audit(&mut tx, &[(audit.clone(), now)]).await?;
+    tx.commit().await?;
+    Ok(Removed::Gone)
+}
+
+/// Gives an operator another password and ends their sessions but the one with this token, with who did it in the audit log.
+/// False if the operator is gone, or has another password than `before` (which is compared if it is given).
+pub async fn set_password(
+    store: &Store,
+    id: OperatorId,
+    (before, hash): (Option<&str>, &str),
+    keep: Option<Digest>,
+    (audit, now): (&Audit, Timestamp),
+) -> Result<bool, StoreError> {
+    const SQL: &str = "update operators set password_hash = $2
+        where id = $1 and (cast($3 as text) is null or password_hash = $3)";
+    let mut tx = store.begin().await?;
+    let changed = on_tx!(&mut tx, connection => sqlx::query(SQL)
+        .bind(blob(id.bytes()))
+        .bind(hash)
+        .bind(before)
+        .execute(connection)
+        .await?
+        .rows_affected());
+    if changed == 0 {
+        return Ok(false);
+    }
+    sessions::end(&mut tx, SessionOwner::Operator(id), keep).await?;
+    append_audit(&mut tx, &[(audit.clone(), now)]).await?;
+    tx.commit().await?;
+    Ok(true)
 }
 
 /// How many operators there are.

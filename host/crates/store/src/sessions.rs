@@ -4,7 +4,7 @@ use koban_domain::ids::{OperatorId, SessionId, UserId};
 use koban_domain::records::Digest;
 use koban_domain::time::Timestamp;
 
-use crate::database::{Columns, Store, blob, on, on_write};
+use crate::database::{Columns, Store, Tx, blob, on, on_tx, on_write};
 use crate::error::StoreError;
 use crate::ledger::json::JsonRows;
 
@@ -173,6 +173,21 @@ pub async fn delete_others(store: &Store, owner: SessionOwner, but: Option<Sessi
         .execute(pool)
         .await?
         .rows_affected()))
+}
+
+/// Ends all of an owner's sessions but the one with this token, within a change that asks for it.
+pub(crate) async fn end(tx: &mut Tx<'_>, owner: SessionOwner, keep: Option<Digest>) -> Result<(), StoreError> {
+    const SQL: &str = "delete from sessions where owner_id = $1 and owner_kind = $2 and token_hash <> $3";
+    let (owner_kind, owner_id) = owner.columns();
+    on_tx!(tx, connection => {
+        sqlx::query(SQL)
+            .bind(blob(owner_id))
+            .bind(owner_kind)
+            .bind(blob(keep.unwrap_or_default().0))
+            .execute(connection)
+            .await?;
+    });
+    Ok(())
 }
 
 /// Takes away sessions that ended before this time, at most `limit` at once. How many.

@@ -137,7 +137,7 @@ async fn the_audit_log_is_searched_by_actor_act_and_subject() {
             audit_log::append(store, &row, NOON).await.unwrap();
         }
         let found = async |actor, act, subject, before| -> Vec<i64> {
-            let filter = AuditFilter { actor, act, subject };
+            let filter = AuditFilter { actor, act, subject, ..AuditFilter::default() };
             audit_log::list(store, filter, before, 10).await.unwrap().iter().map(|row| row.sequence).collect()
         };
         assert_eq!(found(None, None, None, None).await, [4, 3, 2, 1]);
@@ -149,6 +149,32 @@ async fn the_audit_log_is_searched_by_actor_act_and_subject() {
         assert_eq!(found(Some("operator:b"), None, Some("usr_2"), None).await, [2]);
         assert_eq!(found(Some("operator:b"), Some("user.verify"), Some("usr_2"), None).await, [2]);
         assert_eq!(found(Some("operator:c"), None, None, None).await, [] as [i64; 0]);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn the_audit_log_is_searched_by_time_also_where_clocks_differed() {
+    on_each(async |store| {
+        // A host whose clock is behind writes the third row.
+        for (number, minute) in [(1, 0), (2, 10), (3, 5), (4, 20), (5, 20)] {
+            let row = audit(number, "user.verify");
+            audit_log::append(store, &row, NOON.plus_ms(minute * 60_000)).await.unwrap();
+        }
+        let at = |minute: i64| Some(NOON.plus_ms(minute * 60_000));
+        let found = async |from, to, act, before, limit| -> Vec<i64> {
+            let filter = AuditFilter { from, to, act, ..AuditFilter::default() };
+            audit_log::list(store, filter, before, limit).await.unwrap().iter().map(|row| row.sequence).collect()
+        };
+        assert_eq!(found(at(5), None, None, None, 10).await, [5, 4, 2, 3]);
+        assert_eq!(found(at(5), at(20), None, None, 10).await, [2, 3], "the end is not in it");
+        assert_eq!(found(None, at(6), None, None, 10).await, [3, 1]);
+        // Pages follow each other without a gap and without a row twice.
+        assert_eq!(found(at(0), None, None, None, 2).await, [5, 4]);
+        assert_eq!(found(at(0), None, None, Some(4), 2).await, [2, 3]);
+        assert_eq!(found(at(0), None, None, Some(3), 2).await, [1]);
+        assert_eq!(found(at(5), at(20), Some("user.verify"), None, 10).await, [3, 2]);
+        assert_eq!(found(at(5), at(20), Some("user.revoke"), None, 10).await, [] as [i64; 0]);
     })
     .await;
 }

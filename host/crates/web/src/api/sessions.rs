@@ -81,14 +81,16 @@ pub(crate) struct OperatorBody {
     created_at: String,
 }
 
+impl From<OperatorView> for OperatorBody {
+    fn from(operator: OperatorView) -> OperatorBody {
+        let OperatorView { id, email, name, created_at } = operator;
+        OperatorBody { id, email, name, created_at: moment(created_at) }
+    }
+}
+
 impl From<SignedIn<OperatorView>> for OperatorSessionBody {
     fn from(signed: SignedIn<OperatorView>) -> OperatorSessionBody {
-        let OperatorView { id, email, name, created_at } = signed.who;
-        OperatorSessionBody {
-            token: signed.token,
-            expires_at: moment(signed.expires_at),
-            operator: OperatorBody { id, email, name, created_at: moment(created_at) },
-        }
+        OperatorSessionBody { token: signed.token, expires_at: moment(signed.expires_at), operator: signed.who.into() }
     }
 }
 

@@ -1,9 +1,9 @@
 //! Corrections of the books that two operators make together.
 
 use axum::extract::State;
-use koban_domain::accounts::{AccountKey, Class, PluginKey};
+use koban_domain::accounts::{AccountKey, Class};
 use koban_domain::adjustments::{self as rules, Adjustment};
-use koban_domain::ids::{AdjustmentId, MerchantId, OperatorId, UserId};
+use koban_domain::ids::{AdjustmentId, OperatorId};
 use koban_domain::money::Currency;
 use koban_service::{App, adjustments};
 use serde::{Deserialize, Serialize};
@@ -74,24 +74,9 @@ pub(crate) struct AdjustmentRequest {
 
 impl AccountRequest {
     fn key(&self, currency: Currency, field: &str) -> Result<AccountKey, Problem> {
-        let wrong = |what: &str| Problem::invalid(format!("{field}.owner"), what.to_owned());
         let owner = self.owner.as_ref().map(|owner| owner.0.as_str());
-        Ok(match (self.class, owner) {
-            (Class::Prepaid | Class::Funds | Class::Receivable, Some(owner)) => {
-                let user = owner.parse::<UserId>().map_err(|error| wrong(&error.to_string()))?;
-                AccountKey::user(self.class, user, currency)
-            }
-            (Class::Payable, Some(owner)) => {
-                let merchant = owner.parse::<MerchantId>().map_err(|error| wrong(&error.to_string()))?;
-                AccountKey::payable(merchant, currency)
-            }
-            (Class::Clearing, Some(owner)) => AccountKey::clearing(PluginKey::of(owner), currency),
-            (Class::Prepaid | Class::Funds | Class::Receivable | Class::Payable | Class::Clearing, None) => {
-                return Err(wrong("name the user, the merchant or the plugin whose account it is"));
-            }
-            (_, None) => AccountKey::platform(self.class, currency),
-            (_, Some(_)) => return Err(wrong("leave it out: the platform has one such account")),
-        })
+        adjustments::account(self.class, owner, currency)
+            .map_err(|problem| Problem::invalid(format!("{field}.owner"), problem))
     }
 }
 

@@ -1,6 +1,7 @@
 //! The audit log.
 
 use axum::extract::State;
+use koban_domain::time::Timestamp;
 use koban_service::App;
 use koban_service::audit::{self, Filter};
 use serde::{Deserialize, Serialize};
@@ -31,6 +32,12 @@ pub(crate) struct AuditQuery {
     act: Option<String>,
     /// Those about this id.
     subject: Option<String>,
+    /// From this time on, in Unix milliseconds.
+    #[param(example = 1_575_126_000_000i64)]
+    from_ms: Option<i64>,
+    /// Up to before this time, in Unix milliseconds.
+    #[param(example = 1_577_804_400_000i64)]
+    to_ms: Option<i64>,
     /// The `next` value of the page before; without it the list begins.
     after: Option<String>,
     /// How many items, 20 unless told.
@@ -60,6 +67,9 @@ pub(crate) struct AuditBody {
 }
 
 /// Rows of the audit log, newest first.
+///
+/// Who: `operator:opr_…` over the API or with the operator's password on the command line, `command-line:NAME` without it,
+/// `user:usr_…`, `merchant:mer_…`, `schedule:…`, `identity-check` or `system`.
 #[utoipa::path(get, path = "/v1/operator/audit", tag = "operator", security(("operator" = [])),
     params(AuditQuery), responses((status = 200, body = PageBody<AuditBody>)))]
 pub(crate) async fn list(
@@ -68,7 +78,13 @@ pub(crate) async fn list(
     Query(query): Query<AuditQuery>,
 ) -> Result<Json<PageBody<AuditBody>>, Problem> {
     let page = page(query.after, query.limit)?;
-    let filter = Filter { actor: query.actor, act: query.act, subject: query.subject };
+    let filter = Filter {
+        actor: query.actor,
+        act: query.act,
+        subject: query.subject,
+        from: query.from_ms.map(Timestamp),
+        to: query.to_ms.map(Timestamp),
+    };
     let rows = audit::list(&app, &filter, &page).await?.map(|row| AuditBody {
         id: row.audit.id.to_string(),
         sequence: row.sequence,

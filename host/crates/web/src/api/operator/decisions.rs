@@ -158,8 +158,12 @@ pub(crate) async fn get(
 #[utoipa::path(get, path = "/v1/operator/decisions/{id}/export", tag = "operator", security(("operator" = [])),
     params(("id" = String, Path, description = "The decision's id.")),
     responses((status = 200, body = serde_json::Value, description = "A file of the format `koban-decision-1`.")))]
-pub(crate) async fn export(State(app): State<App>, _: Operator, Id(id): Id<RecordId>) -> Result<Json<Export>, Problem> {
-    Ok(Json(decisions::export(&app, id).await?))
+pub(crate) async fn export(
+    State(app): State<App>,
+    operator: Operator,
+    Id(id): Id<RecordId>,
+) -> Result<Json<Export>, Problem> {
+    Ok(Json(decisions::export(&app, &operator.reading(), id).await?))
 }
 
 /// Run a decision again in a fresh sandbox and compare.

@@ -12,6 +12,7 @@ pub(crate) mod flows;
 pub(crate) mod ledger;
 pub(crate) mod limits;
 pub(crate) mod merchants;
+pub(crate) mod operators;
 pub(crate) mod plugins;
 pub(crate) mod policy;
 pub(crate) mod reviews;
@@ -45,6 +46,7 @@ pub(super) fn routes() -> OpenApiRouter<Web> {
         .merge(reviews::routes())
         .merge(currencies::routes())
         .merge(audit::routes())
+        .merge(operators::routes())
         .merge(ledger::routes())
         .merge(webhooks::routes())
 }
