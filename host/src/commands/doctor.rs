@@ -1,7 +1,7 @@
 //! `koban doctor`: everything a host rests on, line by line, with the next step beside what is not well.
 
 use std::os::unix::fs::MetadataExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::bail;
 use clap::Args;
