@@ -102,7 +102,7 @@ impl Foresight {
 }
 
 fn sees_all(actor: Actor) -> bool {
-    matches!(actor, Actor::Operator(_) | Actor::System)
+    matches!(actor, Actor::Operator(_) | Actor::CommandLine(_) | Actor::IdentityCheck | Actor::System)
 }
 
 /// The owner of the actor's own accounts; nil if there are none.
@@ -110,7 +110,7 @@ fn own(actor: Actor) -> Uuid {
     match actor {
         Actor::User(user) | Actor::Schedule(_, user) => user.0,
         Actor::Merchant(merchant, _) => merchant.0,
-        Actor::Operator(_) | Actor::System => Uuid::nil(),
+        Actor::Operator(_) | Actor::CommandLine(_) | Actor::IdentityCheck | Actor::System => Uuid::nil(),
     }
 }
 
