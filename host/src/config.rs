@@ -12,6 +12,12 @@ use koban_service::clock::Clock;
 use koban_service::platform;
 use koban_service::sealing::Sealer;
 use koban_store::{Config as StoreConfig, Store};
+use tracing_subscriber::Layer as _;
+use tracing_subscriber::filter::filter_fn;
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
+
+use crate::traces::Traces;
 
 /// Options that every command takes.
 #[derive(Debug, Clone, Args)]
@@ -45,12 +51,22 @@ pub(crate) struct Global {
 impl Global {
     /// Starts logging to standard error.
     pub(crate) fn start_log(&self) -> anyhow::Result<()> {
+        self.start_log_and(None)
+    }
+
+    /// Starts logging to standard error, and making traces of what happens.
+    pub(crate) fn start_log_and(&self, traces: Option<Traces>) -> anyhow::Result<()> {
         let filter = tracing_subscriber::EnvFilter::try_new(&self.log)
             .with_context(|| format!("--log `{}` is no filter; try `info`", self.log))?;
-        let log =
-            tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(has_colours());
+        let traces = traces.map(|traces| traces.with_filter(filter_fn(Traces::looks_at)));
+        let log = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_ansi(has_colours());
+        let all = tracing_subscriber::registry().with(traces);
         // A second start in one process, as tests do, keeps the first.
-        let _ = if self.json { log.json().try_init() } else { log.try_init() };
+        let _ = if self.json {
+            all.with(log.json().with_filter(filter)).try_init()
+        } else {
+            all.with(log.with_filter(filter)).try_init()
+        };
         Ok(())
     }
 

@@ -8,6 +8,7 @@ mod config;
 mod person;
 mod play;
 mod serve;
+mod traces;
 mod up;
 
 use std::process::ExitCode;

@@ -12,6 +12,7 @@ use tokio::sync::watch;
 
 use crate::claim::Claim;
 use crate::config::{CheckpointFiles, Global};
+use crate::traces::Tracing;
 
 /// Arguments of `serve`.
 #[derive(Debug, Args)]
@@ -45,11 +46,14 @@ pub(crate) struct Arguments {
     /// Let this host serve an SQLite file that another one on this machine serves, such as during a handover
     #[arg(long, env = "KOBAN_SHARED_FILE", value_parser = clap::builder::BoolishValueParser::new(), default_missing_value = "true", num_args = 0..=1, default_value = "false", hide_default_value = true, hide_possible_values = true)]
     shared_file: bool,
+    #[command(flatten)]
+    tracing: Tracing,
 }
 
 /// Runs the host until SIGTERM or Ctrl-C.
 pub(crate) async fn run(global: &Global, arguments: Arguments) -> anyhow::Result<()> {
-    global.start_log()?;
+    let (traces, begun) = arguments.tracing.begin();
+    global.start_log_and(traces)?;
     let claim = if arguments.shared_file { None } else { Some(Claim::of(global)?) };
     let app = global.serving_app(arguments.test_clock).await?;
     let keeper = arguments.checkpoints.keeper(global)?;
@@ -62,12 +66,16 @@ pub(crate) async fn run(global: &Global, arguments: Arguments) -> anyhow::Result
         ..WebConfig::default()
     };
     let host = start(app, arguments.listen, arguments.admin_listen, config).await?;
+    let exporting = begun.map(|begun| begun.start(host.address));
     println!("listening on http://{}", host.address);
     eprintln!("metrics on http://{}/metrics, documents on http://{}/docs", host.admin_address, host.address);
     stop_signal().await;
     eprintln!("stopping: finishing what was begun");
     host.stop().await;
     keeping.stop().await;
+    if let Some(exporting) = exporting {
+        exporting.stop().await;
+    }
     drop(claim);
     Ok(())
 }

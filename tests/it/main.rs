@@ -42,6 +42,7 @@ mod settlements;
 mod statements;
 mod sweep;
 mod tamper;
+mod traces;
 mod transfers;
 mod trials;
 mod two_hosts;

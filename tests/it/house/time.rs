@@ -3,7 +3,7 @@
 use super::{none, sources};
 
 /// Files that may read a clock of the machine, and what for. Nothing is ever decided by the times of the others.
-const READERS: [(&str, &str); 14] = [
+const READERS: [(&str, &str); 15] = [
     ("host/crates/service/src/clock.rs", "the one clock"),
     ("host/crates/runtime/src/door.rs", "how long a call waited, for metrics"),
     ("host/crates/runtime/examples/door-cost.rs", "a measurement"),
@@ -13,6 +13,7 @@ const READERS: [(&str, &str); 14] = [
         "how fast somebody asks: no time of day, and a moved clock must not open the gate",
     ),
     ("host/crates/outside/src/send.rs", "how long a call took"),
+    ("host/src/traces/layer.rs", "when spans begin and end"),
     ("host/src/up.rs", "the play's stopwatch"),
     ("host/src/play.rs", "the play's stopwatch"),
     ("host/src/client.rs", "the play's stopwatch"),

@@ -4,6 +4,7 @@ use koban_domain::ids::RecordId;
 use koban_domain::ledger::SealedRecord;
 use koban_domain::records::{Fault, Input, Output};
 use koban_runtime::{CallContext, Plugin};
+use tracing::Instrument as _;
 
 use crate::app::App;
 use crate::clock::Stopwatch;
@@ -34,10 +35,13 @@ pub async fn call(app: &App, plugin: &Plugin, whom: For<'_>, input: Input) -> (R
     };
     let function = input.function();
     let stopwatch = Stopwatch::start();
-    let called = app.door.call(plugin, context, input).await;
+    let span = tracing::info_span!(target: crate::TRACE, "guest.call",
+        plugin = plugin.id(), function, decision = %id, failed = tracing::field::Empty, fault = tracing::field::Empty);
+    let called = app.door.call(plugin, context, input).instrument(span.clone()).await;
     let fault = called.result.as_ref().err();
     app.metrics.called(plugin.id(), function, stopwatch.seconds(), fault.map(|fault| fault.class));
     if let Some(fault) = fault {
+        span.record("failed", true).record("fault", fault.class.word());
         tracing::warn!(plugin = plugin.id(), function, decision = %id, %fault, "a guest call ended in a fault");
     }
     (called.result, SealedRecord::from(&called.record))

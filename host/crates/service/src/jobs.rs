@@ -11,6 +11,7 @@ use koban_domain::time::Timestamp;
 use koban_store::flows::{self as rows, Which};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::{JoinHandle, JoinSet};
+use tracing::Instrument as _;
 
 use crate::app::App;
 use crate::captures;
@@ -145,7 +146,8 @@ async fn hold(app: &App, places: &Semaphore, flow: FlowId, mut stop: watch::Rece
         if *stop.borrow() {
             return;
         }
-        drive::run(app, flow).await
+        let span = tracing::info_span!(target: crate::TRACE, "flow.drive", flow = %flow);
+        drive::run(app, flow).instrument(span).await
     };
     match driven {
         Driven::Idle => {}

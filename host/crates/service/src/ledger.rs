@@ -12,6 +12,7 @@ use koban_domain::touched::Touched;
 use koban_store::marks::Mark;
 use koban_store::{LedgerWriter, Store, StoreError, StoreErrorKind};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
+use tracing::Instrument as _;
 
 use crate::clock::{self, Clock, Stopwatch};
 use crate::error::Error;
@@ -118,7 +119,9 @@ impl Ledger {
     /// happened is then found under the operation's key.
     pub async fn commit(&self, work: Work) -> Result<Decided, Error> {
         let room = self.room_for(work.units())?;
-        self.put(work, room)?.await.map_err(|_| Error::Busy)?
+        // The wait for a place in a commit, and the commit.
+        let waiting = tracing::info_span!(target: crate::TRACE, "ledger.commit");
+        self.put(work, room)?.instrument(waiting).await.map_err(|_| Error::Busy)?
     }
 
     /// Commits many units of work in their order, each by itself, and says what came of each. Errors: [`Error::Busy`], before any of
@@ -130,10 +133,11 @@ impl Ledger {
             let part = room.split(work.units()).ok_or(Error::Busy)?;
             waiting.push(self.put(work, part));
         }
+        let span = tracing::info_span!(target: crate::TRACE, "ledger.commit", works = waiting.len());
         let mut decided = Vec::with_capacity(waiting.len());
         for one in waiting {
             decided.push(match one {
-                Ok(one) => one.await.map_err(|_| Error::Busy).and_then(|decided| decided),
+                Ok(one) => one.instrument(span.clone()).await.map_err(|_| Error::Busy).and_then(|decided| decided),
                 Err(error) => Err(error),
             });
         }
@@ -219,7 +223,8 @@ impl Lane {
                     (queued.work, queued.answer)
                 })
                 .unzip();
-            let decided = self.commit(&works).await;
+            let span = tracing::info_span!(target: crate::TRACE, "lane.batch", works = works.len());
+            let decided = self.commit(&works).instrument(span).await;
             for (answer, decided) in answers.into_iter().zip(decided) {
                 // A caller that has gone finds its outcome under its key.
                 let _ = answer.send(decided);
@@ -260,7 +265,8 @@ impl Lane {
         let mut attempt = 0;
         loop {
             attempt += 1;
-            let error = match self.attempt(works, &mut unsure).await {
+            let span = tracing::info_span!(target: crate::TRACE, "lane.attempt", works = works.len(), attempt);
+            let error = match self.attempt(works, &mut unsure).instrument(span).await {
                 Ok(decided) => return Ok(decided),
                 Err(Failed::Clock(lead_ms)) => return Err(Failed::Clock(lead_ms)),
                 Err(Failed::Store(error)) => error,

@@ -52,6 +52,10 @@ pub mod verify;
 pub mod wallets;
 pub mod webhooks;
 
+/// The target of the spans that become traces. They say what was done and how long it took: routes, plugins, ids of requests, flows
+/// and decisions; never who, and no amounts.
+pub const TRACE: &str = "koban::trace";
+
 pub use app::App;
 pub use ctx::{Actor, Ctx};
 pub use error::Error;

@@ -74,8 +74,13 @@ pub(crate) async fn dress(State(web): State<Web>, mut request: Request, next: Ne
 
     let started = tokio::time::Instant::now();
     let span = tracing::info_span!("request", %id);
-    let mut response = next.run(request).instrument(span).await;
+    let caller = request.headers().get("traceparent").and_then(|value| value.to_str().ok()).unwrap_or("");
+    let trace = tracing::info_span!(target: koban_service::TRACE, "request", traceparent = caller, request.id = %id,
+        http.request.method = %method, http.route = route, http.response.status_code = tracing::field::Empty);
+    let mut response = next.run(request).instrument(trace.clone()).instrument(span).await;
     let elapsed = started.elapsed();
+    trace.record("http.response.status_code", response.status().as_u16());
+    drop(trace);
 
     if let Some(problem) = response.extensions_mut().remove::<Problem>() {
         let (kind, bytes) = problem.written(language, &id);

@@ -17,6 +17,7 @@ use koban_outside::{Answer, NotSent, Request, Sent};
 use koban_store::flows::{self as rows, EffectRow, Lease, LeasedEffect};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
+use tracing::Instrument as _;
 
 use super::partner;
 use crate::app::App;
@@ -196,7 +197,9 @@ impl Worker {
             return Ok(Attempted::LeaseLost);
         }
         self.app.metrics.effects_sent.inc();
-        let sent = self.app.outside.send(&endpoint, &request, now).await;
+        let span = tracing::info_span!(target: crate::TRACE, "partner",
+            plugin = flow.plugin, endpoint = call.endpoint, operation = call.operation, flow = %effect.flow);
+        let sent = self.app.outside.send(&endpoint, &request, now).instrument(span).await;
         Ok(self.judge(effect, sent))
     }
 
