@@ -18,7 +18,7 @@ pub(crate) fn free_address() -> String {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_host_that_is_killed_again_and_again_loses_and_doubles_nothing() {
-    let kills: u32 = if is_soak() { 200 } else { 40 };
+    let kills: u32 = if is_soak() { 1_000 } else { 40 };
     let seed = seed();
     println!("kills: seed {seed} (KOBAN_TEST_SEED={seed} runs it again), {kills} kills");
     let mut dice = Dice::new(seed);
@@ -29,7 +29,7 @@ async fn a_host_that_is_killed_again_and_again_loses_and_doubles_nothing() {
     let mut host = HostProcess::start_at(&town.database, "host", &address).await;
     town.work(std::slice::from_ref(&address), &mut dice);
     for _ in 0..kills {
-        let answers = dice.one_of(&["normal", "normal", "slow", "error", "lost", "twice"]);
+        let answers = dice.one_of(&["normal", "normal", "normal", "slow", "error", "lost", "twice", "silent"]);
         let ours = dice.one_of(&["normal", "normal", "repeat", "reverse"]);
         town.atm.switch(json!({ "answers": answers, "ours": ours, "slow_ms": 300 })).await;
         tokio::time::sleep(Duration::from_millis(50 + dice.below(700))).await;
@@ -44,10 +44,15 @@ async fn a_host_that_is_killed_again_and_again_loses_and_doubles_nothing() {
     ready_ms.sort_unstable();
     let told = town.told.lock().expect("told");
     println!(
-        "kills: seed {seed}, {kills} kills in {} s; {} payments, {} refunds, {} transfers, {} refusals, {} deposits acknowledged; \
+        "kills: seed {seed}, {kills} kills in {} s; {} payments, {} holds, {} captures, {} voids, {} exchanges, {} refunds, \
+         {} transfers, {} refusals, {} deposits acknowledged; \
          {} calls without an answer, {} first answers given again; ready again after {} ms (median), {} ms (longest)",
         stopwatch.elapsed().as_secs(),
         told.payments.len(),
+        told.held.len(),
+        told.captures.len(),
+        told.voided.len(),
+        told.exchanges.len(),
         told.refunds.len(),
         told.transfers.len(),
         told.refusals,

@@ -1,6 +1,6 @@
 //! People at work against hosts that come and go: each repeats what was not answered, under the same key, until it is.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -64,9 +64,16 @@ pub(crate) fn is_soak() -> bool {
 }
 
 /// What was answered for good, by id.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone)]
 pub(crate) struct Acknowledged {
     pub(crate) payments: BTreeMap<String, i64>,
+    /// Payments whose amount was held first.
+    pub(crate) held: BTreeMap<String, i64>,
+    pub(crate) captures: BTreeMap<String, i64>,
+    /// Those of `held` that were let go.
+    pub(crate) voided: BTreeSet<String>,
+    /// What was sold, in yen.
+    pub(crate) exchanges: BTreeMap<String, i64>,
     pub(crate) refunds: BTreeMap<String, i64>,
     pub(crate) transfers: BTreeMap<String, i64>,
     pub(crate) refusals: u32,
@@ -95,7 +102,7 @@ pub(crate) struct Counts {
 }
 
 impl Town {
-    /// Verified users with funds, two shops, both first plugins, an ATM network that will look for the host at `host`.
+    /// Verified users with funds, two shops, both first plugins, dollars to buy, an ATM network that will look for the host at `host`.
     pub(crate) async fn found(database: Arc<Database>, host: &str, people: usize) -> Town {
         let app = TestApp::on(Arc::clone(&database), Setup { jobs: false, ..Setup::default() }).await;
         let atm = Atm::start(&format!("http://{host}")).await;
@@ -109,6 +116,7 @@ impl Town {
         seed_plugin(&app.app, "fraud-rules", &rules, None).await;
         seed_atm(&app.app, &atm, &[], (1_000_000_000, 0)).await;
         seed_till(&app.app).await;
+        app.offer_dollars(100_000_000).await;
         let mut users = Vec::new();
         for _ in 0..people {
             let (user, token) = seed_user(&app.app, true).await;
@@ -169,7 +177,9 @@ impl Town {
     /// How much was acknowledged so far.
     pub(crate) fn acknowledged(&self) -> usize {
         let told = self.told.lock().expect("what was told");
-        told.payments.len() + told.refunds.len() + told.transfers.len()
+        let Acknowledged { payments, held, captures, voided, exchanges, refunds, transfers, .. } = &*told;
+        [payments, held, captures, exchanges, refunds, transfers].iter().map(|some| some.len()).sum::<usize>()
+            + voided.len()
     }
 
     /// No acknowledged entry is lost, none is doubled, both books agree, and every flow is final or listed. Needs a host, which
@@ -219,28 +229,38 @@ impl Town {
     /// What everybody was told stands in the books, once, and nothing else does.
     pub(crate) async fn books_hold_what_was_told(&self) {
         let mut hand = self.database.hand().await;
-        let told = self.told.lock().expect("what was told").clone_counts();
-        for (table, kind, told) in
-            [("payments", 3, &told.payments), ("refunds", 4, &told.refunds), ("transfers", 5, &told.transfers)]
-        {
+        let told = self.told.lock().expect("what was told").clone();
+        // What was paid at once has one entry; what was held has one of another kind, and one for each capture.
+        let entries = hand.number("select count(*) from entries where kind = 3").await;
+        assert_eq!(usize::try_from(entries), Ok(told.payments.len()), "entries of payments");
+        let voids = hand.number("select count(*) from payments where state = 4").await;
+        assert_eq!(usize::try_from(voids), Ok(told.voided.len()), "what was let go");
+        let made: BTreeMap<String, i64> =
+            told.payments.iter().chain(&told.held).map(|(id, yen)| (id.clone(), *yen)).collect();
+        for (table, column, told) in [
+            ("payments", "amount", &made),
+            ("captures", "amount", &told.captures),
+            ("exchanges", "sell_amount", &told.exchanges),
+            ("refunds", "amount", &told.refunds),
+            ("transfers", "amount", &told.transfers),
+        ] {
             let ids = hand.blobs(&format!("select id from {table}")).await;
-            let kept: std::collections::BTreeSet<String> = ids.iter().map(hex::encode).collect();
-            let wanted: std::collections::BTreeSet<String> =
+            let kept: BTreeSet<String> = ids.iter().map(hex::encode).collect();
+            let wanted: BTreeSet<String> =
                 told.keys().map(|id| id.split('_').nth(1).expect("an id").to_owned()).collect();
             let lost: Vec<_> = wanted.difference(&kept).collect();
             assert!(lost.is_empty(), "acknowledged and lost from {table}: {lost:?}");
             let unknown: Vec<_> = kept.difference(&wanted).collect();
             assert!(unknown.is_empty(), "in {table}, and nobody was told: {unknown:?}");
-            let entries = hand.number(&format!("select count(*) from entries where kind = {kind}")).await;
-            assert_eq!(usize::try_from(entries), Ok(told.len()), "entries of {table}");
+            assert_eq!(ids.len(), told.len(), "rows of {table}");
             // Sums come back as other types than columns; the ids' own amounts are added here.
             let mut sum = 0;
-            for amount in hand.numbers(&format!("select amount from {table}")).await {
+            for amount in hand.numbers(&format!("select {column} from {table}")).await {
                 sum += amount;
             }
             assert_eq!(sum, told.values().sum::<i64>(), "the sum of {table}");
         }
-        let all = told.payments.iter().chain(&told.refunds).chain(&told.transfers);
+        let all = made.iter().chain(&told.captures).chain(&told.exchanges).chain(&told.refunds).chain(&told.transfers);
         let acknowledged =
             all.map(|(id, amount)| Told { id: id.clone(), amount: *amount, key: told.keys.get(id).cloned() });
         let evidence = Evidence {
@@ -268,18 +288,6 @@ impl Town {
     }
 }
 
-impl Acknowledged {
-    fn clone_counts(&self) -> Acknowledged {
-        Acknowledged {
-            payments: self.payments.clone(),
-            refunds: self.refunds.clone(),
-            transfers: self.transfers.clone(),
-            refusals: self.refusals,
-            keys: self.keys.clone(),
-        }
-    }
-}
-
 /// Somebody with a wallet.
 struct Worker {
     host: String,
@@ -303,11 +311,12 @@ impl Worker {
         let me = User::signed_in(self.me.0, self.me.1.clone(), &anonymous);
         let mut paid: Vec<(String, usize)> = Vec::new();
         while !self.stop.load(Ordering::Relaxed) {
-            match self.dice.below(10) {
+            match self.dice.below(14) {
                 _ if self.is_charging => self.charge(&me).await,
                 0..=4 => {
                     let shop = usize::try_from(self.dice.below(2)).unwrap_or(0);
-                    let yen = 1 + i64::try_from(self.dice.below(300)).unwrap_or(0);
+                    // Little each time: a thousand kills take a while, and empty wallets prove little.
+                    let yen = 1 + i64::try_from(self.dice.below(30)).unwrap_or(0);
                     let body = json!({ "merchant": self.shops[shop].0, "amount": yen, "currency": "JPY" });
                     if let Some(id) = self.until_told(me.client(), "/v1/payments", body).await {
                         self.told.lock().expect("told").payments.insert(id.clone(), yen);
@@ -315,11 +324,23 @@ impl Worker {
                     }
                 }
                 5..=7 => {
-                    let yen = 1 + i64::try_from(self.dice.below(50)).unwrap_or(0);
+                    let yen = 1 + i64::try_from(self.dice.below(20)).unwrap_or(0);
                     let receiver = *self.dice.one_of(&self.others);
                     let body = json!({ "receiver": receiver, "amount": yen, "currency": "JPY" });
                     if let Some(id) = self.until_told(me.client(), "/v1/transfers", body).await {
                         self.told.lock().expect("told").transfers.insert(id, yen);
+                    }
+                }
+                8..=10 => self.hold(&me).await,
+                11 => {
+                    // Some cents; the rate is the one that the town's operator has set.
+                    let cents = 10 + i64::try_from(self.dice.below(10)).unwrap_or(0);
+                    let body =
+                        json!({ "sell": "JPY", "buy": "USD", "amount": cents, "currency": "USD", "rate": "113.8727" });
+                    if let Some(made) = self.until_answered(me.client(), "/v1/exchanges", body).await {
+                        let id = made["id"].as_str().expect("an id").to_owned();
+                        let yen = made["sell"]["amount"].as_i64().expect("an amount");
+                        self.told.lock().expect("told").exchanges.insert(id, yen);
                     }
                 }
                 _ => {
@@ -336,19 +357,52 @@ impl Worker {
         }
     }
 
-    /// Asks under one key until there is an answer for good: what was made, or nothing if it was refused.
+    /// Has an amount held for a shop, and the shop captures it in parts, lets it go, or leaves it held.
+    async fn hold(&mut self, me: &User) {
+        let shop = usize::try_from(self.dice.below(2)).unwrap_or(0);
+        let yen = 20 + i64::try_from(self.dice.below(30)).unwrap_or(0);
+        let body = json!({ "merchant": self.shops[shop].0, "amount": yen, "currency": "JPY", "capture": false });
+        let Some(id) = self.until_told(me.client(), "/v1/payments", body).await else { return };
+        self.told.lock().expect("told").held.insert(id.clone(), yen);
+        let key = Client::new(self.host.clone()).with_token(self.shops[shop].1.clone());
+        let captured = match self.dice.below(4) {
+            0 => vec![],
+            1 => {
+                if self.until_answered(&key, &format!("/v1/payments/{id}/void"), json!({})).await.is_some() {
+                    self.told.lock().expect("told").voided.insert(id);
+                }
+                return;
+            }
+            2 => vec![(8, false)],
+            _ => vec![(8, false), (yen - 12, true)],
+        };
+        for (part, is_last) in captured {
+            let body = json!({ "amount": part, "final": is_last });
+            if let Some(capture) = self.until_told(&key, &format!("/v1/payments/{id}/captures"), body).await {
+                self.told.lock().expect("told").captures.insert(capture, part);
+            }
+        }
+    }
+
+    /// Asks under one key until there is an answer for good: the id of what was made, or nothing if it was refused.
     async fn until_told(&self, client: &Client, path: &str, body: Value) -> Option<String> {
+        self.until_answered(client, path, body).await?["id"].as_str().map(str::to_owned)
+    }
+
+    /// The same, with all of the answer.
+    async fn until_answered(&self, client: &Client, path: &str, body: Value) -> Option<Value> {
         let key = unique("load");
         for _ in 0..PATIENCE {
             let headers = [("idempotency-key", key.as_str())];
             let sent = client.send(hyper::Method::POST, path, &headers, Some(body.to_string().into_bytes())).await;
             match sent {
-                Ok(reply) if reply.status == 201 => {
+                Ok(reply) if matches!(reply.status, 200 | 201) => {
                     self.count_replay(&reply);
-                    let id = reply.body["id"].as_str()?.to_owned();
-                    let whose = (self.me.0.to_string(), key);
-                    self.told.lock().expect("told").keys.insert(id.clone(), whose);
-                    return Some(id);
+                    if let (201, Some(id)) = (reply.status, reply.body["id"].as_str()) {
+                        let whose = (self.me.0.to_string(), key);
+                        self.told.lock().expect("told").keys.insert(id.to_owned(), whose);
+                    }
+                    return Some(reply.body);
                 }
                 Ok(reply) if must_come_back(&reply) => {}
                 Ok(reply) => {
