@@ -15,6 +15,7 @@ use serde_json::json;
 use crate::app::App;
 use crate::ctx::Ctx;
 use crate::error::Error;
+use crate::flows::partner;
 use crate::guests::{self, For};
 use crate::loaded::loaded;
 use crate::users::audit;
@@ -257,14 +258,15 @@ pub async fn set_endpoint(app: &App, ctx: &Ctx, id: &str, input: EndpointInput) 
     }
     let secrets = input.secrets.iter().map(String::as_str);
     koban_outside::Keyring::parse(secrets).map_err(|error| Error::invalid("secrets", error.to_string()))?;
+    let sealed = partner::seal(app, id, &input.name, &input.secrets)?;
     let detail = json!({ "endpoint": input.name, "base": input.base, "allow_private": input.allow_private });
     let audit = audit(app, ctx, "plugin.endpoint", id.to_owned(), &detail.to_string());
     let endpoint = EndpointRow {
         plugin: id.to_owned(),
         name: input.name,
         base: input.base,
-        secret: input.secrets.join("\n").into_bytes(),
-        key_id: String::new(),
+        secret: sealed.bytes,
+        key_id: sealed.key_id,
         allow_private: input.allow_private,
     };
     endpoints::put(&app.store, &endpoint, &audit, app.clock.now()).await?;

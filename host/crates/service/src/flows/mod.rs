@@ -7,7 +7,7 @@ mod bell;
 pub mod drive;
 pub mod effects;
 pub mod inbound;
-mod partner;
+pub(crate) mod partner;
 pub mod resolve;
 pub mod settlement;
 pub mod view;

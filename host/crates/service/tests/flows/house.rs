@@ -271,7 +271,7 @@ async fn host(place: &Path, clock: &Clock) -> App {
     let cache = Some(Dir::open_ambient_dir(&cache, ambient_authority()).unwrap());
     let door = Door::new(DoorConfig { cache, slots: 16, ..DoorConfig::default() }).unwrap();
     let outside = Outside::new(Settings::default()).unwrap();
-    App::start(store, door, outside, clock.clone(), koban_service::sealing::Sealer::none()).await.unwrap()
+    App::start(store, door, outside, clock.clone(), sealer()).await.unwrap()
 }
 
 fn package(plugin: &str) -> (Vec<u8>, Manifest) {
@@ -280,4 +280,11 @@ fn package(plugin: &str) -> (Vec<u8>, Manifest) {
     let component = std::fs::read(place.join("component.wasm")).expect(missing);
     let manifest = std::fs::read_to_string(place.join("plugin.toml")).expect(missing);
     (component, toml::from_str(&manifest).unwrap())
+}
+
+/// One key for every host of a test: what one of them has sealed another opens.
+fn sealer() -> koban_service::sealing::Sealer {
+    use koban_service::sealing::Sealer;
+    static KEY: std::sync::OnceLock<String> = std::sync::OnceLock::new();
+    Sealer::of(KEY.get_or_init(|| Sealer::new_key().to_string())).unwrap()
 }
