@@ -60,7 +60,7 @@ enum Only {
 }
 
 /// The workloads that can be asked for.
-const WORKLOADS: [&str; 6] = ["W3", "W4", "W5", "W7", "hosts", "door"];
+const WORKLOADS: [&str; 7] = ["W1", "W3", "W4", "W5", "W7", "hosts", "door"];
 
 /// How much is measured.
 #[derive(Debug, Clone)]

@@ -55,6 +55,19 @@ pub(super) struct Measured {
     pub(super) busy: u64,
 }
 
+impl Measured {
+    /// The same counted in items, of which each request brought so many.
+    pub(super) fn in_items(self, each: u32) -> Measured {
+        let many = |requests: u64| requests * u64::from(each);
+        Measured {
+            per_second: figures::times(self.per_second, each),
+            done: many(self.done),
+            refused: many(self.refused),
+            ..self
+        }
+    }
+}
+
 /// Runs the clients for the span and lets each finish what it has begun; those that still wait for their turn go home.
 pub(super) async fn run<C: Client>(span: Span, clients: Vec<C>) -> anyhow::Result<Measured> {
     let stop = Arc::new(AtomicBool::new(false));

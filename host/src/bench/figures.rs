@@ -15,6 +15,11 @@ pub(super) fn ratio(of: f64, by: f64) -> f64 {
     if by > 0.0 { of / by } else { 0.0 }
 }
 
+/// A rate of requests as a rate of what they bring, so many each.
+pub(super) fn times(rate: f64, each: u32) -> f64 {
+    rate * f64::from(each)
+}
+
 /// How much of the first the second lacks, in percent; negative if it has more.
 pub(super) fn lacking_percent(whole: f64, rest: f64) -> f64 {
     if whole > 0.0 { (1.0 - rest / whole) * 100.0 } else { 0.0 }

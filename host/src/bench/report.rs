@@ -8,7 +8,7 @@ use super::stages::Stage;
 /// One row.
 #[derive(Debug, Clone)]
 pub(super) struct Row {
-    /// `W3`, `W4`, `W5`, `W7`, `hosts` or `door`.
+    /// `W1`, `W3`, `W4`, `W5`, `W7`, `hosts` or `door`.
     pub(super) workload: &'static str,
     /// `sqlite` or `postgres`; `none` for the door.
     pub(super) store: &'static str,

@@ -12,7 +12,7 @@ use super::clients::{self, Runs};
 use super::database::Fresh;
 use super::figures;
 use super::report::{self, Row};
-use super::workloads::{FullPayments, HotMerchant, Pattern, Plain, Transfers};
+use super::workloads::{Bulks, FullPayments, HotMerchant, Pattern, Plain, Transfers};
 use super::world::World;
 use super::{Plan, door, hosts, pgbench, stages};
 
@@ -73,6 +73,8 @@ const POOLS: [u32; 2] = [8, 32];
 /// Requests in flight.
 const FEW: usize = 256;
 const MANY: usize = 2_048;
+/// Bulks in flight: two fill the commit queue.
+const BULKS: usize = 2;
 
 /// Measures everything that the plan asks for on this database. Answers whether all audits were clean and the database durable.
 pub(super) async fn on(
@@ -154,6 +156,9 @@ struct Beside {
 
 impl Bench<'_> {
     async fn workloads(&mut self) -> anyhow::Result<()> {
+        if self.plan.has("W1") {
+            self.bulks().await?;
+        }
         let mut w3 = None;
         for clients in [FEW, MANY] {
             if self.plan.has("W3") {
@@ -211,9 +216,36 @@ impl Bench<'_> {
         let (span, world, run) = (self.plan.span, &self.world, self.runs);
         match kind {
             Kind::Transfers(plugins) => clients::run(span, Transfers::clients(world, clients, run, plugins)).await,
+            Kind::Bulks => Ok(clients::run(span, Bulks::clients(world, clients, run)).await?.in_items(Bulks::ITEMS)),
             Kind::HotMerchant => clients::run(span, HotMerchant::clients(world, clients, run)).await,
             Kind::FullPayments => clients::run(span, FullPayments::clients(world, clients, run)).await,
         }
+    }
+
+    /// W1: transfers in bulks beside W3's, one by one, with as many under way, in turn.
+    async fn bulks(&mut self) -> anyhow::Result<()> {
+        let (mut bulks, mut single) = (Runs::default(), Runs::default());
+        for _ in 0..self.plan.repetitions {
+            bulks.add(self.once(Kind::Bulks, BULKS).await?);
+            single.add(self.once(Kind::Transfers(0), MANY).await?);
+        }
+        let audit = self.audited(bulks.done + single.done).await?;
+        let (per_second, beside) = (bulks.per_second(), single.per_second());
+        self.out.row(Row {
+            workload: "W1",
+            store: self.store,
+            clients: BULKS,
+            plugins: 0,
+            per_second,
+            baseline_per_second: beside,
+            ratio: figures::ratio(per_second, beside),
+            latencies: bulks.latencies(),
+            audit,
+            beside: format!("W3 with {MANY} clients; latency is of bulks of {}", Bulks::ITEMS),
+            stages: Vec::new(),
+            deadlocks: None,
+        });
+        Ok(())
     }
 
     /// W7: the same transfers with more and more guests in their way, in turn.
@@ -414,6 +446,7 @@ impl Bench<'_> {
 /// What clients do.
 #[derive(Debug, Clone, Copy)]
 enum Kind {
+    Bulks,
     Transfers(usize),
     HotMerchant,
     FullPayments,

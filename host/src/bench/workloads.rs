@@ -1,4 +1,4 @@
-//! The workloads as clients: W3 and W7 transfers, W4 payments to one merchant, W5 the full path of a payment, and the baseline
+//! The workloads as clients: W1 bulks, W3 and W7 transfers, W4 payments to one merchant, W5 the full path of a payment, and the baseline
 //! that each is measured beside.
 
 use std::sync::Arc;
@@ -76,6 +76,42 @@ impl Client for Transfers {
         let message = Some(MESSAGE.to_owned());
         work.commands =
             vec![Command::Transfer(Send { transfer, sender, receiver, amount, message, decision, review: false })];
+        outcome(app.ledger.commit(work).await)
+    }
+}
+
+/// W1: from one user to one other ("world to bank"), transfers in atomic bulks, each bulk decided under a key of its own. Each transfer is
+/// balance-checked, limited and an entry of its own, with its message, its row and its news.
+pub(super) struct Bulks {
+    world: Arc<World>,
+    random: Random,
+}
+
+impl Bulks {
+    /// Transfers in a bulk: the most that the API takes.
+    pub(super) const ITEMS: u32 = 1_000;
+
+    /// The clients of a run.
+    pub(super) fn clients(world: &Arc<World>, clients: usize, run: u64) -> Vec<Bulks> {
+        streams(clients).map(|stream| Bulks { world: Arc::clone(world), random: Random::new(run, stream) }).collect()
+    }
+}
+
+impl Client for Bulks {
+    async fn request(&mut self) -> anyhow::Result<Outcome> {
+        let app = &self.world.app;
+        // Those whom zipf draws least: what they hold is still theirs.
+        let [.., receiver, sender] = self.world.users[..] else { bail!("the world has no two users") };
+        let actor = Actor::User(sender).to_string();
+        let mut work = Work::new(app.clock.id(), actor.clone());
+        work.operation = Some(Claim::new(&actor, &key(&mut self.random), "POST /v1/bulk", receiver.0.as_bytes()));
+        let part = || {
+            let id = app.clock.id();
+            let (transfer, amount, message) = (TransferId(id), Money::yen(1), Some(MESSAGE.to_owned()));
+            let send = Send { transfer, sender, receiver, amount, message, decision: None, review: false };
+            Work { commands: vec![Command::Transfer(send)], ..Work::new(id, actor.clone()) }
+        };
+        work.parts = (0..Bulks::ITEMS).map(|_| part()).collect();
         outcome(app.ledger.commit(work).await)
     }
 }
