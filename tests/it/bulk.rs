@@ -179,6 +179,7 @@ async fn a_bulk_that_is_none_is_refused_before_anything_is_done() {
     bulk(&user, "atomic", &[two]).await.problem(403, "forbidden");
     assert_eq!(user.balance().await, 10_000);
     assert_eq!(app.database.hand().await.number("select count(*) from operations").await, 0);
+    app.ledger_is_clean().await;
 }
 
 #[tokio::test]

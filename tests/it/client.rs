@@ -36,6 +36,11 @@ impl Reply {
         self.headers.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
     }
 
+    /// Every header, in order.
+    pub(crate) fn headers(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.headers.iter().map(|(name, value)| (name.as_str(), value.as_str()))
+    }
+
     /// The code of a problem; empty for a success.
     pub(crate) fn code(&self) -> &str {
         self.body["code"].as_str().unwrap_or("")

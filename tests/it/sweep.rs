@@ -11,7 +11,7 @@ use crate::harness::{Caller, Setup, TestApp};
 
 /// Who may call a route.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Who {
+pub(crate) enum Who {
     Anybody,
     User,
     Merchant(&'static str),
@@ -28,7 +28,7 @@ use Who::{Anybody, Merchant, Operator, Partner, User, UserOrKey, UserOrMerchant,
 
 /// What a route reads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Reads {
+pub(crate) enum Reads {
     Nothing,
     /// JSON.
     Body,
@@ -46,7 +46,8 @@ enum Reads {
 
 use Reads::{Body, Choice, KeyOnly, Many, Money, NoFields, Nothing};
 
-const ROUTES: &[(&str, &str, Who, Reads)] = &[
+/// Method, path, who may call it, and what it reads: the policy of the public side. `matrix.rs` says how a row is added.
+pub(crate) const ROUTES: &[(&str, &str, Who, Reads)] = &[
     ("get", "/docs", Anybody, Nothing),
     ("get", "/docs/docs.js", Anybody, Nothing),
     ("get", "/docs/style.css", Anybody, Nothing),

@@ -123,6 +123,7 @@ async fn operators_try_what_they_may_and_see_every_account() {
     let told = tried(&other, &path, json!({ "reason": "checked" })).await;
     assert_eq!(postings(&told)[1], "adjustment posted credit other prepaid 40 -> 940");
     assert_eq!(rows(&app).await, before, "no row has changed, the audit log neither");
+    app.ledger_is_clean().await;
 }
 
 #[tokio::test]
@@ -137,6 +138,7 @@ async fn no_rule_is_asked_and_no_record_kept_for_a_trial() {
     assert_eq!(told["refused"], false, "who could ask the rules without a trace could learn what they let through");
     assert_eq!(rows(&app).await, before);
     user.post("/v1/payments", body).device("stolen-phone").await.problem(403, "declined_by_fraud");
+    app.ledger_is_clean().await;
 }
 
 #[tokio::test]
@@ -156,6 +158,7 @@ async fn bulks_are_tried_as_they_would_be_decided() {
     assert_eq!((told["items"].as_array().map(Vec::len), postings(&told).len()), (Some(2), 0));
     assert_eq!(told["items"][1]["refusal"]["code"], "insufficient_funds");
     assert_eq!(rows(&app).await, before);
+    app.ledger_is_clean().await;
 }
 
 #[tokio::test]

@@ -216,7 +216,7 @@ fn listening(line: &str) -> Option<String> {
 
 /// Keeps the end of what a child writes.
 fn collect(mut from: impl std::io::Read + Send + 'static, log: Arc<Mutex<String>>) {
-    const KEPT: usize = 64 * 1024;
+    const KEPT: usize = 1024 * 1024;
     std::thread::spawn(move || {
         let mut bytes = [0; 4_096];
         while let Ok(count @ 1..) = from.read(&mut bytes) {

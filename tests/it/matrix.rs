@@ -1,0 +1,374 @@
+//! Every role on every route, with its own object, another tenant's, and one that is not there.
+//!
+//! The policy is one table: `ROUTES` in `sweep.rs` says who may call a route, and is held to the host's own description. What
+//! an id in a path names is said here, in `OBJECTS`. **To add a route**: a row in `ROUTES`; if its path names an object, a row in `OBJECTS`
+//! (the first prefix that fits counts) unless one fits already; if a tenant writes to its object there, a body that is accepted
+//! in `body_of`; for a new kind of object, how one is made in `Side::make`. A route that lacks any of these fails here by name.
+
+use std::collections::BTreeMap;
+
+use hyper::Method;
+use serde_json::{Value, json};
+
+use crate::client::{Client, Reply};
+use crate::harness::{Atm, Caller, PASSWORD, Setup, Shop, TestApp, User, unique};
+use crate::sweep::{ROUTES, Reads, Who};
+
+/// What an id in a path names, and whose it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Object {
+    /// A user's.
+    Charge,
+    /// A user's and a merchant's.
+    Payment,
+    /// The same, with something held.
+    Held,
+    /// A user's.
+    Transfer,
+    /// A user's.
+    Exchange,
+    /// A user's.
+    Schedule,
+    /// A merchant's.
+    Key,
+    /// A merchant's.
+    Endpoint,
+    /// An event of a merchant's endpoint.
+    Delivery,
+    /// The platform's: operators see all of them.
+    Platform,
+    /// No object at all.
+    Word,
+}
+
+const OBJECTS: &[(&str, Object)] = &[
+    ("/v1/operator/", Object::Platform),
+    ("/v1/inbound/", Object::Word),
+    ("/problems/{code}", Object::Word),
+    ("/v1/charges/{id}", Object::Charge),
+    ("/v1/payments/{id}/captures", Object::Held),
+    ("/v1/payments/{id}/increments", Object::Held),
+    ("/v1/payments/{id}/void", Object::Held),
+    ("/v1/payments/{id}", Object::Payment),
+    ("/v1/transfers/{id}", Object::Transfer),
+    ("/v1/exchanges/{id}", Object::Exchange),
+    ("/v1/schedules/{id}", Object::Schedule),
+    ("/v1/merchant/keys/{id}", Object::Key),
+    ("/v1/webhook-endpoints/{id}/deliveries/{event}", Object::Delivery),
+    ("/v1/webhook-endpoints/{id}", Object::Endpoint),
+];
+
+/// A body with which a tenant's write to its own object is accepted.
+fn body_of(method: &str, path: &str) -> Value {
+    match (method, path) {
+        ("post", "/v1/charges/{id}/answers") => {
+            json!({ "key": "scan", "values": [{ "name": "session", "value": "s" }] })
+        }
+        ("post", "/v1/payments/{id}/captures") => json!({ "amount": 1 }),
+        ("post", "/v1/payments/{id}/increments" | "/v1/payments/{id}/refunds") => {
+            json!({ "amount": 1, "currency": "JPY" })
+        }
+        ("post", "/v1/merchant/keys/{id}/rotate" | "/v1/webhook-endpoints/{id}/rotate") => json!({ "overlap_s": 0 }),
+        ("put", "/v1/webhook-endpoints/{id}") => {
+            json!({ "url": "https://shop.example/2", "types": [], "enabled": true })
+        }
+        ("post", "/v1/webhook-endpoints/{id}/replay") => json!({ "since": "2026-01-01T00:00:00Z" }),
+        (
+            "post",
+            "/v1/charges/{id}/cancel"
+            | "/v1/payments/{id}/void"
+            | "/v1/schedules/{id}/cancel"
+            | "/v1/webhook-endpoints/{id}/test"
+            | "/v1/webhook-endpoints/{id}/deliveries/{event}/replay",
+        )
+        | ("get" | "delete", _) => json!({}),
+        _ => panic!("{method} {path}: no body is known with which a tenant's write is accepted; add it to `body_of`"),
+    }
+}
+
+fn object_of(path: &str) -> Option<Object> {
+    if !path.contains('{') {
+        return None;
+    }
+    let found = OBJECTS.iter().find(|(prefix, _)| path.starts_with(prefix));
+    Some(found.unwrap_or_else(|| panic!("{path}: nobody says what its id names; add a row to `OBJECTS`")).1)
+}
+
+/// A tenant: a user and a merchant who deal with each other and with nobody of the other side.
+struct Side {
+    user: User,
+    friend: User,
+    shop: Shop,
+}
+
+/// The ids that stand in a path.
+#[derive(Debug, Clone)]
+struct Place {
+    id: String,
+    event: String,
+}
+
+impl Place {
+    fn of(id: impl Into<String>) -> Place {
+        Place { id: id.into(), event: format!("evt_{}", "0".repeat(32)) }
+    }
+
+    /// Well formed, and nothing's.
+    fn nothing(object: Object) -> Place {
+        let prefix = match object {
+            Object::Charge => "flw",
+            Object::Payment | Object::Held => "pay",
+            Object::Transfer => "trf",
+            Object::Exchange => "exc",
+            Object::Schedule => "sch",
+            Object::Key => "key",
+            Object::Endpoint | Object::Delivery => "whk",
+            Object::Platform | Object::Word => "usr",
+        };
+        Place::of(format!("{prefix}_{}", "0".repeat(32)))
+    }
+}
+
+impl Side {
+    async fn of(app: &TestApp) -> Side {
+        let (user, friend) = (app.verified_user_holding(500_000).await, app.verified_user_holding(0).await);
+        Side { user, friend, shop: app.shop().await }
+    }
+
+    /// A new object of this tenant.
+    async fn make(&self, object: Object) -> Place {
+        let made = match object {
+            Object::Charge => {
+                let charge = json!({ "channel": "charge-atm", "currency": "JPY" });
+                self.user.post("/v1/charges", charge).await.created()
+            }
+            Object::Payment => self.user.pay(&self.shop, 10).await.created(),
+            Object::Held => self.user.pay(&self.shop, 10).with("capture", false).await.created(),
+            Object::Transfer => self.user.send(&self.friend, 1).await.created(),
+            Object::Exchange => {
+                let buy = json!({ "sell": "JPY", "buy": "USD", "amount": 1, "currency": "USD", "rate": "113.8727" });
+                self.user.post("/v1/exchanges", buy).await.created()
+            }
+            Object::Schedule => {
+                let at = koban_service::clock::Clock::machine().now().0 + 86_400_000;
+                let later = json!({ "merchant": self.shop.id, "amount": 1, "currency": "JPY", "execute_at_ms": at });
+                self.user.post("/v1/schedules", later).await.created()
+            }
+            Object::Key => {
+                // No key gives another what it has not itself, and one that may write keys need have nothing else.
+                let key = json!({ "name": "spare", "scopes": ["keys:write"] });
+                let made = self.shop.post("/v1/merchant/keys", key).await.created();
+                return Place::of(made.body["key"]["id"].as_str().expect("an id"));
+            }
+            Object::Endpoint | Object::Delivery => {
+                let endpoint = json!({ "url": "https://shop.example/hooks" });
+                let made = self.shop.post("/v1/webhook-endpoints", endpoint).await.created();
+                let mut place = Place::of(made.body["endpoint"]["id"].as_str().expect("an id"));
+                if object == Object::Delivery {
+                    let path = format!("/v1/webhook-endpoints/{}/test", place.id);
+                    let test = self.shop.post(path, json!({})).await.accepted();
+                    place.event = test["event"].as_str().expect("an id").to_owned();
+                }
+                return place;
+            }
+            Object::Platform | Object::Word => unreachable!("nobody owns a {object:?}"),
+        };
+        Place::of(made.id)
+    }
+
+    /// Removes an object of which a tenant may have only so many. It may be gone already.
+    async fn clear(&self, object: Object, place: &Place) {
+        let path = match object {
+            Object::Key => format!("/v1/merchant/keys/{}", place.id),
+            Object::Endpoint | Object::Delivery => format!("/v1/webhook-endpoints/{}", place.id),
+            _ => return,
+        };
+        let gone = self.shop.delete(path).await.reply.status;
+        assert!([204, 404].contains(&gone), "{gone}");
+    }
+}
+
+/// Somebody who calls.
+struct Role {
+    name: String,
+    client: Client,
+    kind: Kind,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Kind {
+    Nobody,
+    User,
+    Key(Vec<&'static str>),
+    Operator,
+}
+
+const SCOPES: [&str; 5] = ["payments:read", "payments:capture", "payments:refund", "keys:write", "webhooks:write"];
+
+async fn roles(app: &TestApp, side: &Side) -> Vec<Role> {
+    let anybody = app.anonymous();
+    let role = |name: &str, client: Client, kind| Role { name: name.to_owned(), client, kind };
+    let signed_out = {
+        let body = json!({ "email": side.user.email, "password": PASSWORD });
+        let token = Caller::post(&anybody, "/v1/sessions", body).await.created().text("token");
+        let client = anybody.with_token(token);
+        Caller::delete(&client, "/v1/sessions/current").await.ok();
+        client
+    };
+    let mut roles = vec![
+        role("nobody", app.anonymous(), Kind::Nobody),
+        role("a session that has ended", signed_out, Kind::Nobody),
+        role("a guessed key", anybody.with_token(format!("kbn_live_{}", "x".repeat(43))), Kind::Nobody),
+        role("a key of the other mode", anybody.with_token(format!("kbn_test_{}", "x".repeat(43))), Kind::Nobody),
+        role("a user", anybody.with_token(side.user.token.clone()), Kind::User),
+        role("a key of every scope", anybody.with_token(side.shop.secret.clone()), Kind::Key(SCOPES.to_vec())),
+    ];
+    for scope in SCOPES {
+        let key = json!({ "name": scope, "scopes": [scope] });
+        let made = side.shop.post("/v1/merchant/keys", key).await.created();
+        roles.push(role(
+            &format!("a key for {scope}"),
+            anybody.with_token(made.text("secret")),
+            Kind::Key(vec![scope]),
+        ));
+    }
+    let email = crate::harness::seed_operator(&app.app).await;
+    let session = json!({ "email": email, "password": PASSWORD });
+    let token = Caller::post(&anybody, "/v1/operators/sessions", session).await.created().text("token");
+    roles.push(role("an operator", anybody.with_token(token), Kind::Operator));
+    roles
+}
+
+/// What the policy says: nothing if the role may call the route, or status and code.
+fn denied(who: Who, kind: &Kind) -> Option<(u16, &'static str)> {
+    let forbidden = Some((403, "forbidden"));
+    let scoped = |scopes: &[&str], scope: &str| (!scopes.contains(&scope)).then_some((403, "insufficient_scope"));
+    match (who, kind) {
+        (Who::Anybody | Who::Partner, _) => None,
+        (_, Kind::Nobody) => Some((401, "not_signed_in")),
+        (Who::User | Who::UserOrMerchant(_) | Who::UserOrOperator | Who::UserOrKey, Kind::User) => None,
+        (Who::Operator | Who::UserOrOperator, Kind::Operator) | (Who::UserOrKey, Kind::Key(_)) => None,
+        (Who::Merchant(scope) | Who::UserOrMerchant(scope), Kind::Key(scopes)) => scoped(scopes, scope),
+        _ => forbidden,
+    }
+}
+
+async fn call(client: &Client, method: &str, template: &str, place: &Place, body: &Value) -> Reply {
+    let path = template
+        .replace("{id}", &place.id)
+        .replace("{event}", &place.event)
+        .replace("{digest}", &"0".repeat(64))
+        .replace("{endpoint}", "network");
+    let method: Method = method.to_uppercase().parse().expect("a method");
+    let bytes = (method != Method::GET && method != Method::DELETE).then(|| body.to_string().into_bytes());
+    let key = unique("matrix");
+    client.send(method, &path, &[("idempotency-key", &key)], bytes).await.expect("an answer")
+}
+
+/// All of an answer that does not name the request itself.
+fn plain(reply: &Reply) -> (u16, Value, BTreeMap<String, String>) {
+    let mut body = reply.body.clone();
+    if let Some(body) = body.as_object_mut() {
+        body.remove("request_id");
+        body.remove("instance");
+    }
+    let moving = ["date", "request-id", "ratelimit", "ratelimit-policy"];
+    let headers = reply.headers().filter(|(name, _)| !moving.contains(name));
+    (reply.status, body, headers.map(|(name, value)| (name.to_owned(), value.to_owned())).collect())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_role_on_every_route_meets_its_own_objects_and_no_others() {
+    let app = TestApp::start_with(Setup { jobs: false, ..Setup::default() }).await;
+    let atm: Atm = app.atm().await;
+    app.offer_dollars(1_000_000).await;
+    let (mine, theirs) = (Side::of(&app).await, Side::of(&app).await);
+    let roles = roles(&app, &mine).await;
+    let mut visited = 0;
+    for (method, path, who, reads) in ROUTES.iter().filter(|(.., who, _)| !matches!(who, Who::Anybody | Who::Partner)) {
+        let object = object_of(path).filter(|object| !matches!(object, Object::Platform | Object::Word));
+        let other = match object {
+            Some(object) => Some((theirs.make(object).await, Place::nothing(object), body_of(method, path))),
+            None => None,
+        };
+        // For those who may do nothing with it.
+        let untouched = match object {
+            Some(object) => Some(mine.make(object).await),
+            None => None,
+        };
+        let owners_view = snapshot(&theirs, object, other.as_ref().map(|(place, ..)| place)).await;
+        for role in &roles {
+            let what = format!("{method} {path} as {}", role.name);
+            visited += 1;
+            match (denied(*who, &role.kind), object, &other) {
+                (Some((status, code)), _, other) => {
+                    let nothing = Place::nothing(object.unwrap_or(Object::Word));
+                    let body = other.as_ref().map_or_else(|| json!({}), |(.., body)| body.clone());
+                    let missing = call(&role.client, method, path, &nothing, &body).await;
+                    assert_eq!((missing.status, missing.code()), (status, code), "{what}: {}", missing.body);
+                    if let (Some(own), Some((other, ..))) = (&untouched, other) {
+                        for place in [other, own] {
+                            let reply = call(&role.client, method, path, place, &body).await;
+                            assert_eq!(plain(&reply), plain(&missing), "{what}: no object is told from another");
+                        }
+                    }
+                }
+                (None, Some(object), Some((other, nothing, body))) => {
+                    let missing = call(&role.client, method, path, nothing, body).await;
+                    assert_eq!((missing.status, missing.code()), (404, "not_found"), "{what}: {}", missing.body);
+                    let reply = call(&role.client, method, path, other, body).await;
+                    assert_eq!(plain(&reply), plain(&missing), "{what}: another's is told like none");
+                    let own = mine.make(object).await;
+                    if object == Object::Delivery {
+                        let elsewhere = Place { id: own.id.clone(), event: other.event.clone() };
+                        let nowhere = Place::of(own.id.clone());
+                        let reply = call(&role.client, method, path, &elsewhere, body).await;
+                        let none = call(&role.client, method, path, &nowhere, body).await;
+                        assert_eq!((reply.status, plain(&reply)), (404, plain(&none)), "{what}: another's event");
+                    }
+                    let reply = call(&role.client, method, path, &own, body).await;
+                    assert!((200..300).contains(&reply.status), "{what}: own: {} {}", reply.status, reply.body);
+                    mine.clear(object, &own).await;
+                }
+                (None, _, _) if *path == "/v1/sessions/current" => {}
+                (None, _, _) => {
+                    let reply = call(&role.client, method, path, &Place::nothing(Object::Word), &json!({})).await;
+                    let reached = match (*method, *reads) {
+                        // A list may ask for a parameter that nobody gave.
+                        ("get", _) if object_of(path).is_none() => [200, 400].contains(&reply.status),
+                        (_, Reads::Body | Reads::Money | Reads::Many) if object_of(path).is_none() => {
+                            reply.status == 400
+                        }
+                        _ => ![401, 403].contains(&reply.status) && reply.status < 500,
+                    };
+                    assert!(reached, "{what}: {} {}", reply.status, reply.body);
+                }
+            }
+        }
+        let after = snapshot(&theirs, object, other.as_ref().map(|(place, ..)| place)).await;
+        assert_eq!(after, owners_view, "{method} {path}: another tenant's object was touched");
+        if let (Some(object), Some(own), Some((other, ..))) = (object, &untouched, &other) {
+            mine.clear(object, own).await;
+            theirs.clear(object, other).await;
+        }
+    }
+    assert!(visited > 1_000, "{visited}");
+    drop(atm);
+    app.ledger_is_clean().await;
+}
+
+/// An object as its owner sees it.
+async fn snapshot(side: &Side, object: Option<Object>, place: Option<&Place>) -> Value {
+    let (Some(object), Some(Place { id, event })) = (object, place) else { return Value::Null };
+    match object {
+        Object::Charge => side.user.get(format!("/v1/charges/{id}")).await.ok(),
+        Object::Payment | Object::Held => side.user.get(format!("/v1/payments/{id}")).await.ok(),
+        Object::Transfer => side.user.get(format!("/v1/transfers/{id}")).await.ok(),
+        Object::Exchange => side.user.get(format!("/v1/exchanges/{id}")).await.ok(),
+        Object::Schedule => side.user.get(format!("/v1/schedules/{id}")).await.ok(),
+        Object::Key => side.shop.get("/v1/merchant/keys").await.ok(),
+        Object::Endpoint => side.shop.get(format!("/v1/webhook-endpoints/{id}")).await.ok(),
+        Object::Delivery => side.shop.get(format!("/v1/webhook-endpoints/{id}/deliveries/{event}")).await.ok(),
+        Object::Platform | Object::Word => Value::Null,
+    }
+}
