@@ -5,6 +5,7 @@ use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
+use koban_auditor::{Evidence, Invariant};
 use koban_store::Schema;
 use serde_json::{Value, json};
 
@@ -96,7 +97,14 @@ async fn the_previous_hosts_database_is_migrated_verified_and_served() {
     assert!(["failed", "cancelled"].iter().any(|standing| charge["standing"] == *standing), "{charge}");
     assert!(minor(&charge, "at_most") > 0 && minor(&charge, "credited") == 0);
     ken.pay(&shop, 40).await.created();
-    app.ledger_is_clean().await;
+    let verdict = koban_service::verify::verify(&app.app.store).await.expect("the ledger can be read");
+    assert!(verdict.difference.is_none(), "{verdict}");
+    // That host told nobody of what it did; everything else holds of its entries, too.
+    let untold: Vec<String> =
+        (1..=facts["entries"].as_i64().expect("a number")).map(|it| format!("entry {it}")).collect();
+    let report = app.database.audited(Evidence::default()).await;
+    let wrong = report.findings.iter().find(|it| it.invariant != Invariant::I10 || !untold.contains(&it.place));
+    assert_eq!(wrong, None, "{report}");
     app.stop().await;
 }
 

@@ -29,6 +29,7 @@ const PAGE: i64 = 500;
 pub(super) async fn fill(tx: &mut Tx<'_>) -> Result<(), StoreError> {
     payments(tx).await?;
     record_pages(tx).await?;
+    outbox(tx).await?;
     let select = "select f.id, f.body, p.settings from flows f join plugins p on p.id = f.plugin where f.id > $1 order by f.id limit $2";
     rewrite(tx, select, FLOWS, |body, settings| flow(body, Digest(settings.try_into().ok()?))).await?;
     let select = tx.either(
@@ -171,6 +172,14 @@ async fn record_pages(tx: &mut Tx<'_>) -> Result<(), StoreError> {
         }
         update(tx, &SPANS, rows).await?;
     }
+}
+
+/// The version before wrote news that nobody read, in no shape that may be shown. Their pages stay, empty, so that the outbox has no hole.
+async fn outbox(tx: &mut Tx<'_>) -> Result<(), StoreError> {
+    let empty = crate::ledger::pages::seal_news(&[])?;
+    let sql = "update outbox set count = 0, page = $1";
+    on_tx!(tx, connection => sqlx::query(sql).bind(empty).execute(connection).await.map(drop))?;
+    Ok(())
 }
 
 /// The flow with the settings that its plugin has now: the version before gave them to every flow.
