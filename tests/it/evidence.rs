@@ -1,5 +1,6 @@
 //! Evidence that leaves the host: exports that a stranger's program checks, and checkpoints that show rewriting and cut tails.
 
+use koban_domain::accounts::PostingSide;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -163,11 +164,23 @@ async fn a_tail_that_was_cut_off_cleanly_is_shown_by_the_checkpoints_alone() {
     let mut hand = database.hand().await;
     // Somebody who knows the house: the newest entry and all that follows from it is taken away without a trace.
     let last = hand.number("select max(sequence) from entries").await;
+    let store = database.store().await;
+    let entry =
+        store.journal().await.expect("a reader").entries_after(last - 1, 1).await.expect("it is read").remove(0);
+    store.close().await;
+    for posting in &entry.draft.postings {
+        let sum = if posting.side == PostingSide::Debit { "debits_posted" } else { "credits_posted" };
+        let (amount, previous, class) = (posting.amount, posting.previous, posting.account.class.code());
+        hand.run(&format!(
+            "update accounts set {sum} = {sum} - {amount}, last = {previous}, moved = moved - 1 where class = {class} and last = {last}"
+        ))
+        .await;
+    }
     for sql in [
-        format!("delete from postings where sequence = {last}"),
         format!("delete from entries where sequence = {last}"),
-        format!("update lane_heads set sequence = {last} - 1, hash = (select hash from entries where sequence = {last} - 1), at = (select at from entries where sequence = {last} - 1)"),
-        "update accounts set debits_posted = (select coalesce(sum(amount), 0) from postings where account = id and side = 0), credits_posted = (select coalesce(sum(amount), 0) from postings where account = id and side = 1)".to_owned(),
+        format!(
+            "update lane_heads set sequence = {last} - 1, hash = (select hash from entries where sequence = {last} - 1), at = (select at from entries where sequence = {last} - 1)"
+        ),
     ] {
         hand.run(&sql).await;
     }

@@ -62,14 +62,24 @@ async fn a_changed_number_is_found_and_named() {
     let mut hand = database.hand().await;
     for (change, back, expected) in [
         (
-            "update postings set amount = amount + 1 where sequence = 2",
-            "update postings set amount = amount - 1 where sequence = 2",
+            "update entries set previous = '[1' || substr(previous, 2) where sequence = 3",
+            "update entries set previous = '[' || substr(previous, 3) where sequence = 3",
+            "entry 3",
+        ),
+        (
+            "update accounts set last = last + 1 where class = 1",
+            "update accounts set last = last - 1 where class = 1",
             "account",
         ),
         (
-            "update postings set balance = balance + 1 where sequence = 3",
-            "update postings set balance = balance - 1 where sequence = 3",
+            "update accounts set moved = moved + 1 where class = 5",
+            "update accounts set moved = moved - 1 where class = 5",
             "account",
+        ),
+        (
+            "insert into account_marks (account, sequence) select id, last from accounts where class = 5",
+            "delete from account_marks",
+            "the mark of account clearing",
         ),
         (
             "update accounts set credits_posted = credits_posted + 1 where class = 1",

@@ -165,9 +165,7 @@ impl Bulk {
         match self {
             Bulk::Sqlite(_) => {}
             Bulk::Postgres(connection) => {
-                sqlx::query("vacuum analyze users, sessions, merchants, accounts, entries, postings")
-                    .execute(connection)
-                    .await?;
+                sqlx::query("vacuum analyze users, sessions, merchants, accounts, entries").execute(connection).await?;
             }
         }
         Ok(())

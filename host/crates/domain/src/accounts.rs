@@ -211,7 +211,7 @@ impl PluginKey {
     }
 }
 
-/// An account's four sums, each growing only.
+/// An account's four sums, each growing only, and the end of its history.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Account {
     /// Which account.
@@ -224,12 +224,16 @@ pub struct Account {
     pub debits_pending: i64,
     /// Credits announced, minor units.
     pub credits_pending: i64,
+    /// How many entries have moved it: reservations do not.
+    pub moved: i64,
+    /// The last of them, by its sequence; 0 before the first.
+    pub last: i64,
 }
 
 impl Account {
     /// An account that nothing was posted to.
     pub fn empty(key: AccountKey) -> Account {
-        Account { key, debits_posted: 0, credits_posted: 0, debits_pending: 0, credits_pending: 0 }
+        Account { key, debits_posted: 0, credits_posted: 0, debits_pending: 0, credits_pending: 0, moved: 0, last: 0 }
     }
 
     /// The posted balance on the account's normal side.

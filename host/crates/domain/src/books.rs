@@ -15,7 +15,7 @@ use crate::ids::{
     AdjustmentId, CaptureId, ExchangeId, FlowId, MerchantId, PaymentId, RefundId, ReviewId, SubmissionId, TransferId,
     UserId,
 };
-use crate::journal::Posting;
+use crate::journal::{Entry, MARK_EVERY, Posting};
 use crate::limits::{CounterKey, WalletKind};
 use crate::money::{Currency, Money};
 use crate::operations::{Operation, OperationKey};
@@ -330,7 +330,7 @@ impl Postings {
         books.accounts.put(id, after);
         match self.0.iter_mut().find(|posting| (posting.id, posting.layer, posting.side) == (id, layer, side)) {
             Some(posting) => posting.amount = posting.amount.checked_add(amount).ok_or(Refusal::Overflow)?,
-            None => self.0.push(Posting { account: key, id, layer, side, amount, balance: 0 }),
+            None => self.0.push(Posting { account: key, id, layer, side, amount, balance: 0, previous: 0 }),
         }
         for posting in self.0.iter_mut().filter(|posting| posting.id == id) {
             posting.balance = after.balance();
@@ -421,6 +421,28 @@ impl Wallet {
 }
 
 impl Books {
+    /// Hangs an entry onto the histories of the accounts that it moves, and names those whose entry is one to be marked.
+    pub fn enter(&mut self, entry: &mut Entry) -> Vec<AccountId> {
+        let (sequence, postings) = (entry.sequence, &mut entry.draft.postings);
+        let mut marked = Vec::new();
+        for place in 0..postings.len() {
+            let Posting { id, layer, .. } = postings[place];
+            let Some(account) = self.accounts.get(&id).copied() else { continue };
+            if layer != Layer::Posted || account.last == sequence {
+                continue;
+            }
+            for posting in postings.iter_mut().filter(|posting| posting.id == id) {
+                posting.previous = account.last;
+            }
+            let moved = account.moved + 1;
+            if moved % MARK_EVERY == 0 {
+                marked.push(id);
+            }
+            self.accounts.put(id, Account { moved, last: sequence, ..account });
+        }
+        marked
+    }
+
     /// A user's wallet in one currency. Errors: [`Refusal::UserNotFound`].
     pub fn wallet(&self, user: UserId, currency: Currency) -> Result<Wallet, Refusal> {
         let account = |class| self.account(AccountKey::user(class, user, currency));

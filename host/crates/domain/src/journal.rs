@@ -24,6 +24,9 @@ pub struct Posting {
     pub amount: i64,
     /// The account's posted balance after the whole entry, on its normal side. Not part of the chain: it follows from it.
     pub balance: i64,
+    /// The entry before this one that moved the account, by its sequence; 0 if there is none, or if this entry only sets aside or
+    /// frees. Statements walk along it. Not part of the chain: it follows from it.
+    pub previous: i64,
 }
 
 /// What an entry will say, before the chain gives it a place.
@@ -59,6 +62,10 @@ pub struct Entry {
     /// SHA-256 over the hash before it and its canonical bytes.
     pub hash: Digest,
 }
+
+/// Each account's every sixty-fourth entry is marked, so that statements find their way into the middle of a long history in a bounded
+/// number of steps.
+pub const MARK_EVERY: i64 = 64;
 
 /// The end of a lane's chain.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -143,7 +150,7 @@ mod tests {
     fn draft() -> Draft {
         let posting = |class, side| {
             let account = AccountKey::platform(class, Currency::JPY);
-            Posting { account, id: account.id(), layer: Layer::Posted, side, amount: 1_280, balance: 0 }
+            Posting { account, id: account.id(), layer: Layer::Posted, side, amount: 1_280, balance: 0, previous: 0 }
         };
         Draft {
             id: EntryId(Uuid::from_u128(1)),

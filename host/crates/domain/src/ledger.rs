@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::access::{self, Freeze};
-use crate::accounts::PluginKey;
+use crate::accounts::{AccountId, PluginKey};
 use crate::adjustments::{self, Adjustment, Judge, Propose};
 use crate::books::{Books, Postings};
 use crate::captures::{self, Capture, Collect, Increase, OfPayment};
@@ -308,6 +308,8 @@ pub struct Commit {
     pub books: Books,
     /// Entries, in order.
     pub entries: Vec<Entry>,
+    /// Entries to be marked in the histories of these accounts, by sequence.
+    pub marks: Vec<(AccountId, i64)>,
     /// Records, in order.
     pub records: Vec<SealedRecord>,
     /// News, in order.
@@ -331,6 +333,7 @@ impl Commit {
             head,
             books,
             entries: Vec::new(),
+            marks: Vec::new(),
             records: Vec::new(),
             news: Vec::new(),
             payees: Vec::new(),
@@ -567,7 +570,9 @@ impl Commit {
 
     fn keep(&mut self, work: &Work, answers: &[Answer], applied: Applied) {
         for draft in applied.drafts {
-            let entry = self.head.append(draft, self.now);
+            let mut entry = self.head.append(draft, self.now);
+            let marked = self.books.enter(&mut entry);
+            self.marks.extend(marked.into_iter().map(|account| (account, entry.sequence)));
             self.entries.push(entry);
         }
         self.arrivals.extend(applied.arrivals);

@@ -154,7 +154,7 @@ mod tests {
     use koban_domain::money::Currency;
 
     fn posting(account: AccountKey, side: PostingSide, amount: i64, balance: i64) -> Posting {
-        Posting { account, id: account.id(), layer: Layer::Posted, side, amount, balance }
+        Posting { account, id: account.id(), layer: Layer::Posted, side, amount, balance, previous: 0 }
     }
 
     #[test]

@@ -3,18 +3,18 @@
 //! It reads one snapshot, page by page, and trusts nothing but the journal's own chain: balances, statements, records, audit
 //! rows, components and exposures must follow from it.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::time::Duration;
 
 use koban_domain::accounts::{Account, AccountId, AccountKey, Class, Layer, PluginKey, PostingSide};
 use koban_domain::ids::{PaymentId, RecordId, TransferId};
-use koban_domain::journal::{Entry, Head, Posting, canonical, chain};
+use koban_domain::journal::{Entry, Head, MARK_EVERY, Posting, canonical, chain};
 use koban_domain::money::Currency;
 use koban_domain::paths::PATHS;
 use koban_domain::records::{Digest, Record};
 use koban_domain::transfers::Transfer;
-use koban_store::{JournalReader, PostingPlace, Store, StoreError, StoredPosting, charges, plugins};
+use koban_store::{JournalReader, Store, StoreError, charges, plugins};
 
 /// How often exposures are compared before a difference is believed.
 const EXPOSURES_READ_MAX: u64 = 8;
@@ -94,7 +94,7 @@ pub async fn verify(store: &Store) -> Result<Verdict, StoreError> {
             difference: None,
         },
         accounts: BTreeMap::new(),
-        lines: HashMap::new(),
+        marks: BTreeSet::new(),
         named: BTreeSet::new(),
         components: BTreeSet::new(),
     };
@@ -111,8 +111,8 @@ struct Walk {
     seen: Verdict,
     /// Accounts as the journal makes them.
     accounts: BTreeMap<AccountId, Account>,
-    /// For each account, a sum over its statement lines that does not depend on their order.
-    lines: HashMap<AccountId, u128>,
+    /// Entries that must be marked in the histories of accounts.
+    marks: BTreeSet<(AccountId, i64)>,
     /// Records that entries rest on.
     named: BTreeSet<Digest>,
     /// Components that records name.
@@ -134,7 +134,7 @@ impl Walk {
         }
         self.balances(&mut reader).await?;
         self.holds(&mut reader).await?;
-        self.statements(&mut reader).await?;
+        self.marks(&mut reader).await?;
         self.records(&mut reader, head.record_sequence, head.record_hash).await?;
         self.audit(&mut reader).await?;
         drop(reader);
@@ -153,7 +153,7 @@ impl Walk {
     fn place(&self) -> String {
         match (self.seen.accounts, self.seen.records) {
             (0, _) => format!("entry {}", self.seen.entries + 1),
-            (_, 0) => "the accounts, postings or record pages".to_owned(),
+            (_, 0) => "the accounts, marks or record pages".to_owned(),
             _ => "the record pages, audit rows or components".to_owned(),
         }
     }
@@ -220,7 +220,8 @@ impl Walk {
             };
             *sum += if posting.layer == Layer::Released { -posting.amount } else { posting.amount };
         }
-        for (ordinal, posting) in (0_i16..).zip(&entry.draft.postings) {
+        self.check_histories(entry, &place)?;
+        for posting in &entry.draft.postings {
             let account = self.accounts[&posting.id];
             if account.balance() != posting.balance {
                 let what = format!(
@@ -237,16 +238,40 @@ impl Walk {
             if account.debits_pending < 0 || account.credits_pending < 0 {
                 return differs(place(), format!("releases more of {} than was set aside", shown(&posting.account)));
             }
-            // Statements say what has moved, not what is set aside.
-            if posting.layer == Layer::Posted {
-                let line = self.lines.entry(posting.id).or_default();
-                *line = line.wrapping_add(line_digest(posting.id, entry.sequence, ordinal, posting));
-            }
         }
         self.named.extend(&entry.draft.records);
         self.seen.postings += u64::try_from(entry.draft.postings.len()).unwrap_or(0);
         self.seen.entries += 1;
         self.seen.head = Head { sequence: entry.sequence, hash: entry.hash, at: entry.at };
+        Ok(())
+    }
+
+    /// Statements walk from entry to entry: each posting must name the entry that moved its account before.
+    fn check_histories(&mut self, entry: &Entry, place: &impl Fn() -> String) -> Step {
+        let postings = &entry.draft.postings;
+        let moves = |id: AccountId| postings.iter().any(|other| other.id == id && other.layer == Layer::Posted);
+        for posting in postings {
+            let Some(account) = self.accounts.get(&posting.id) else { continue };
+            // What only sets aside or frees is no part of the history.
+            let before = if moves(posting.id) { account.last } else { 0 };
+            if posting.previous != before {
+                let what = format!(
+                    "names entry {} as the one before on {}, the journal makes it {before}",
+                    posting.previous,
+                    shown(&posting.account)
+                );
+                return differs(place(), what);
+            }
+        }
+        for posting in postings.iter().filter(|posting| posting.layer == Layer::Posted) {
+            let Some(account) = self.accounts.get_mut(&posting.id) else { continue };
+            if account.last < entry.sequence {
+                (account.moved, account.last) = (account.moved + 1, entry.sequence);
+                if account.moved % MARK_EVERY == 0 {
+                    self.marks.insert((posting.id, entry.sequence));
+                }
+            }
+        }
         Ok(())
     }
 
@@ -336,30 +361,24 @@ impl Walk {
         }
     }
 
-    /// The table that statements are read from must hold exactly the journal's postings.
-    async fn statements(&mut self, reader: &mut JournalReader) -> Step {
-        let mut after: Option<PostingPlace> = None;
-        let mut sums: HashMap<AccountId, u128> = HashMap::new();
+    /// The marks by which statements find their way must be where the journal has them, and nowhere else.
+    async fn marks(&mut self, reader: &mut JournalReader) -> Step {
+        let shown_mark = |(account, sequence): (AccountId, i64)| {
+            let account = self.accounts.get(&account).map_or_else(|| hex::encode(account.0), |it| shown(&it.key));
+            format!("the mark of account {account} at entry {sequence}")
+        };
+        let mut missing = self.marks.clone();
+        let mut after = None;
         loop {
-            let page = reader.postings_after(after, PAGE).await?;
+            let page = reader.marks_after(after, PAGE).await?;
             let Some(last) = page.last() else { break };
-            after = Some(last.place);
-            for StoredPosting { place, side, amount, balance } in &page {
-                let posting = Line { side: *side as u8, amount: *amount, balance: *balance };
-                let sum = sums.entry(place.account).or_default();
-                *sum = sum.wrapping_add(posting.digest(place.account, place.sequence, place.ordinal));
+            after = Some(*last);
+            if let Some(wrong) = page.iter().find(|mark| !missing.remove(mark)) {
+                return differs(shown_mark(*wrong), "is none that the journal makes");
             }
         }
-        for (id, account) in &self.accounts {
-            if sums.remove(id) != self.lines.get(id).copied() {
-                let what = "the lines of its statement are not the journal's postings";
-                return differs(format!("account {}", shown(&account.key)), what);
-            }
-        }
-        match sums.keys().next() {
-            Some(id) => {
-                differs(format!("account {}", hex::encode(id.0)), "has statement lines that the journal does not know")
-            }
+        match missing.first() {
+            Some(mark) => differs(shown_mark(*mark), "is missing"),
             None => Ok(()),
         }
     }
@@ -479,34 +498,13 @@ impl Walk {
     }
 }
 
-struct Line {
-    side: u8,
-    amount: i64,
-    balance: i64,
-}
-
-impl Line {
-    fn digest(&self, account: AccountId, sequence: i64, ordinal: i16) -> u128 {
-        let mut bytes = Vec::with_capacity(43);
-        bytes.extend_from_slice(&account.0);
-        bytes.extend_from_slice(&sequence.to_be_bytes());
-        bytes.extend_from_slice(&ordinal.to_be_bytes());
-        bytes.push(self.side);
-        bytes.extend_from_slice(&self.amount.to_be_bytes());
-        bytes.extend_from_slice(&self.balance.to_be_bytes());
-        u128::from_be_bytes(Digest::of(&bytes).half())
-    }
-}
-
-fn line_digest(account: AccountId, sequence: i64, ordinal: i16, posting: &Posting) -> u128 {
-    Line { side: posting.side as u8, amount: posting.amount, balance: posting.balance }
-        .digest(account, sequence, ordinal)
-}
-
 /// An account's sums in words.
 fn four_sums(account: &Account) -> String {
-    let Account { debits_posted, credits_posted, debits_pending, credits_pending, .. } = account;
-    format!("debits {debits_posted} and credits {credits_posted} (pending {debits_pending} and {credits_pending})")
+    let Account { debits_posted, credits_posted, debits_pending, credits_pending, moved, last, .. } = account;
+    format!(
+        "debits {debits_posted} and credits {credits_posted} (pending {debits_pending} and {credits_pending}) after {moved} \
+         entries, the last of them {last}"
+    )
 }
 
 /// An account in words: class, owner, currency.

@@ -2,7 +2,7 @@
 //!
 //! A reader sees one moment: what is committed meanwhile does not disturb sums that are taken over several pages.
 
-use koban_domain::accounts::{Account, AccountId, PostingSide};
+use koban_domain::accounts::{Account, AccountId};
 use koban_domain::ids::{AuditId, PaymentId, RecordId, TransferId};
 use koban_domain::journal::Entry;
 use koban_domain::ledger::Audit;
@@ -19,41 +19,6 @@ use crate::ledger::{LaneHead, pages, read_head, rows};
 #[derive(Debug)]
 pub struct JournalReader {
     tx: Tx<'static>,
-}
-
-/// The place of a posting in its table.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct PostingPlace {
-    /// Which account.
-    pub account: AccountId,
-    /// Of which entry.
-    pub sequence: i64,
-    /// Which posting of the entry, from 0.
-    pub ordinal: i16,
-}
-
-/// A row of the table of postings, which statements are read from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct StoredPosting {
-    /// Where it stands.
-    pub place: PostingPlace,
-    /// Which side of the account.
-    pub side: PostingSide,
-    /// Minor units.
-    pub amount: i64,
-    /// The account's balance after it.
-    pub balance: i64,
-}
-
-/// What the table of postings says an account's sums are.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct PostingSums {
-    /// Which account.
-    pub account: AccountId,
-    /// Debits, minor units.
-    pub debits: i64,
-    /// Credits, minor units.
-    pub credits: i64,
 }
 
 /// A stored page of records.
@@ -136,7 +101,7 @@ impl JournalReader {
 
     /// Entries with a greater sequence, in order, with their postings as they were hashed.
     pub async fn entries_after(&mut self, sequence: i64, limit: u16) -> Result<Vec<Entry>, StoreError> {
-        let sql = "select sequence, id, kind, at, actor, subject, reverses, postings, records, meta, hash from entries
+        let sql = "select sequence, id, kind, at, actor, subject, reverses, postings, records, meta, hash, previous from entries
             where sequence > $1 order by sequence limit $2";
         on_tx!(&mut self.tx, connection => {
             let rows = sqlx::query(sql).bind(sequence).bind(i64::from(limit)).fetch_all(connection).await?;
@@ -159,7 +124,8 @@ impl JournalReader {
         id: Option<AccountId>,
         limit: u16,
     ) -> Result<Vec<(AccountId, Account)>, StoreError> {
-        let sql = "select id, class, owner, currency, debits_posted, credits_posted, debits_pending, credits_pending
+        let sql = "select id, class, owner, currency, debits_posted, credits_posted, debits_pending, credits_pending,
+                moved, last
             from accounts where id > $1 order by id limit $2";
         on_tx!(&mut self.tx, connection => {
             let rows = sqlx::query(sql).bind(after(id)).bind(i64::from(limit)).fetch_all(connection).await?;
@@ -187,41 +153,22 @@ impl JournalReader {
         })
     }
 
-    /// Rows of the table of postings behind this place, in order of account, sequence and ordinal.
-    pub async fn postings_after(
+    /// Marks in the histories of accounts behind this one, in order of account and sequence.
+    pub async fn marks_after(
         &mut self,
-        place: Option<PostingPlace>,
+        mark: Option<(AccountId, i64)>,
         limit: u16,
-    ) -> Result<Vec<StoredPosting>, StoreError> {
-        let sql = "select account, sequence, ordinal, side, amount, balance from postings
-            where (account, sequence, ordinal) > ($1, $2, $3) order by account, sequence, ordinal limit $4";
+    ) -> Result<Vec<(AccountId, i64)>, StoreError> {
+        let sql = "select account, sequence from account_marks where (account, sequence) > ($1, $2)
+            order by account, sequence limit $3";
         on_tx!(&mut self.tx, connection => {
             let rows = sqlx::query(sql)
-                .bind(after(place.map(|place| place.account)))
-                .bind(place.map_or(0, |place| place.sequence))
-                .bind(place.map_or(0, |place| place.ordinal))
+                .bind(after(mark.map(|(account, _)| account)))
+                .bind(mark.map_or(0, |(_, sequence)| sequence))
                 .bind(i64::from(limit))
                 .fetch_all(connection)
                 .await?;
-            rows.iter().map(posting).collect()
-        })
-    }
-
-    /// What the table of postings adds up to, account by account, behind this one.
-    pub async fn posting_sums_after(
-        &mut self,
-        account: Option<AccountId>,
-        limit: u16,
-    ) -> Result<Vec<PostingSums>, StoreError> {
-        let sql = "select account, cast(sum(case when side = 0 then amount else 0 end) as bigint),
-                cast(sum(case when side = 1 then amount else 0 end) as bigint)
-            from postings where account > $1 group by account order by account limit $2";
-        on_tx!(&mut self.tx, connection => {
-            let rows = sqlx::query(sql).bind(after(account)).bind(i64::from(limit)).fetch_all(connection).await?;
-            let sums = rows.iter().map(|row| {
-                Ok(PostingSums { account: AccountId(row.fixed(0)?), debits: row.long(1)?, credits: row.long(2)? })
-            });
-            sums.collect()
+            rows.iter().map(|row| Ok((AccountId(row.fixed(0)?), row.long(1)?))).collect()
         })
     }
 
@@ -258,18 +205,6 @@ impl JournalReader {
 /// What every id is greater than, or this id.
 fn after(id: Option<AccountId>) -> Vec<u8> {
     id.map_or_else(Vec::new, |id| id.0.to_vec())
-}
-
-fn posting(row: &impl Columns) -> Result<StoredPosting, StoreError> {
-    let place = PostingPlace { account: AccountId(row.fixed(0)?), sequence: row.long(1)?, ordinal: row.small(2)? };
-    let side = match row.small(3)? {
-        0 => PostingSide::Debit,
-        1 => PostingSide::Credit,
-        other => {
-            return Err(StoreError::damaged(format!("a posting of entry {} has the side {other}", place.sequence)));
-        }
-    };
-    Ok(StoredPosting { place, side, amount: row.long(4)?, balance: row.long(5)? })
 }
 
 fn record_page(row: &impl Columns) -> Result<RecordPage, StoreError> {

@@ -44,7 +44,7 @@ mod servers;
 
 pub use database::{Config, Dialect, Store};
 pub use error::{StoreError, StoreErrorKind};
-pub use journal::{JournalReader, PostingPlace, PostingSums, RecordPage, StoredAudit, StoredPosting};
+pub use journal::{JournalReader, RecordPage, StoredAudit};
 pub use ledger::{LaneHead, LedgerTx, LedgerWriter, marks};
 pub use migrations::{Schema, schema_version};
 pub use reading::{Found, Payer, Questions, Reader};

@@ -1,5 +1,6 @@
 //! Numbered migrations: what a database has, what this program needs, and the way from the one to the other.
 
+mod ninth;
 mod second;
 
 use std::fmt;
@@ -29,7 +30,11 @@ macro_rules! step {
     };
 }
 
-const STEPS: &[Step] = &[step!(1, "start", "0001_start.sql"), step!(2, "dealings", "0002_dealings.sql")];
+const STEPS: &[Step] = &[
+    step!(1, "start", "0001_start.sql"),
+    step!(2, "dealings", "0002_dealings.sql"),
+    step!(9, "histories", "0009_histories.sql"),
+];
 
 /// The table in which migrations that ran are noted.
 const NOTED: &str = "_sqlx_migrations";
@@ -182,8 +187,10 @@ async fn run(step: &Step, noted: &Migration, mut tx: Tx<'_>) -> Result<(), Store
     }
     let sql = tx.either(step.sqlite, step.postgres);
     on_tx!(&mut tx, connection => sqlx::raw_sql(sql).execute(connection).await.map(drop))?;
-    if step.version == 2 {
-        second::fill(&mut tx).await?;
+    match step.version {
+        2 => second::fill(&mut tx).await?,
+        9 => ninth::fill(&mut tx).await?,
+        _ => {}
     }
     on_tx!(&mut tx, connection => connection.skip(NOTED, noted).await).map_err(refused)?;
     tx.commit().await

@@ -1,14 +1,18 @@
 //! Balances and statements: what happened on an account, newest first, with the entry it belongs to.
+//!
+//! There is no table of lines. Each entry names, for each of its postings, the entry that moved the account before; the account names
+//! the last one, and a mark at every so many leads into the middle. A statement walks back from there.
 
 use std::collections::HashMap;
 
-use koban_domain::accounts::{Account, AccountId, PostingSide};
+use koban_domain::accounts::{Account, AccountId, AccountKey, Layer, PostingSide};
 use koban_domain::ids::EntryId;
+use koban_domain::journal::Posting;
 use koban_domain::paths::EntryKind;
 use koban_domain::time::Timestamp;
 use uuid::Uuid;
 
-use crate::database::{Columns, Store, blob, on};
+use crate::database::{Columns, Store, on};
 use crate::error::StoreError;
 use crate::ledger::rows;
 use crate::query::key_list;
@@ -49,62 +53,173 @@ pub struct LinePlace {
     pub ordinal: i16,
 }
 
-/// Accounts of one statement of SQL; more are read in several and merged.
-const ACCOUNTS_AT_ONCE: usize = 3;
-
-macro_rules! newest_of {
-    ($account:literal) => {
-        concat!(
-            "select * from (select p.account, p.sequence, p.ordinal, p.side, p.amount, p.balance, e.id, e.kind, e.subject, ",
-            "e.actor, e.meta, e.at from postings p join entries e on e.sequence = p.sequence where p.account = ",
-            $account,
-            " and (p.sequence, p.ordinal) < ($4, $5) order by p.sequence desc, p.ordinal desc limit $6) as newest"
-        )
-    };
+/// Where the walk through an account's history begins.
+#[derive(Debug, Clone, Copy)]
+struct Start {
+    key: AccountKey,
+    /// An entry that moved the account: the last one, or a marked one not before the place that is asked for.
+    from: i64,
 }
 
-/// The newest of each account apart, each along its own key, then the newest of them together.
-const LINES: &str = concat!(
-    newest_of!("$1"),
-    " union all ",
-    newest_of!("$2"),
-    " union all ",
-    newest_of!("$3"),
-    " order by sequence desc, ordinal desc limit $6"
-);
+/// An entry on the way back through an account's history.
+pub(crate) struct Step {
+    pub(crate) sequence: i64,
+    pub(crate) subject: [u8; 16],
+    id: EntryId,
+    kind: EntryKind,
+    at: Timestamp,
+    actor: String,
+    meta: String,
+    postings: Vec<Posting>,
+}
 
-/// What happened on these accounts together, newest first, before this place. The cost grows with the number of accounts,
-/// not with their history.
+/// From entry to entry along the list of entries before: the posting's place in one list is its place in the other. Nothing but the
+/// key of the journal is read through, one entry for each step, and as many are skipped at most as lie between two marks.
+const WALK: [&str; 2] = [
+    "with recursive line (sequence, id, kind, at, actor, subject, postings, meta, previous) as (
+        select e.sequence, e.id, e.kind, e.at, e.actor, e.subject, e.postings, e.meta,
+            cast(e.previous ->> ((instr(e.postings, $2) - 1) / 37) as integer)
+        from entries e where e.sequence = $1
+        union all
+        select e.sequence, e.id, e.kind, e.at, e.actor, e.subject, e.postings, e.meta,
+            cast(e.previous ->> ((instr(e.postings, $2) - 1) / 37) as integer)
+        from line l cross join entries e on e.sequence = l.previous where l.previous < l.sequence)
+    select sequence, id, kind, at, actor, subject, postings, meta from line
+    where sequence < $3 and (kind = $4 or $4 = 0) limit $5",
+    "with recursive line (sequence, id, kind, at, actor, subject, postings, meta, previous) as (
+        select e.sequence, e.id, e.kind, e.at, e.actor, e.subject, e.postings, e.meta,
+            (e.previous::json ->> ((position($2::bytea in e.postings) - 1) / 37))::int8
+        from entries e where e.sequence = $1
+        union all
+        select e.sequence, e.id, e.kind, e.at, e.actor, e.subject, e.postings, e.meta,
+            (e.previous::json ->> ((position($2::bytea in e.postings) - 1) / 37))::int8
+        from line l join entries e on e.sequence = l.previous where l.previous < l.sequence)
+    select sequence, id, kind, at, actor, subject, postings, meta from line
+    where sequence < $3 and (kind = $4 or $4 = 0) limit $5",
+];
+
+/// These accounts with an entry of theirs each, from which everything before this sequence is found.
+async fn starts(store: &Store, accounts: &[AccountId], before: i64) -> Result<Vec<Start>, StoreError> {
+    let sql = store.either(
+        "select a.class, a.owner, a.currency, coalesce((select min(m.sequence) from account_marks m
+                where m.account = a.id and m.sequence >= $2), a.last)
+            from accounts a where a.id in (select unhex(value ->> 0) from json_each($1))",
+        "select a.class, a.owner, a.currency, coalesce((select min(m.sequence) from account_marks m
+                where m.account = a.id and m.sequence >= $2), a.last)
+            from accounts a
+            where a.id = any(array(select decode(value ->> 0, 'hex') from json_array_elements($1::json)))",
+    );
+    on!(store, pool => sqlx::query(sql)
+        .bind(key_list(accounts.iter().map(|account| account.0)))
+        .bind(before)
+        .fetch_all(pool)
+        .await?
+        .iter()
+        .map(|row| {
+            let key =
+                AccountKey { class: rows::class(row.small(0)?)?, owner: row.id(1)?, currency: row.currency(2)? };
+            Ok(Start { key, from: row.long(3)? })
+        })
+        .collect())
+}
+
+/// Entries that moved an account, newest first, before this sequence; of one kind or of all.
+async fn steps(
+    store: &Store,
+    start: Start,
+    before: i64,
+    kind: Option<EntryKind>,
+    limit: i64,
+) -> Result<Vec<Step>, StoreError> {
+    let sql = store.either(WALK[0], WALK[1]);
+    on!(store, pool => sqlx::query(sql)
+        .bind(start.from)
+        .bind(rows::posting_key(&start.key))
+        .bind(before)
+        .bind(kind.map_or(0, |kind| i16::from(kind.code())))
+        .bind(limit)
+        .fetch_all(pool)
+        .await?
+        .iter()
+        .map(step)
+        .collect())
+}
+
+/// Entries of one kind that moved one of these accounts, newest first, before this sequence.
+pub(crate) async fn entries_of(
+    store: &Store,
+    accounts: &[AccountId],
+    kind: EntryKind,
+    before: i64,
+    limit: u16,
+) -> Result<Vec<Step>, StoreError> {
+    let mut found = Vec::new();
+    for start in starts(store, accounts, before).await? {
+        found.extend(steps(store, start, before, Some(kind), i64::from(limit)).await?);
+    }
+    found.sort_unstable_by_key(|step| std::cmp::Reverse(step.sequence));
+    found.dedup_by_key(|step| step.sequence);
+    found.truncate(usize::from(limit));
+    Ok(found)
+}
+
+/// What happened on these accounts together, newest first, before this place. The cost grows with the number of accounts and of
+/// lines, not with their history.
 pub async fn lines(
     store: &Store,
     accounts: &[AccountId],
     before: Option<LinePlace>,
     limit: u16,
 ) -> Result<Vec<Line>, StoreError> {
-    let before = before.unwrap_or(LinePlace { sequence: i64::MAX, ordinal: i16::MAX });
+    let before = before.unwrap_or(LinePlace { sequence: i64::MAX, ordinal: i16::MIN });
     let mut lines = Vec::new();
-    for some in accounts.chunks(ACCOUNTS_AT_ONCE) {
-        // No account has an empty id: an unused place finds nothing.
-        let account = |place: usize| some.get(place).map_or_else(Vec::new, |account| blob(account.0));
-        let found: Result<Vec<Line>, StoreError> = on!(store, pool => sqlx::query(LINES)
-            .bind(account(0))
-            .bind(account(1))
-            .bind(account(2))
-            .bind(before.sequence)
-            .bind(before.ordinal)
-            .bind(i64::from(limit))
-            .fetch_all(pool)
-            .await?
-            .iter()
-            .map(read)
-            .collect());
-        lines.extend(found?);
+    // Each entry has a line, but perhaps not the one at the place itself, of which only the part before it counts.
+    let (most, end) = (i64::from(limit) + 1, before.sequence.saturating_add(1));
+    for start in starts(store, accounts, before.sequence).await? {
+        for step in steps(store, start, end, None, most).await? {
+            lines.extend(step.lines(&start.key).filter(|line| line.place < before));
+        }
     }
-    if accounts.len() > ACCOUNTS_AT_ONCE {
-        lines.sort_by_key(|line| std::cmp::Reverse(line.place));
-        lines.truncate(usize::from(limit));
-    }
+    lines.sort_unstable_by_key(|line| std::cmp::Reverse(line.place));
+    lines.truncate(usize::from(limit));
     Ok(lines)
+}
+
+impl Step {
+    /// The lines of an account. Statements say what has moved, not what is set aside.
+    fn lines(&self, key: &AccountKey) -> impl Iterator<Item = Line> {
+        let postings = (0..).zip(&self.postings).filter(|(_, posting)| posting.layer == Layer::Posted);
+        postings.filter(|(_, posting)| posting.account == *key).map(|(ordinal, posting)| Line {
+            place: LinePlace { sequence: self.sequence, ordinal },
+            account: posting.id,
+            side: posting.side,
+            amount: posting.amount,
+            balance: posting.balance,
+            entry: self.id,
+            kind: self.kind,
+            subject: Uuid::from_bytes(self.subject),
+            actor: self.actor.clone(),
+            meta: self.meta.clone(),
+            at: self.at,
+        })
+    }
+}
+
+/// sequence, id, kind, at, actor, subject, postings, meta.
+fn step(row: &impl Columns) -> Result<Step, StoreError> {
+    let sequence = row.long(0)?;
+    let damaged = |what: &str| StoreError::damaged(format!("entry {sequence}: {what}"));
+    let kind = u8::try_from(row.small(2)?).ok().and_then(EntryKind::from_code);
+    Ok(Step {
+        sequence,
+        id: EntryId(row.id(1)?),
+        kind: kind.ok_or_else(|| damaged("unknown kind"))?,
+        at: row.time(3)?,
+        actor: row.text(4)?,
+        subject: row.fixed(5)?,
+        postings: rows::unpack_postings(&row.bytes(6)?).ok_or_else(|| damaged("its postings cannot be read"))?,
+        meta: row.text(7)?,
+    })
 }
 
 /// The last entry that was posted at this time or before: its place in the journal, 0 if there is none. Time never runs backwards
@@ -130,9 +245,11 @@ pub async fn sequence_at(store: &Store, at: Timestamp) -> Result<i64, StoreError
 /// These accounts as they stand; one that nothing was posted to is absent.
 pub async fn balances(store: &Store, accounts: &[AccountId]) -> Result<HashMap<AccountId, Account>, StoreError> {
     let sql = store.either(
-        "select a.id, a.class, a.owner, a.currency, a.debits_posted, a.credits_posted, a.debits_pending, a.credits_pending
+        "select a.id, a.class, a.owner, a.currency, a.debits_posted, a.credits_posted, a.debits_pending, a.credits_pending,
+                a.moved, a.last
             from accounts a where id in (select unhex(value ->> 0) from json_each($1))",
-        "select a.id, a.class, a.owner, a.currency, a.debits_posted, a.credits_posted, a.debits_pending, a.credits_pending
+        "select a.id, a.class, a.owner, a.currency, a.debits_posted, a.credits_posted, a.debits_pending, a.credits_pending,
+                a.moved, a.last
             from accounts a
             where id = any(array(select decode(value ->> 0, 'hex') from json_array_elements($1::json)))",
     );
@@ -143,28 +260,4 @@ pub async fn balances(store: &Store, accounts: &[AccountId]) -> Result<HashMap<A
         .iter()
         .map(rows::account)
         .collect())
-}
-
-fn read(row: &impl Columns) -> Result<Line, StoreError> {
-    let (side, kind) = (row.small("side")?, row.small("kind")?);
-    Ok(Line {
-        place: LinePlace { sequence: row.long("sequence")?, ordinal: row.small("ordinal")? },
-        account: AccountId(row.fixed("account")?),
-        side: match side {
-            0 => PostingSide::Debit,
-            1 => PostingSide::Credit,
-            _ => return Err(StoreError::damaged(format!("{side} is no side of a posting"))),
-        },
-        amount: row.long("amount")?,
-        balance: row.long("balance")?,
-        entry: EntryId(row.id("id")?),
-        kind: u8::try_from(kind)
-            .ok()
-            .and_then(EntryKind::from_code)
-            .ok_or_else(|| StoreError::damaged(format!("{kind} is no kind of entry")))?,
-        subject: row.id("subject")?,
-        actor: row.text("actor")?,
-        meta: row.text("meta")?,
-        at: row.time("at")?,
-    })
 }

@@ -1,4 +1,6 @@
-//! Transfers as rows. The ledger writes them; a user's are found through the postings of the user's own accounts.
+//! Transfers as rows. The ledger writes them; a user's are found through the histories of the user's own accounts.
+
+use std::collections::HashMap;
 
 use koban_domain::accounts::{AccountKey, Class};
 use koban_domain::ids::{TransferId, UserId};
@@ -6,9 +8,11 @@ use koban_domain::money::Currency;
 use koban_domain::paths::EntryKind;
 use koban_domain::transfers::Transfer;
 
-use crate::database::{Columns, Store, blob, on};
+use crate::database::{Store, blob, on};
 use crate::error::StoreError;
 use crate::ledger::rows;
+use crate::query::key_list;
+use crate::statements;
 
 /// The transfer with this id.
 pub async fn by_id(store: &Store, id: TransferId) -> Result<Option<Transfer>, StoreError> {
@@ -21,18 +25,6 @@ pub async fn by_id(store: &Store, id: TransferId) -> Result<Option<Transfer>, St
         .transpose())
 }
 
-macro_rules! newest_of {
-    ($account:literal) => {
-        concat!(
-            "select * from (select p.sequence, t.* from postings p ",
-            "join entries e on e.sequence = p.sequence and e.kind = $4 join transfers t on t.id = e.subject ",
-            "where p.account = ",
-            $account,
-            " and p.sequence < $3 order by p.sequence desc limit $5) as newest"
-        )
-    };
-}
-
 /// What a user sent and received in one currency, newest first, before this place. Each comes with its place, the sequence
 /// of its entry: the cursor of the next page.
 pub async fn by_user(
@@ -42,19 +34,20 @@ pub async fn by_user(
     before: Option<i64>,
     limit: u16,
 ) -> Result<Vec<(i64, Transfer)>, StoreError> {
-    // A transfer that repays what is owed posts to the receivable account, perhaps to it alone. Each account is read along its
-    // own key until the page is full; `union` keeps one of two equal rows.
-    const SQL: &str = concat!(newest_of!("$1"), " union ", newest_of!("$2"), " order by sequence desc limit $5");
-    let account = |class| blob(AccountKey::user(class, user, currency).id().0);
-    on!(store, pool => sqlx::query(SQL)
-        .bind(account(Class::Funds))
-        .bind(account(Class::Receivable))
-        .bind(before.unwrap_or(i64::MAX))
-        .bind(i16::from(EntryKind::Transfer.code()))
-        .bind(i64::from(limit))
-        .fetch_all(pool)
-        .await?
-        .iter()
-        .map(|row| Ok((row.long("sequence")?, rows::transfer(row)?)))
-        .collect())
+    // A transfer that repays what is owed posts to the receivable account, perhaps to it alone.
+    let accounts = [Class::Funds, Class::Receivable].map(|class| AccountKey::user(class, user, currency).id());
+    let before = before.unwrap_or(i64::MAX);
+    let entries = statements::entries_of(store, &accounts, EntryKind::Transfer, before, limit).await?;
+    let sql = store.either(
+        "select t.* from json_each($1) k cross join transfers t on t.id = unhex(k.value ->> 0)",
+        "select t.* from transfers t
+            where t.id = any(array(select decode(value ->> 0, 'hex') from json_array_elements($1::json)))",
+    );
+    let mut transfers: HashMap<[u8; 16], Transfer> = on!(store, pool => {
+        let rows = sqlx::query(sql).bind(key_list(entries.iter().map(|entry| entry.subject))).fetch_all(pool).await?;
+        let transfers = rows.iter().map(|row| rows::transfer(row).map(|transfer| (transfer.id.bytes(), transfer)));
+        transfers.collect::<Result<_, StoreError>>()?
+    });
+    let entries = entries.iter().filter_map(|entry| Some((entry.sequence, transfers.remove(&entry.subject)?)));
+    Ok(entries.collect())
 }

@@ -81,7 +81,7 @@ fn the_page_of_outcomes_lists_every_refusal_in_order() {
 fn the_published_vectors_hold() {
     let posting = |account: AccountKey, side| {
         let (layer, amount) = (Layer::Posted, 1_280);
-        Posting { account, id: account.id(), layer, side, amount, balance: 0 }
+        Posting { account, id: account.id(), layer, side, amount, balance: 0, previous: 0 }
     };
     let (bank, clearing) = (
         AccountKey::platform(Class::Bank, Currency::JPY),

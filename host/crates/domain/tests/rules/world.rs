@@ -1,6 +1,6 @@
 //! A small platform for tests: two people, a shop, an ATM channel, and short words for what they do.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use koban_domain::access::{Access, Freeze, Holder};
 use koban_domain::accounts::{Account, AccountKey, Class, Layer, PluginKey, PostingSide};
@@ -393,6 +393,16 @@ impl World {
             assert!(sums.values().all(|sum| *sum == 0), "{entry:?} does not sum to zero");
             for posting in &entry.draft.postings {
                 assert_eq!(posting.balance, totals[&posting.account].balance(), "{entry:?}");
+            }
+            let moved = entry.draft.postings.iter().filter(|posting| posting.layer == Layer::Posted);
+            let moved: BTreeSet<AccountKey> = moved.map(|posting| posting.account).collect();
+            for posting in &entry.draft.postings {
+                let before = if moved.contains(&posting.account) { totals[&posting.account].last } else { 0 };
+                assert_eq!(posting.previous, before, "{entry:?}");
+            }
+            for key in moved {
+                let total = totals.get_mut(&key).expect("it was moved just now");
+                (total.moved, total.last) = (total.moved + 1, entry.sequence);
             }
         }
         assert_eq!(head, self.shelf.head);

@@ -4,7 +4,6 @@ mod holds;
 
 use std::collections::HashSet;
 
-use koban_domain::accounts::Layer;
 use koban_domain::books::Books;
 use koban_domain::charges::ReferenceKey;
 use koban_domain::ids::{FlowId, PaymentId};
@@ -39,7 +38,7 @@ pub(super) async fn load(
     if !missing.accounts.is_empty() {
         let ids: Vec<_> = missing.accounts.iter().map(|id| id.0).collect();
         let sql = "select a.id, a.class, a.owner, a.currency, a.debits_posted, a.credits_posted, a.debits_pending,
-            a.credits_pending from accounts a where a.id = any($1)";
+            a.credits_pending, a.moved, a.last from accounts a where a.id = any($1)";
         for row in &sqlx::query(sql).bind(ids).fetch_all(&mut *connection).await? {
             let (id, account) = rows::account(row)?;
             books.accounts.load(id, account);
@@ -241,25 +240,26 @@ pub(super) async fn write(
     write_steps(connection, steps).await
 }
 
-/// Entries, postings, balances, counters, operations, transfers, pages and the lane's head, all in one round trip: each part
+/// Entries, marks, balances, counters, operations, transfers, pages and the lane's head, all in one round trip: each part
 /// is a statement of its own to the server, run to its end whether its rows are asked for or not.
 const CORE: &str = "with
     new_entries as (
-        insert into entries (sequence, id, kind, at, actor, subject, reverses, postings, records, meta, hash)
+        insert into entries (sequence, id, kind, at, actor, subject, reverses, postings, records, meta, hash,
+            previous)
         select * from unnest($1::int8[], $2::bytea[], $3::int2[], $4::int8[], $5::text[], $6::bytea[], $7::bytea[],
-            $8::bytea[], $9::bytea[], $10::text[], $11::bytea[])),
-    new_postings as (
-        insert into postings (account, sequence, ordinal, side, amount, balance)
-        select * from unnest($12::bytea[], $13::int8[], $14::int2[], $15::int2[], $16::int8[], $17::int8[])),
+            $8::bytea[], $9::bytea[], $10::text[], $11::bytea[], $12::text[])),
+    new_marks as (
+        insert into account_marks (account, sequence) select * from unnest($13::bytea[], $14::int8[])),
     new_accounts as (
-        insert into accounts (id, class, owner, currency, debits_posted, credits_posted, debits_pending, credits_pending)
+        insert into accounts (id, class, owner, currency, debits_posted, credits_posted, debits_pending, credits_pending,
+            moved, last)
         select * from unnest($18::bytea[], $19::int2[], $20::bytea[], $21::text[], $22::int8[], $23::int8[], $24::int8[],
-            $25::int8[])),
+            $25::int8[], $15::int8[], $16::int8[])),
     moved_accounts as (
         update accounts a set debits_posted = u.debits_posted, credits_posted = u.credits_posted,
-            debits_pending = u.debits_pending, credits_pending = u.credits_pending
-        from unnest($26::bytea[], $27::int8[], $28::int8[], $29::int8[], $30::int8[])
-            as u (id, debits_posted, credits_posted, debits_pending, credits_pending)
+            debits_pending = u.debits_pending, credits_pending = u.credits_pending, moved = u.moved, last = u.last
+        from unnest($26::bytea[], $27::int8[], $28::int8[], $29::int8[], $30::int8[], $17::int8[], $71::int8[])
+            as u (id, debits_posted, credits_posted, debits_pending, credits_pending, moved, last)
         where a.id = u.id
         returning 1),
     new_operations as (
@@ -296,15 +296,9 @@ async fn write_core(
     (next, mark): (&LaneHead, Option<Mark>),
 ) -> Result<(), StoreError> {
     let entries = &commit.entries;
-    let mut postings: Vec<_> = commit
-        .entries
-        .iter()
-        .flat_map(|entry| (0_i16..).zip(&entry.draft.postings).map(move |(ordinal, posting)| (entry, ordinal, posting)))
-        // Statements say what has moved, not what is set aside.
-        .filter(|(.., posting)| posting.layer == Layer::Posted)
-        .collect();
     // Everything goes in by the order of its key: neighbours share pages of the index.
-    postings.sort_unstable_by_key(|(entry, ordinal, posting)| (posting.id, entry.sequence, *ordinal));
+    let mut marks: Vec<_> = commit.marks.iter().collect();
+    marks.sort_unstable();
     let mut accounts: Vec<_> = commit.books.accounts.changed().collect();
     accounts.sort_unstable_by_key(|row| row.key);
     let (moved, new): (Vec<_>, Vec<_>) = accounts.into_iter().partition(|row| row.stored);
@@ -329,12 +323,12 @@ async fn write_core(
         .bind(entries.iter().map(|entry| rows::pack_digests(&entry.draft.records)).collect::<Vec<_>>())
         .bind(entries.iter().map(|entry| entry.draft.meta.as_str()).collect::<Vec<_>>())
         .bind(entries.iter().map(|entry| entry.hash.0).collect::<Vec<_>>())
-        .bind(postings.iter().map(|(.., posting)| posting.id.0).collect::<Vec<_>>())
-        .bind(postings.iter().map(|(entry, ..)| entry.sequence).collect::<Vec<_>>())
-        .bind(postings.iter().map(|(_, ordinal, _)| *ordinal).collect::<Vec<_>>())
-        .bind(postings.iter().map(|(.., posting)| posting.side as i16).collect::<Vec<_>>())
-        .bind(postings.iter().map(|(.., posting)| posting.amount).collect::<Vec<_>>())
-        .bind(postings.iter().map(|(.., posting)| posting.balance).collect::<Vec<_>>())
+        .bind(entries.iter().map(|entry| rows::pack_previous(&entry.draft.postings)).collect::<Vec<_>>())
+        .bind(marks.iter().map(|(account, _)| account.0).collect::<Vec<_>>())
+        .bind(marks.iter().map(|(_, sequence)| *sequence).collect::<Vec<_>>())
+        .bind(new.iter().map(|row| row.value.moved).collect::<Vec<_>>())
+        .bind(new.iter().map(|row| row.value.last).collect::<Vec<_>>())
+        .bind(moved.iter().map(|row| row.value.moved).collect::<Vec<_>>())
         .bind(new.iter().map(|row| row.key.0).collect::<Vec<_>>())
         .bind(new.iter().map(|row| i16::from(row.value.key.class.code())).collect::<Vec<_>>())
         .bind(new.iter().map(|row| row.value.key.owner.into_bytes()).collect::<Vec<_>>())
@@ -387,7 +381,8 @@ async fn write_core(
         .bind(mark.map(|mark| mark.writer.into_bytes()))
         .bind(mark.map(|mark| mark.number))
         .bind(commit.now.0)
-        .bind(transfers.iter().map(|transfer| i16::from(transfer.state.code())).collect::<Vec<_>>());
+        .bind(transfers.iter().map(|transfer| i16::from(transfer.state.code())).collect::<Vec<_>>())
+        .bind(moved.iter().map(|row| row.value.last).collect::<Vec<_>>());
     let found = query.fetch_one(connection).await?.long(0)?;
     // Pair of the load: what was read under the head's lock must still be there.
     match usize::try_from(found) == Ok(moved.len()) {

@@ -26,7 +26,7 @@ use koban_domain::verification::Verification;
 use crate::database::Columns;
 use crate::error::StoreError;
 
-/// id, class, owner, currency, debits_posted, credits_posted, debits_pending, credits_pending.
+/// id, class, owner, currency, debits_posted, credits_posted, debits_pending, credits_pending, moved, last.
 pub(crate) fn account(row: &impl Columns) -> Result<(AccountId, Account), StoreError> {
     let key = AccountKey { class: class(row.small(1)?)?, owner: row.id(2)?, currency: row.currency(3)? };
     let account = Account {
@@ -35,6 +35,8 @@ pub(crate) fn account(row: &impl Columns) -> Result<(AccountId, Account), StoreE
         credits_posted: row.long(5)?,
         debits_pending: row.long(6)?,
         credits_pending: row.long(7)?,
+        moved: row.long(8)?,
+        last: row.long(9)?,
     };
     Ok((AccountId(row.fixed(0)?), account))
 }
@@ -173,7 +175,7 @@ pub(crate) fn operation(row: &impl Columns) -> Result<(OperationKey, Operation),
     Ok((OperationKey(row.fixed(0)?), operation))
 }
 
-/// sequence, id, kind, at, actor, subject, reverses, postings, records, meta, hash.
+/// sequence, id, kind, at, actor, subject, reverses, postings, records, meta, hash, previous.
 pub(crate) fn entry(row: &impl Columns) -> Result<Entry, StoreError> {
     let sequence = row.long(0)?;
     let damaged = |what: &str| StoreError::damaged(format!("entry {sequence}: {what}"));
@@ -184,13 +186,16 @@ pub(crate) fn entry(row: &impl Columns) -> Result<Entry, StoreError> {
     if !rest.is_empty() {
         return Err(damaged("its list of records is cut off"));
     }
+    let mut postings = unpack_postings(&row.bytes(7)?).ok_or_else(|| damaged("its postings cannot be read"))?;
+    unpack_previous(&row.text(11)?, &mut postings)
+        .ok_or_else(|| damaged("its list of the entries before it cannot be read"))?;
     let draft = Draft {
         id: EntryId(row.id(1)?),
         kind,
         actor: row.text(4)?,
         subject: row.fixed(5)?,
         reverses: row.maybe_id(6)?.map(EntryId),
-        postings: unpack_postings(&row.bytes(7)?).ok_or_else(|| damaged("its postings cannot be read"))?,
+        postings,
         records: records.iter().copied().map(Digest).collect(),
         meta: row.text(9)?,
     };
@@ -260,7 +265,7 @@ pub(crate) fn pack_parts(parts: &[Part]) -> Result<Vec<u8>, StoreError> {
 }
 
 /// Bytes of one posting in an entry's row.
-const POSTING_BYTES: usize = 37;
+pub(crate) const POSTING_BYTES: usize = 37;
 
 /// An entry's postings as its row keeps them: class, owner, currency, layer and side, amount and balance of each, big-endian.
 pub(crate) fn pack_postings(postings: &[Posting]) -> Vec<u8> {
@@ -292,9 +297,34 @@ pub(crate) fn unpack_postings(bytes: &[u8]) -> Option<Vec<Posting>> {
             let (layer, side) = Layer::from_code(row[20])?;
             let amount = i64::from_be_bytes(row[21..29].try_into().ok()?);
             let balance = i64::from_be_bytes(row[29..37].try_into().ok()?);
-            Some(Posting { account, id: account.id(), layer, side, amount, balance })
+            Some(Posting { account, id: account.id(), layer, side, amount, balance, previous: 0 })
         })
         .collect()
+}
+
+/// The first bytes of each posting of an account: class, owner, currency. No other bytes of an entry's postings can be taken for them.
+pub(crate) fn posting_key(account: &AccountKey) -> Vec<u8> {
+    [&[account.class.code()], account.owner.as_bytes().as_slice(), &account.currency.bytes()].concat()
+}
+
+/// For each posting the entry before, as a list in JSON: what both databases can look into.
+pub(crate) fn pack_previous(postings: &[Posting]) -> String {
+    let mut text = String::with_capacity(2 + postings.len() * 8);
+    for (place, posting) in postings.iter().enumerate() {
+        text.push(if place == 0 { '[' } else { ',' });
+        text.push_str(&posting.previous.to_string());
+    }
+    text.push(']');
+    text
+}
+
+/// Gives each posting the entry before; `None` if the text is damaged or has another number of them.
+pub(crate) fn unpack_previous(text: &str, postings: &mut [Posting]) -> Option<()> {
+    let mut entries = text.strip_prefix('[')?.strip_suffix(']')?.split(',');
+    for posting in postings {
+        posting.previous = entries.next()?.parse().ok()?;
+    }
+    entries.next().is_none().then_some(())
 }
 
 /// Digests behind each other.
@@ -367,7 +397,7 @@ mod tests {
     fn postings_read_back_from_their_bytes_and_damaged_ones_do_not() {
         let account = AccountKey::platform(Class::Bank, Currency::JPY);
         let (layer, side) = (Layer::Released, PostingSide::Credit);
-        let posting = Posting { account, id: account.id(), layer, side, amount: 5, balance: -5 };
+        let posting = Posting { account, id: account.id(), layer, side, amount: 5, balance: -5, previous: 0 };
         let bytes = pack_postings(&[posting, Posting { side: PostingSide::Debit, ..posting }]);
         assert_eq!(bytes.len(), 2 * POSTING_BYTES);
         assert_eq!(unpack_postings(&bytes).unwrap()[0], posting);
@@ -376,6 +406,15 @@ mod tests {
             let mut damaged = bytes.clone();
             damaged[place] = wrong;
             assert_eq!(unpack_postings(&damaged), None, "{place}");
+        }
+        assert!(bytes.starts_with(&posting_key(&account)));
+        let mut both = [Posting { previous: 7, ..posting }, Posting { previous: 0, ..posting }];
+        let text = pack_previous(&both);
+        assert_eq!(text, "[7,0]");
+        both[0].previous = 0;
+        assert_eq!((unpack_previous(&text, &mut both), both[0].previous), (Some(()), 7));
+        for damaged in ["", "[]", "[7]", "[7,0,0]", "[7,x]", "7,0"] {
+            assert_eq!(unpack_previous(damaged, &mut both), None, "{damaged}");
         }
     }
 }

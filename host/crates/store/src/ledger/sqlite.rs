@@ -6,7 +6,6 @@ mod holds;
 
 use std::collections::HashSet;
 
-use koban_domain::accounts::Layer;
 use koban_domain::books::Books;
 use koban_domain::charges::ReferenceKey;
 use koban_domain::ids::{FlowId, MerchantId, PaymentId};
@@ -40,7 +39,7 @@ pub(super) async fn load(
     }
     if let Some(keys) = keys(missing.accounts.iter().map(|id| id.0)) {
         let sql = "select a.id, a.class, a.owner, a.currency, a.debits_posted, a.credits_posted, a.debits_pending,
-            a.credits_pending from json_each($1) k cross join accounts a on a.id = unhex(k.value ->> 0)";
+            a.credits_pending, a.moved, a.last from json_each($1) k cross join accounts a on a.id = unhex(k.value ->> 0)";
         for row in &sqlx::query(sql).bind(keys).fetch_all(&mut *connection).await? {
             let (id, account) = rows::account(row)?;
             books.accounts.load(id, account);
@@ -253,32 +252,29 @@ pub(super) async fn write(
 
 async fn write_entries(connection: &mut SqliteConnection, commit: &Commit) -> Result<(), StoreError> {
     let mut entries = JsonRows::with_capacity(commit.entries.len() * 560);
-    let mut postings = Vec::with_capacity(commit.entries.len() * 2);
     for entry in &commit.entries {
         let draft = &entry.draft;
         entries.row().int(entry.sequence).bytes(&draft.id.bytes()).int(draft.kind.code()).int(entry.at.0);
         entries.text(&draft.actor).bytes(&draft.subject);
         entries.maybe_bytes(draft.reverses.map(|id| id.bytes()).as_ref().map(<[u8; 16]>::as_slice));
         entries.bytes(&rows::pack_postings(&draft.postings)).bytes(&rows::pack_digests(&draft.records));
-        entries.text(&draft.meta).bytes(&entry.hash.0);
-        // Statements say what has moved, not what is set aside.
-        let posted = (0_i64..).zip(&draft.postings).filter(|(_, posting)| posting.layer == Layer::Posted);
-        postings.extend(posted.map(|(ordinal, posting)| (entry.sequence, ordinal, posting)));
+        entries.text(&draft.meta).bytes(&entry.hash.0).text(&rows::pack_previous(&draft.postings));
     }
-    let sql = "insert into entries (sequence, id, kind, at, actor, subject, reverses, postings, records, meta, hash)
+    let sql = "insert into entries (sequence, id, kind, at, actor, subject, reverses, postings, records, meta, hash,
+            previous)
         select value ->> 0, unhex(value ->> 1), value ->> 2, value ->> 3, value ->> 4, unhex(value ->> 5),
-            unhex(value ->> 6), unhex(value ->> 7), unhex(value ->> 8), value ->> 9, unhex(value ->> 10)
+            unhex(value ->> 6), unhex(value ->> 7), unhex(value ->> 8), value ->> 9, unhex(value ->> 10),
+            value ->> 11
         from json_each($1)";
     run(connection, sql, entries).await?;
     // In the order of their key: neighbours share pages.
-    postings.sort_unstable_by_key(|(sequence, ordinal, posting)| (posting.id, *sequence, *ordinal));
-    let mut json = JsonRows::with_capacity(postings.len() * 80);
-    for (sequence, ordinal, posting) in postings {
-        json.row().bytes(&posting.id.0).int(sequence).int(ordinal).int(posting.side as u8);
-        json.int(posting.amount).int(posting.balance);
+    let mut marks: Vec<_> = commit.marks.iter().collect();
+    marks.sort_unstable();
+    let mut json = JsonRows::with_capacity(marks.len() * 50);
+    for (account, sequence) in marks {
+        json.row().bytes(&account.0).int(*sequence);
     }
-    let sql = "insert into postings (account, sequence, ordinal, side, amount, balance)
-        select unhex(value ->> 0), value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5 from json_each($1)";
+    let sql = "insert into account_marks (account, sequence) select unhex(value ->> 0), value ->> 1 from json_each($1)";
     run(connection, sql, json).await?;
     Ok(())
 }
@@ -292,23 +288,24 @@ async fn write_accounts(connection: &mut SqliteConnection, commit: &Commit) -> R
         let key = &row.value.key;
         json.row().bytes(&row.key.0).int(key.class.code()).bytes(key.owner.as_bytes()).text(key.currency.code());
         json.int(row.value.debits_posted).int(row.value.credits_posted);
-        json.int(row.value.debits_pending).int(row.value.credits_pending);
+        json.int(row.value.debits_pending).int(row.value.credits_pending).int(row.value.moved).int(row.value.last);
     }
     let sql = "insert into accounts
-            (id, class, owner, currency, debits_posted, credits_posted, debits_pending, credits_pending)
+            (id, class, owner, currency, debits_posted, credits_posted, debits_pending, credits_pending, moved, last)
         select unhex(value ->> 0), value ->> 1, unhex(value ->> 2), value ->> 3, value ->> 4, value ->> 5, value ->> 6,
-            value ->> 7 from json_each($1)";
+            value ->> 7, value ->> 8, value ->> 9 from json_each($1)";
     run(connection, sql, json).await?;
     let expected = u64::try_from(moved.len()).unwrap_or(u64::MAX);
     let mut json = JsonRows::with_capacity(moved.len() * 80);
     for row in moved {
         json.row().bytes(&row.key.0).int(row.value.debits_posted).int(row.value.credits_posted);
-        json.int(row.value.debits_pending).int(row.value.credits_pending);
+        json.int(row.value.debits_pending).int(row.value.credits_pending).int(row.value.moved).int(row.value.last);
     }
     let sql = "update accounts set debits_posted = u.debits_posted, credits_posted = u.credits_posted,
-            debits_pending = u.debits_pending, credits_pending = u.credits_pending
+            debits_pending = u.debits_pending, credits_pending = u.credits_pending, moved = u.moved, last = u.last
         from (select unhex(value ->> 0) as id, value ->> 1 as debits_posted, value ->> 2 as credits_posted,
-            value ->> 3 as debits_pending, value ->> 4 as credits_pending from json_each($1)) u
+            value ->> 3 as debits_pending, value ->> 4 as credits_pending, value ->> 5 as moved, value ->> 6 as last
+            from json_each($1)) u
         where accounts.id = u.id";
     // Pair of the load: what was read under the lock must still be there.
     match run(connection, sql, json).await? == expected {

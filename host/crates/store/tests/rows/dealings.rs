@@ -152,6 +152,40 @@ async fn a_statement_follows_several_accounts_newest_first_and_ends_in_their_bal
 }
 
 #[tokio::test]
+async fn a_long_history_is_entered_anywhere_through_its_marks() {
+    on_each(async |store| {
+        plugin(store).await;
+        let (payer, shop) = (user(store, 1).await, merchant(store, 2).await);
+        commit(store, &[credit(10, payer, 100_000)], NOON).await;
+        for batch in 0..5 {
+            let payments: Vec<_> = (0..40).map(|number| pay(100 + batch * 40 + number, payer, shop, 7)).collect();
+            commit(store, &payments, NOON).await;
+        }
+        let payable = AccountKey::payable(shop, JPY).id();
+        let marks = store.journal().await.unwrap().marks_after(None, 100).await.unwrap();
+        let of_shop: Vec<i64> = marks.iter().filter(|mark| mark.0 == payable).map(|mark| mark.1).collect();
+        assert_eq!(of_shop, [65, 129, 193], "the credit is entry 1, the shop's n-th payment entry n + 1");
+        let account = statements::balances(store, &[payable]).await.unwrap()[&payable];
+        assert_eq!((account.moved, account.last), (200, 201));
+
+        let all = statements::lines(store, &[payable], None, 500).await.unwrap();
+        assert_eq!(all.len(), 200);
+        assert_eq!((all[0].balance, all[199].balance), (1_400, 7));
+        for place in 0..=199 {
+            // From every place on: just before a mark, on it, and behind the last one.
+            let page = statements::lines(store, &[payable, funds(payer)], Some(all[place].place), 5).await.unwrap();
+            assert!(page.iter().all(|line| line.place < all[place].place), "{place}");
+            let rest: Vec<_> = page.iter().filter(|line| line.account == payable).cloned().collect();
+            assert_eq!(rest, all[place + 1..(place + 1 + rest.len())], "{place}");
+            let other = page.iter().filter(|line| line.account == funds(payer)).count();
+            assert_eq!(rest.len() + other, page.len());
+            assert!(place > 195 || page.len() == 5, "{place}");
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn a_users_transfers_are_listed_once_each_also_those_that_repaid() {
     on_each(async |store| {
         plugin(store).await;
