@@ -10,6 +10,7 @@ use axum::Router;
 use axum::body::Bytes;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
+use koban_auditor::Evidence;
 use serde_json::Value;
 use tokio::net::TcpListener;
 
@@ -99,7 +100,7 @@ fn attribute<'a>(span: &'a Value, key: &str) -> &'a str {
 }
 
 /// A host over a fraud rule, a user with money and a shop.
-async fn scene(environment: &[(&'static str, OsString)]) -> (HostProcess, User, Shop) {
+async fn scene(environment: &[(&'static str, OsString)]) -> (Arc<Database>, HostProcess, User, Shop) {
     let database = Arc::new(Database::fresh().await);
     let app = TestApp::on(Arc::clone(&database), Setup { jobs: false, ..Setup::default() }).await;
     seed_plugin(
@@ -117,7 +118,7 @@ async fn scene(environment: &[(&'static str, OsString)]) -> (HostProcess, User, 
     let host = HostProcess::start_in(&database, "host", &["--listen", "127.0.0.1:0"], environment).await;
     let user = User::signed_in(user, token, &host.client());
     let shop = Shop::new(shop.0, shop.1, &host.client());
-    (host, user, shop)
+    (database, host, user, shop)
 }
 
 const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
@@ -126,13 +127,14 @@ const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
 async fn a_payment_is_one_trace_below_its_callers_and_says_nothing_of_people_or_money() {
     let collector = Collector::default();
     *collector.refusals.lock().expect("refusals") = (1, 503);
-    let (host, user, shop) = scene(&[("KOBAN_TRACES", collector.clone().start().await.into())]).await;
+    let (database, host, user, shop) = scene(&[("KOBAN_TRACES", collector.clone().start().await.into())]).await;
     let parent = format!("00-{TRACE}-00f067aa0ba902b7-01");
     let paid = user.pay(&shop, 4_321).header("traceparent", &parent).await.created();
     let unkept = format!("00-{}-00f067aa0ba902b7-00", TRACE.replace('4', "5"));
     user.pay(&shop, 1).header("traceparent", &unkept).await.created();
     user.pay(&shop, 1).header("traceparent", "not a place in any trace").await.created();
     assert!(host.stop().await.success(), "what is left is sent when the host ends");
+    database.is_sound(Evidence::default()).await;
 
     let spans = collector.of(TRACE);
     let request = &spans["request"];
@@ -177,7 +179,7 @@ async fn a_collector_that_is_gone_or_silent_keeps_nobody_waiting() {
         }
     });
     for (collector, does_answer) in [(format!("http://{address}"), false), ("http://127.0.0.1:1".to_owned(), true)] {
-        let (host, user, shop) = scene(&[("KOBAN_TRACES", collector.into())]).await;
+        let (database, host, user, shop) = scene(&[("KOBAN_TRACES", collector.into())]).await;
         let stopwatch = Stopwatch::start();
         for _ in 0..10 {
             user.pay(&shop, 1).await.created();
@@ -190,6 +192,7 @@ async fn a_collector_that_is_gone_or_silent_keeps_nobody_waiting() {
         let stopwatch = Stopwatch::start();
         assert!(host.stop().await.success());
         assert!(stopwatch.elapsed() < Duration::from_secs(12), "it ends all the same, after {:?}", stopwatch.elapsed());
+        database.is_sound(Evidence::default()).await;
     }
     holding.abort();
 }
