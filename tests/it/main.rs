@@ -40,6 +40,7 @@ mod planted;
 mod refunds;
 mod reviews;
 mod schedules;
+mod schema;
 mod sessions;
 mod settlements;
 mod statements;

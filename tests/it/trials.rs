@@ -170,6 +170,12 @@ async fn who_may_not_do_it_may_not_try_it_and_what_cannot_be_foreseen_is_not_don
     Caller::post(&app.anonymous(), "/v1/payments?dry_run=true", pay.clone()).await.problem(401, "not_signed_in");
     shop.post("/v1/payments?dry_run=true", pay.clone()).await.problem(403, "forbidden");
     user.post("/v1/payments?dry_run=true", json!({ "amount": 1 })).await.problem(400, "invalid_request");
+    let keyless = user.client().post("/v1/payments?dry_run=true", pay.clone()).await.expect("an answer");
+    assert_eq!(
+        (keyless.status, keyless.code()),
+        (400, "idempotency_key_required"),
+        "the request is sent as it would be"
+    );
     user.balance().await;
     let before = rows(&app).await;
     let mut later = pay.clone();

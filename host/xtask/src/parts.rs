@@ -118,6 +118,7 @@ fn prepare(_: &mut Bench) -> Result<()> {
     setup::c_compiler()?;
     setup::rust_components()?;
     setup::guest_toolchain()?;
+    setup::python()?;
     setup::postgresql()
 }
 

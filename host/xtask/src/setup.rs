@@ -53,6 +53,17 @@ pub(crate) fn postgresql() -> Result<()> {
     Ok(())
 }
 
+/// A Python that makes virtual environments: tests read exports with it and put schemathesis into one.
+pub(crate) fn python() -> Result<()> {
+    if succeeds(Command::new("python3").args(["-m", "ensurepip", "--version"])) {
+        return Ok(());
+    }
+    apt::install(
+        &["python3", "python3-venv"],
+        "a Python for the tests that read exports and send what the API's description allows",
+    )
+}
+
 /// rustfmt and clippy, for the tests.
 pub(crate) fn rust_components() -> Result<()> {
     let missing: Vec<&str> = [("rustfmt", "fmt"), ("clippy", "clippy")]

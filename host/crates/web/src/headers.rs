@@ -79,7 +79,7 @@ fn single<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Result<Option<&'a ax
 /// The `Idempotency-Key` of a request that moves money.
 #[derive(Debug, Clone)]
 pub(crate) struct IdempotencyKey {
-    /// The key; empty if the request is only tried.
+    /// The key; not used if the request is only tried.
     pub(crate) key: String,
     /// Whether the request is only tried.
     pub(crate) trial: bool,
@@ -90,15 +90,13 @@ impl<S: Sync> FromRequestParts<S> for IdempotencyKey {
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
         let name = "Idempotency-Key";
-        if parts.extensions.get::<OnTrial>().is_some() {
-            return Ok(IdempotencyKey { key: String::new(), trial: true });
-        }
+        let trial = parts.extensions.get::<OnTrial>().is_some();
         let Some(value) = single(&parts.headers, &IDEMPOTENCY_KEY)? else {
             return Err(Problem::from(Trouble::IdempotencyKeyRequired).at(name));
         };
         match value.to_str() {
             Ok(key) if (1..=255).contains(&key.len()) && key.bytes().all(|byte| byte.is_ascii_graphic()) => {
-                Ok(IdempotencyKey { key: key.to_owned(), trial: false })
+                Ok(IdempotencyKey { key: key.to_owned(), trial })
             }
             _ => Err(Problem::invalid(name, "send 1 to 255 printable ASCII characters without spaces")),
         }

@@ -184,6 +184,26 @@ mod tests {
     }
 
     #[test]
+    fn every_reference_leads_somewhere() {
+        fn references<'a>(value: &'a serde_json::Value, found: &mut Vec<&'a str>) {
+            match value {
+                serde_json::Value::Object(fields) => {
+                    found.extend(fields.get("$ref").and_then(serde_json::Value::as_str));
+                    fields.values().for_each(|value| references(value, found));
+                }
+                serde_json::Value::Array(items) => items.iter().for_each(|value| references(value, found)),
+                _ => {}
+            }
+        }
+        let document = serde_json::to_value(document()).unwrap();
+        let mut found = Vec::new();
+        references(&document, &mut found);
+        assert!(found.len() > 100);
+        let lost = |place: &&str| document.pointer(place.trim_start_matches('#')).is_none();
+        assert_eq!(found.into_iter().filter(lost).collect::<Vec<_>>(), Vec::<&str>::new());
+    }
+
+    #[test]
     fn every_operation_is_summed_up_and_named_once() {
         let mut document = document();
         let mut ids = std::collections::BTreeSet::new();

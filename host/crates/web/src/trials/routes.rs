@@ -86,7 +86,7 @@ pub(crate) fn describe(method: &str, path: &str, operation: &mut Operation) {
         return;
     }
     let about = "Only try it: decided like any other over the same books, answered with what would be posted or refused, and taken \
-                 back. No key is needed or used, no fraud rule is asked, nothing is kept.";
+                 back. The key is not used, no fraud rule is asked, nothing is kept.";
     let boolean = RefOr::T(Schema::Object(ObjectBuilder::new().schema_type(Type::Boolean).build()));
     let parameter = ParameterBuilder::new()
         .name(NAME)

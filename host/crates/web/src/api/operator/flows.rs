@@ -304,6 +304,7 @@ fn decision(decision: DecisionView) -> FlowDecisionBody {
 #[serde(deny_unknown_fields)]
 pub(crate) struct FlowQuery {
     /// `all` unless told, `open` for those that are not final, `stuck` for those that need an operator.
+    #[param(inline)]
     which: Option<WhichQuery>,
     /// Of one plugin only.
     plugin: Option<String>,
