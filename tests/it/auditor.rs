@@ -40,6 +40,8 @@ async fn a_bit_of_everything() -> (std::sync::Arc<crate::harness::Database>, Evi
     let exchanged = ken.post("/v1/exchanges", dollars).await.created();
     reviewed(&app, &one).await;
     goodwill(&one, &other, &hana.id.to_string()).await;
+    gift(&one, &ken.id.to_string()).await;
+    ken.pay(&shop, 100).await.created();
     one.put(format!("/v1/operator/users/{}/access", friend.id), json!({ "frozen": true, "reason": "a test" }))
         .await
         .ok();
@@ -95,6 +97,14 @@ async fn goodwill(one: &Operator, other: &Operator, user: &str) {
     let proposed = one.post("/v1/operator/adjustments", json!({ "lines": [line], "reason": "a test" })).await.created();
     let path = format!("/v1/operator/adjustments/{}/approve", proposed.id);
     other.post(path, json!({ "reason": "a test" })).await.ok();
+}
+
+/// A lot of bonus out of a campaign's budget.
+async fn gift(operator: &Operator, user: &str) {
+    let campaign = json!({ "name": "a test", "budget": 1_000, "currency": "JPY", "reason": "a test" });
+    let campaign = operator.post("/v1/operator/campaigns", campaign).await.created();
+    let lot = json!({ "user": user, "amount": 300, "currency": "JPY", "expires_on": "2030-12-31", "reason": "a test" });
+    operator.post(format!("/v1/operator/campaigns/{}/grants", campaign.id), lot).await.created();
 }
 
 async fn run(source: &mut Source, sql: &str) -> u64 {
@@ -200,6 +210,10 @@ const BREAKS: &[(Invariant, Hand)] = &[
     (Invariant::I11, Hand::Sql("update counters set total = total + 1 where rule = 32")),
     (Invariant::I11, Hand::Sql("update exposures set used = used + 1")),
     (Invariant::I11, Hand::Sql("update exposures set lost = lost + 1")),
+    (Invariant::I11, Hand::Sql("update bonus_lots set remaining = remaining + 1")),
+    (Invariant::I11, Hand::Sql("update bonus_lots set held = held + 1")),
+    (Invariant::I11, Hand::Sql("update campaigns set granted = granted - 1")),
+    (Invariant::I3, Hand::Sql("delete from bonus_lots")),
     (Invariant::I12, Hand::Sql("update entries set actor = 'nobody' where sequence = 2")),
     (Invariant::I12, Hand::Sql("delete from entries where sequence = (select max(sequence) from entries)")),
     (Invariant::I12, Hand::Sql("update audit set detail = '{ }' where sequence = 2")),

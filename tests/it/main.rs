@@ -9,6 +9,7 @@ mod adjustments;
 mod auditor;
 mod backup;
 mod bad_input;
+mod bonus;
 mod bulk;
 mod canaries;
 mod captures;

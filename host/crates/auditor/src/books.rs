@@ -9,12 +9,14 @@ use crate::canonical::{Hashed, Postcard, Posting, digest, id_of, postings, unpac
 use crate::source::{Id, Row, Source};
 
 /// Tables that are read whole. One that is not there (a later version may have none) reads as empty.
-const TABLES: [&str; 30] = [
+const TABLES: [&str; 32] = [
     "accounts",
     "adjustments",
     "api_keys",
     "audit",
     "audit_head",
+    "bonus_lots",
+    "campaigns",
     "captures",
     "counters",
     "differences",

@@ -1,4 +1,4 @@
-//! I11: balances, statements, exposures and counters are what the journal makes.
+//! I11: balances, statements, lots, exposures and counters are what the journal makes.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -7,7 +7,8 @@ use crate::journal::{Sums, replay};
 use crate::source::Id;
 use crate::{AuditError, Invariant, Look, Report};
 
-/// I11: the four sums of each account, the balance beside each posting, the table of statements where there is one, what each plugin has used of
+/// I11: the four sums of each account, the balance beside each posting, the table of statements where there is one, what is left and held of lots of
+/// bonus and granted by campaigns, what each plugin has used of
 /// its cap and lost of its budget, and the day's counters of what users sent are worked out again and are the same.
 pub(crate) fn i11_balances_follow_from_the_journal(look: &Look<'_>, out: &mut Report) -> Result<(), AuditError> {
     let rules = look.rules;
@@ -46,12 +47,60 @@ pub(crate) fn i11_balances_follow_from_the_journal(look: &Look<'_>, out: &mut Re
         );
     }
     statements(look, out)?;
+    lots(look, out)?;
     exposures(look, out)?;
     counters(look, out)
 }
 
 /// A line of a statement: account, entry and place in it; side, amount, balance.
 type Line = ((Id, i64, i64), (i64, i64, i64));
+
+/// A wallet's lots are its bonus account, as the rows of accounts say it; a campaign has granted its lots and no more than its budget.
+fn lots(look: &Look<'_>, out: &mut Report) -> Result<(), AuditError> {
+    let mut wallets: BTreeMap<(Id, Vec<u8>), (i64, i64)> = BTreeMap::new();
+    let mut granted: BTreeMap<Id, i64> = BTreeMap::new();
+    for row in look.books.table("bonus_lots") {
+        let (left, held, amount) = (row.int("remaining")?, row.int("held")?, row.int("amount")?);
+        if !(0..=left).contains(&held) || left > amount {
+            let place = format!("lot {}", hex::encode(row.id("id")?));
+            out.add(Invariant::I11, place, format!("has {left} of {amount} left and {held} held"));
+        }
+        let wallet = wallets.entry((row.id("user_id")?, row.text("currency")?.as_bytes().to_vec())).or_default();
+        *wallet = (wallet.0 + left, wallet.1 + held);
+        *granted.entry(row.id("campaign")?).or_default() += amount;
+    }
+    for row in look.books.table("accounts") {
+        let class = u8::try_from(row.int("class")?).unwrap_or(0);
+        if look.rules.class(class) != "bonus" {
+            continue;
+        }
+        let found = wallets.remove(&(row.id("owner")?, row.bytes("currency")?.to_vec())).unwrap_or_default();
+        let account = (row.int("credits_posted")? - row.int("debits_posted")?, row.int("debits_pending")?);
+        if found != account {
+            let place = format!("bonus of {}", hex::encode(row.id("owner")?));
+            out.add(Invariant::I11, place, format!("stands at {account:?} with what is held, its lots make {found:?}"));
+        }
+    }
+    if wallets.values().any(|sums| *sums != (0, 0)) {
+        out.add(Invariant::I11, "lots".to_owned(), "have something left, and there is no account for it");
+    }
+    for row in look.books.table("campaigns") {
+        let lots = granted.remove(&row.id("id")?).unwrap_or(0);
+        if row.int("granted")? != lots || lots > row.int("budget")? {
+            let place = format!("campaign {}", hex::encode(row.id("id")?));
+            let what = format!("says {} of {}, its lots make {lots}", row.int("granted")?, row.int("budget")?);
+            out.add(Invariant::I11, place, what);
+        }
+    }
+    for (campaign, lots) in granted {
+        out.add(
+            Invariant::I11,
+            format!("campaign {}", hex::encode(campaign)),
+            format!("is not there, and granted {lots}"),
+        );
+    }
+    Ok(())
+}
 
 /// The table of statements holds the journal's moving postings, where the database has such a table.
 fn statements(look: &Look<'_>, out: &mut Report) -> Result<(), AuditError> {

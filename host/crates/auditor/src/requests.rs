@@ -16,7 +16,7 @@ const DEALINGS: [(&str, &str, &str); 5] = [
 ];
 
 /// Entries that are explained by a row, and rows by an entry: kind of entry, table, whether each row has exactly one such entry.
-const EXPLAINED: [(&str, &[&str], bool); 13] = [
+const EXPLAINED: [(&str, &[&str], bool); 16] = [
     ("payment", &["payments"], false),
     ("authorisation", &["payments"], false),
     ("void", &["payments"], false),
@@ -30,6 +30,9 @@ const EXPLAINED: [(&str, &[&str], bool); 13] = [
     ("closure", &["users"], false),
     ("settlement", &["settlement_files"], false),
     ("adjustment", &["adjustments"], false),
+    ("bonus-grant", &["bonus_lots"], true),
+    ("bonus-expiry", &["bonus_lots"], false),
+    ("bonus-revocation", &["bonus_lots"], false),
 ];
 
 /// I3: everything that was acknowledged is there with its amount, and if the log is complete, nothing else is. Beyond the log: each entry has

@@ -30,6 +30,10 @@ pub enum Class {
     WriteOff = 8,
     /// What partners keep for their work.
     Fees = 9,
+    /// Value that campaigns gave a user: pays, ends, and is never anything else. Kept in lots.
+    Bonus = 10,
+    /// What campaigns cost the platform: granted, less what came back.
+    BonusExpense = 11,
     /// What closed accounts still held; owed to their owners.
     ClosedBalances = 13,
     /// What the platform holds, or lacks, of a currency by exchanges.
@@ -80,7 +84,7 @@ impl Layer {
 
 impl Class {
     /// Every class, in order of code.
-    pub const ALL: [Class; 12] = [
+    pub const ALL: [Class; 14] = [
         Class::Prepaid,
         Class::Funds,
         Class::Receivable,
@@ -90,6 +94,8 @@ impl Class {
         Class::Suspense,
         Class::WriteOff,
         Class::Fees,
+        Class::Bonus,
+        Class::BonusExpense,
         Class::ClosedBalances,
         Class::FxPosition,
         Class::Rounding,
@@ -117,6 +123,8 @@ impl Class {
             Class::Suspense => "suspense",
             Class::WriteOff => "write-off",
             Class::Fees => "fees",
+            Class::Bonus => "bonus",
+            Class::BonusExpense => "bonus-expense",
             Class::ClosedBalances => "closed-balances",
             Class::FxPosition => "fx-position",
             Class::Rounding => "rounding",
@@ -130,10 +138,13 @@ impl Class {
             | Class::Funds
             | Class::Payable
             | Class::Suspense
+            | Class::Bonus
             | Class::ClosedBalances
             | Class::FxPosition
             | Class::Rounding => PostingSide::Credit,
-            Class::Receivable | Class::Clearing | Class::Bank | Class::WriteOff | Class::Fees => PostingSide::Debit,
+            Class::Receivable | Class::Clearing | Class::Bank | Class::WriteOff | Class::Fees | Class::BonusExpense => {
+                PostingSide::Debit
+            }
         }
     }
 
@@ -146,6 +157,8 @@ impl Class {
             | Class::Receivable
             | Class::Payable
             | Class::Suspense
+            | Class::Bonus
+            | Class::BonusExpense
             | Class::ClosedBalances
             | Class::Rounding => Some(0),
             Class::Clearing | Class::Bank | Class::WriteOff | Class::Fees | Class::FxPosition => None,

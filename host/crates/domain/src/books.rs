@@ -7,13 +7,14 @@ use std::sync::Arc;
 use crate::access::Access;
 use crate::accounts::{Account, AccountId, AccountKey, Class, Layer, PluginKey, PostingSide};
 use crate::adjustments::Adjustment;
+use crate::bonus::{self, Campaign, Lot};
 use crate::captures::Capture;
 use crate::charges::{Exposure, PartnerReference, ReferenceKey};
 use crate::exchanges::Exchange;
 use crate::flows::Expectation;
 use crate::ids::{
-    AdjustmentId, CaptureId, ExchangeId, FlowId, MerchantId, PaymentId, RefundId, ReviewId, SubmissionId, TransferId,
-    UserId,
+    AdjustmentId, CampaignId, CaptureId, ExchangeId, FlowId, LotId, MerchantId, PaymentId, RefundId, ReviewId,
+    SubmissionId, TransferId, UserId,
 };
 use crate::journal::{Entry, MARK_EVERY, Posting};
 use crate::limits::{CounterKey, WalletKind};
@@ -222,6 +223,12 @@ books! {
     reviews: ReviewId => Review,
     /// Transfers: new ones, and those whose review ends.
     transfers: TransferId => Transfer,
+    /// Campaigns.
+    campaigns: CampaignId => Campaign,
+    /// Lots of bonus: those with something left, and those that payments at hand were paid from.
+    lots: LotId => Lot,
+    /// Which of these lots each wallet has; nothing of its own, the store does not write it.
+    purses: (UserId, Currency) => Vec<LotId>,
     /// Exchanges, new ones only.
     exchanges: ExchangeId => Exchange,
     /// Partners' references.
@@ -350,7 +357,7 @@ impl Postings {
 }
 
 /// A user's accounts in one currency.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Wallet {
     /// Whose.
     pub user: User,
@@ -360,6 +367,10 @@ pub struct Wallet {
     pub funds: Account,
     /// What is owed.
     pub receivable: Account,
+    /// Bonus, in lots.
+    pub bonus: Account,
+    /// Its lots.
+    pub lots: Vec<Lot>,
 }
 
 /// A part of an amount, by what it is taken from.
@@ -371,6 +382,7 @@ impl Wallet {
         match source {
             Source::Prepaid => self.prepaid.key,
             Source::Funds => self.funds.key,
+            Source::Bonus(_) => self.bonus.key,
         }
     }
 
@@ -382,18 +394,20 @@ impl Wallet {
         }
     }
 
-    /// What may be spent.
-    pub fn available(&self) -> i64 {
-        self.prepaid.available() + self.funds.available()
+    /// Whether something of it is held or announced.
+    pub fn has_pending(&self) -> bool {
+        let accounts = [self.prepaid, self.funds, self.bonus];
+        accounts.iter().any(|account| account.debits_pending > 0 || account.credits_pending > 0)
     }
 
-    /// What the wallet holds or will hold, for balance limits.
-    pub fn expected(&self) -> i64 {
-        self.prepaid.expected() + self.funds.expected()
+    /// What the wallet holds or will hold, for balance limits. Bonus counts while its time lasts, whatever a sweeper has done.
+    pub fn expected(&self, now: Timestamp) -> i64 {
+        let bonus: i64 = self.lots.iter().filter(|lot| !lot.is_over(now)).map(|lot| lot.left).sum();
+        self.prepaid.expected() + self.funds.expected() + bonus
     }
 
-    /// As much of the amount as there is, in spend order: prepaid, then funds. The second value is what is missing.
-    pub fn take(&self, amount: i64) -> (Vec<Share>, i64) {
+    /// As much of the amount as there is of money, in spend order: prepaid, then funds. The second value is what is missing.
+    pub fn take_money(&self, amount: i64) -> (Vec<Share>, i64) {
         let mut missing = amount;
         let mut shares = Vec::with_capacity(2);
         for (source, account) in [(Source::Prepaid, &self.prepaid), (Source::Funds, &self.funds)] {
@@ -406,10 +420,15 @@ impl Wallet {
         (shares, missing)
     }
 
-    /// The amount in spend order, or [`Refusal::InsufficientFunds`].
-    pub fn spend(&self, amount: i64) -> Result<Vec<Share>, Refusal> {
-        match self.take(amount) {
-            (shares, 0) => Ok(shares),
+    /// The amount in spend order, bonus by its earliest end, then money; or [`Refusal::InsufficientFunds`].
+    pub fn spend(&self, amount: i64, now: Timestamp) -> Result<Vec<Share>, Refusal> {
+        let mut shares = bonus::take(&self.lots, amount, now);
+        let given: i64 = shares.iter().map(|(_, share)| share).sum();
+        match self.take_money(amount - given) {
+            (money, 0) => {
+                shares.extend(money);
+                Ok(shares)
+            }
             _ => Err(Refusal::InsufficientFunds),
         }
     }
@@ -451,7 +470,37 @@ impl Books {
             prepaid: account(Class::Prepaid),
             funds: account(Class::Funds),
             receivable: account(Class::Receivable),
+            bonus: account(Class::Bonus),
+            lots: self.lots_of(user, currency),
         })
+    }
+
+    /// The lots of a wallet that are at hand.
+    fn lots_of(&self, user: UserId, currency: Currency) -> Vec<Lot> {
+        let ids = self.purses.get(&(user, currency)).into_iter().flatten();
+        ids.filter_map(|id| self.lots.get(id).copied()).collect()
+    }
+
+    /// Takes in a lot that the store has.
+    pub fn load_lot(&mut self, lot: Lot) {
+        if !self.lots.contains(&lot.id) {
+            let purse = (lot.user, lot.amount.currency);
+            let mut ids = self.purses.get(&purse).cloned().unwrap_or_default();
+            ids.push(lot.id);
+            self.purses.load(purse, ids);
+        }
+        self.lots.load(lot.id, lot);
+    }
+
+    /// Puts a lot, new or changed.
+    pub(crate) fn put_lot(&mut self, lot: Lot) {
+        if !self.lots.contains(&lot.id) {
+            let purse = (lot.user, lot.amount.currency);
+            let mut ids = self.purses.get(&purse).cloned().unwrap_or_default();
+            ids.push(lot.id);
+            self.purses.put(purse, ids);
+        }
+        self.lots.put(lot.id, lot);
     }
 
     /// An account as it stands; one that nothing was posted to is empty.
@@ -503,7 +552,7 @@ impl Books {
             now,
         );
         match most {
-            Some(most) if wallet.expected().saturating_add(more.minor) > most => Err(Refusal::BalanceLimit),
+            Some(most) if wallet.expected(now).saturating_add(more.minor) > most => Err(Refusal::BalanceLimit),
             _ => Ok(()),
         }
     }

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::accounts::AccountKey;
+use crate::bonus;
 use crate::books::{Books, Merchant, Postings, Wallet};
 use crate::ids::{CaptureId, MerchantId, PaymentId, RecordId, UserId};
 use crate::limits::{Action, WalletKind};
@@ -95,13 +96,14 @@ pub fn collect(books: &mut Books, command: &Collect, now: Timestamp) -> Result<(
         let from = wallet.account(part.source);
         postings.release(books, EntryKind::Capture, from, payable, share)?;
         postings.post(books, EntryKind::Capture, from, payable, share)?;
+        bonus::captured(books, part.source, share)?;
         (part.held, part.captured, left) = (part.held - share, part.captured + share, left - share);
     }
     payment.captured += amount;
     let rest = payment.held();
     let last = command.last || rest == 0;
     if last {
-        let_go(books, &mut postings, EntryKind::Capture, &mut payment)?;
+        let_go(books, &mut postings, EntryKind::Capture, &mut payment, now)?;
         payment.state = PaymentState::Captured;
     }
     let capture = Capture {
@@ -124,7 +126,7 @@ pub fn void(books: &mut Books, of: &OfPayment, now: Timestamp) -> Result<(Postin
     let (_, payment) = authorised(books, of, now)?;
 
     // After this point the void must succeed.
-    end(books, EntryKind::Void, payment, PaymentState::Voided)
+    end(books, EntryKind::Void, payment, (PaymentState::Voided, now))
 }
 
 /// Lets go of all that is held, because its time has run out. Somebody sends this; the time decides.
@@ -139,17 +141,17 @@ pub fn expire(books: &mut Books, of: &OfPayment, now: Timestamp) -> Result<(Post
     }
 
     // After this point the expiry must succeed.
-    end(books, EntryKind::HoldExpiry, payment, PaymentState::Expired)
+    end(books, EntryKind::HoldExpiry, payment, (PaymentState::Expired, now))
 }
 
 fn end(
     books: &mut Books,
     kind: EntryKind,
     mut payment: Payment,
-    state: PaymentState,
+    (state, now): (PaymentState, Timestamp),
 ) -> Result<(Postings, Payment), Refusal> {
     let mut postings = Postings::default();
-    let_go(books, &mut postings, kind, &mut payment)?;
+    let_go(books, &mut postings, kind, &mut payment, now)?;
     // What was captured stays captured.
     payment.state = if payment.captured > 0 { PaymentState::Captured } else { state };
     books.payments.put(payment.id, payment.clone());
@@ -185,7 +187,7 @@ pub fn increase(books: &mut Books, command: &Increase, now: Timestamp) -> Result
     let total = payment.amount.minor.checked_add(amount.minor).ok_or(Refusal::Overflow)?;
     books.check_once(&wallet.user, Action::Pay, Money::new(total, amount.currency), now)?;
     books.check_limits(&wallet.user, Action::Pay, amount, now)?;
-    let shares = wallet.spend(amount.minor)?;
+    let shares = wallet.spend(amount.minor, now)?;
 
     // After this point the increment must succeed.
     books.count_limits(&wallet.user, Action::Pay, amount, now);
@@ -193,6 +195,7 @@ pub fn increase(books: &mut Books, command: &Increase, now: Timestamp) -> Result
     let mut postings = Postings::default();
     for (source, share) in shares {
         postings.reserve(books, EntryKind::Authorisation, wallet.account(source), payable, share)?;
+        bonus::held(books, source, share)?;
         payment.hold(source, share);
     }
     payment.amount.minor = total;
@@ -226,19 +229,28 @@ fn check_held(payment: &Payment, now: Timestamp) -> Result<(), Refusal> {
     }
 }
 
-/// Frees what is still held. What the payer owes is repaid of it first, and prepaid value of a payer verified since becomes funds.
+/// Frees what is still held. What the payer owes is repaid first, of money only; prepaid value of a payer verified since becomes
+/// funds; bonus whose lot is over is the platform's again.
 pub(crate) fn let_go(
     books: &mut Books,
     postings: &mut Postings,
     kind: EntryKind,
     payment: &mut Payment,
+    now: Timestamp,
 ) -> Result<(), Refusal> {
     let wallet = books.wallet(payment.payer, payment.amount.currency)?;
     let payable = AccountKey::payable(payment.merchant, payment.amount.currency);
-    let mut owed = wallet.repayment(payment.held());
+    let money = payment.parts.iter().filter(|part| part.source.is_money()).map(|part| part.held).sum();
+    let mut owed = wallet.repayment(money);
     for part in &mut payment.parts {
         let (from, share) = (wallet.account(part.source), std::mem::take(&mut part.held));
         postings.release(books, kind, from, payable, share)?;
+        if let Source::Bonus(lot) = part.source {
+            if bonus::let_go(books, lot, share, now)? {
+                postings.post(books, kind, from, bonus::expense(payable.currency), share)?;
+            }
+            continue;
+        }
         let repaid = owed.min(share);
         owed -= repaid;
         postings.post(books, kind, from, wallet.receivable.key, repaid)?;

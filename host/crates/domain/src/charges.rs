@@ -293,7 +293,7 @@ pub fn reverse(
         let suspense = AccountKey::platform(Class::Suspense, currency);
         postings.post(books, EntryKind::ChargeReversal, suspense, clearing, amount.minor)?;
     } else {
-        let (shares, missing) = wallet.take(amount.minor);
+        let (shares, missing) = wallet.take_money(amount.minor);
         for (source, share) in shares {
             postings.post(books, EntryKind::ChargeReversal, wallet.account(source), clearing, share)?;
         }

@@ -1,14 +1,16 @@
-//! Closing an account: nothing may be open on it, and what it held is set aside for its owner.
+//! Closing an account: nothing may be open on it, what it held is set aside for its owner, and bonus is forfeited.
 
 use serde::{Deserialize, Serialize};
 
 use crate::access::Access;
 use crate::accounts::{AccountKey, Class};
-use crate::books::{Books, Postings, User};
+use crate::bonus;
+use crate::books::{Books, Postings, User, Wallet};
 use crate::ids::UserId;
 use crate::money::{Currency, Money};
 use crate::outcomes::Refusal;
 use crate::paths::EntryKind;
+use crate::time::Timestamp;
 
 /// An operator's decision to close an account, for ever.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -21,9 +23,9 @@ pub struct Close {
     pub reason: String,
 }
 
-/// Sets aside what the account holds, and closes it. Errors: [`Refusal::RepaymentDue`] while something is owed,
+/// Sets aside what the account holds of money, gives its bonus back to the platform, and closes it. Errors: [`Refusal::RepaymentDue`] while something is owed,
 /// [`Refusal::HoldsOpen`] while something is held.
-pub fn close(books: &mut Books, command: &Close) -> Result<(Postings, Vec<Money>), Refusal> {
+pub fn close(books: &mut Books, command: &Close, now: Timestamp) -> Result<(Postings, Vec<Money>), Refusal> {
     let user = *books.users.get(&command.user).ok_or(Refusal::UserNotFound)?;
     if user.access == Access::Closed {
         return Err(Refusal::AccountClosed);
@@ -36,7 +38,7 @@ pub fn close(books: &mut Books, command: &Close) -> Result<(Postings, Vec<Money>
     if wallets.iter().any(|wallet| wallet.receivable.balance() > 0) {
         return Err(Refusal::RepaymentDue);
     }
-    if wallets.iter().any(|wallet| wallet.expected() != wallet.available()) {
+    if wallets.iter().any(Wallet::has_pending) {
         return Err(Refusal::HoldsOpen);
     }
 
@@ -49,9 +51,11 @@ pub fn close(books: &mut Books, command: &Close) -> Result<(Postings, Vec<Money>
         for account in [wallet.prepaid, wallet.funds] {
             postings.post(books, EntryKind::Closure, account.key, kept, account.available())?;
         }
-        if wallet.available() > 0 {
-            set_aside.push(Money::new(wallet.available(), currency));
+        let money = wallet.prepaid.available() + wallet.funds.available();
+        if money > 0 {
+            set_aside.push(Money::new(money, currency));
         }
+        bonus::forfeit(books, &mut postings, (command.user, currency), now)?;
     }
     books.users.put(user.id, User { access: Access::Closed, ..user });
     Ok((postings, set_aside))

@@ -6,10 +6,12 @@
 use serde::Serialize;
 use serde_json::Value;
 
+use crate::bonus::Lot;
 use crate::captures::Capture;
 use crate::exchanges::{Exchange, Rate};
 use crate::ids::{
-    CaptureId, EventId, ExchangeId, FileId, FlowId, MerchantId, PaymentId, RecordId, RefundId, TransferId, UserId,
+    CampaignId, CaptureId, EventId, ExchangeId, FileId, FlowId, LotId, MerchantId, PaymentId, RecordId, RefundId,
+    TransferId, UserId,
 };
 use crate::ledger::{Answer, Command, News};
 use crate::money::{Currency, Money};
@@ -145,6 +147,25 @@ pub const CATALOGUE: &[EventType] = &[
         "A user exchanged one currency for another.",
         "the exchange, as `GET /v1/exchanges/{id}` gives it",
     ),
+    row("bonus.granted", Audience::Platform, "A campaign granted a user bonus.", "the lot"),
+    row(
+        "bonus.released",
+        Audience::Platform,
+        "An operator let a user spend a lot of bonus before its date.",
+        "the lot",
+    ),
+    row(
+        "bonus.expired",
+        Audience::Platform,
+        "The time of a lot of bonus ran out, and something was left of it.",
+        "the lot, and what was left of it",
+    ),
+    row(
+        "bonus.revoked",
+        Audience::Platform,
+        "An operator took back what was left of a lot of bonus.",
+        "the lot, and what was left of it",
+    ),
     row("user.verified", Audience::Platform, "A user was verified.", "who, and what became funds"),
     row("settlement.matched", Audience::Platform, "A partner's settlement file was taken.", "the file's figures"),
     row("difference.closed", Audience::Platform, "An operator closed a difference.", "what was lost or set aside"),
@@ -183,6 +204,14 @@ pub fn of(id: EventId, command: Option<&Command>, answer: &Answer, at: Timestamp
         }
         (Answer::Refunded(refund), _) => news("refund.posted", Some(refund.merchant), json(&RefundData::of(refund))),
         (Answer::Transferred(transfer), _) => news(word_of_transfer(transfer), None, json(&TransferData::of(transfer))),
+        (Answer::Granted(lot), Some(Command::Grant(_))) => {
+            news("bonus.granted", None, json(&LotData::of(lot, None, at)))
+        }
+        (Answer::Granted(lot), _) => news("bonus.released", None, json(&LotData::of(lot, None, at))),
+        (Answer::Ended(ended), command) => {
+            let kind = if matches!(command, Some(Command::Revoke(_))) { "bonus.revoked" } else { "bonus.expired" };
+            news(kind, None, json(&LotData::of(&ended.lot, Some(ended.taken), at)))
+        }
         (Answer::Exchanged(exchange), _) => news("exchange.posted", None, json(&ExchangeData::of(exchange))),
         (Answer::Credited(credited), Some(Command::Credit(credit))) => {
             let data = CreditData {
@@ -364,6 +393,8 @@ struct RefundData {
     payer: UserId,
     amount: i64,
     repaid: i64,
+    bonus: i64,
+    lapsed: i64,
     currency: Currency,
     at: String,
 }
@@ -376,6 +407,8 @@ impl RefundData {
             payer: refund.payer,
             amount: refund.amount.minor,
             repaid: refund.repaid,
+            bonus: refund.bonus,
+            lapsed: refund.lapsed,
             currency: refund.amount.currency,
             at: refund.at.to_string(),
         }
@@ -449,6 +482,41 @@ impl ExchangeData {
             quote: exchange.pair.quote,
             repaid: exchange.repaid,
             at: exchange.at.to_string(),
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct LotData {
+    id: LotId,
+    user: UserId,
+    campaign: CampaignId,
+    amount: i64,
+    left: i64,
+    held: i64,
+    currency: Currency,
+    usable_from: String,
+    expires_at: String,
+    /// What went back to the platform.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    taken: Option<i64>,
+    at: String,
+}
+
+impl LotData {
+    fn of(lot: &Lot, taken: Option<i64>, at: Timestamp) -> LotData {
+        LotData {
+            id: lot.id,
+            user: lot.user,
+            campaign: lot.campaign,
+            amount: lot.amount.minor,
+            left: lot.left,
+            held: lot.held,
+            currency: lot.amount.currency,
+            usable_from: lot.usable_from.to_string(),
+            expires_at: lot.expires_at.to_string(),
+            taken,
+            at: at.to_string(),
         }
     }
 }

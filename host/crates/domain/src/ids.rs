@@ -112,6 +112,10 @@ ids! {
     SubmissionId "sub" "a submission id";
     /// An adjustment that two operators make.
     AdjustmentId "adj" "an adjustment id";
+    /// A campaign that grants bonus.
+    CampaignId "cmp" "a campaign id";
+    /// A lot of bonus.
+    LotId "lot" "a lot id";
     /// Where a merchant or the platform receives webhooks.
     WebhookId "whk" "a webhook endpoint id";
 }

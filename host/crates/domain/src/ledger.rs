@@ -9,6 +9,7 @@ use uuid::Uuid;
 use crate::access::{self, Freeze};
 use crate::accounts::{AccountId, PluginKey};
 use crate::adjustments::{self, Adjustment, Judge, Propose};
+use crate::bonus::{self, Campaign, Ended, Grant, Lot, OfLot, Plan, Revoke};
 use crate::books::{Books, Postings};
 use crate::captures::{self, Capture, Collect, Increase, OfPayment};
 use crate::charges::{self, ChargeCredit, ChargeReversal, Credited, Tombstone};
@@ -84,6 +85,16 @@ pub enum Command {
     Conclude(Conclude),
     /// A user exchanges one currency for another.
     Exchange(Trade),
+    /// A campaign is made or changed.
+    Plan(Plan),
+    /// A campaign grants a lot of bonus.
+    Grant(Grant),
+    /// The time of a lot has run out.
+    Lapse(OfLot),
+    /// An operator takes back what is left of a lot.
+    Revoke(Revoke),
+    /// An operator lets a lot be spent before its date.
+    Release(OfLot),
 }
 
 /// A flow's wish to get the calls with a correlation.
@@ -153,6 +164,12 @@ pub enum Answer {
     Bulk(Vec<Answer>),
     /// A bulk of which nothing was done: the place of the part that was refused first, and the code of its refusal.
     Halted(u32, String),
+    /// A campaign.
+    Planned(Campaign),
+    /// A lot of bonus: granted, or released before its date.
+    Granted(Lot),
+    /// A lot that came to an end, and what was left of it.
+    Ended(Ended),
 }
 
 /// A record, encoded once by whoever made the call.
@@ -358,6 +375,8 @@ impl Commit {
             && self.books.users.changed().next().is_none()
             && self.books.merchants.changed().next().is_none()
             && self.books.adjustments.changed().next().is_none()
+            && self.books.campaigns.changed().next().is_none()
+            && self.books.lots.changed().next().is_none()
     }
 
     /// Decides one unit of work against the books as the work before it left them.
@@ -510,7 +529,7 @@ impl Commit {
                 return Ok(Answer::Noted);
             }
             Command::Close(command) => {
-                let (postings, set_aside) = closures::close(books, command)?;
+                let (postings, set_aside) = closures::close(books, command, now)?;
                 let meta = meta(&[("reason", Some(&command.reason))]);
                 let answer = Answer::Closed(command.user, set_aside);
                 (draft(EntryKind::Closure, command.user.0, None, meta, postings), answer)
@@ -548,6 +567,23 @@ impl Commit {
                 let meta = meta(&[("review", Some(review.state.word()))]);
                 (draft(kind, review.id.0, None, meta, postings), Answer::Reviewed(Box::new((review, concluded))))
             }
+            Command::Plan(command) => return bonus::plan(books, command, now).map(Answer::Planned),
+            Command::Grant(command) => {
+                let (postings, lot) = bonus::grant(books, command, now)?;
+                let campaign = command.campaign.to_string();
+                let meta = meta(&[("campaign", Some(&campaign)), ("reason", Some(&command.reason))]);
+                (draft(EntryKind::BonusGrant, command.lot.0, None, meta, postings), Answer::Granted(lot))
+            }
+            Command::Lapse(of) => {
+                let (postings, ended) = bonus::lapse(books, of, now)?;
+                (draft(EntryKind::BonusExpiry, of.lot.0, None, meta(&[]), postings), Answer::Ended(ended))
+            }
+            Command::Revoke(command) => {
+                let (postings, ended) = bonus::revoke(books, command, now)?;
+                let meta = meta(&[("reason", Some(&command.reason))]);
+                (draft(EntryKind::BonusRevocation, command.of.lot.0, None, meta, postings), Answer::Ended(ended))
+            }
+            Command::Release(of) => return bonus::release(books, of, now).map(Answer::Granted),
             Command::Tombstone(command) => {
                 charges::tombstone(books, command, now)?;
                 return Ok(Answer::Noted);

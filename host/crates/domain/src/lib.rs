@@ -3,6 +3,7 @@
 pub mod access;
 pub mod accounts;
 pub mod adjustments;
+pub mod bonus;
 pub mod books;
 pub mod canonical;
 pub mod captures;

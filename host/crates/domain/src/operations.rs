@@ -57,7 +57,11 @@ impl Operation {
     /// Reads an outcome back; `None` if the bytes are damaged or of a later version.
     pub fn decode_outcome(bytes: &[u8]) -> Option<Result<Answer, Refusal>> {
         match bytes {
-            [1, b'a', answer @ ..] => postcard::from_bytes(answer).ok().map(Ok),
+            [1, b'a', answer @ ..] => {
+                // Refunds were given out before bonus was: theirs end two zeros earlier.
+                let longer = || postcard::from_bytes(&[answer, &[0, 0]].concat()).ok();
+                postcard::from_bytes(answer).ok().or_else(longer).map(Ok)
+            }
             [1, b'r', code @ ..] => Refusal::ALL.into_iter().find(|refusal| refusal.code().as_bytes() == code).map(Err),
             _ => None,
         }

@@ -21,6 +21,12 @@ pub enum Refusal {
     /// There is no such review, or it is about something else.
     #[error("there is no such review")]
     ReviewNotFound,
+    /// There is no such campaign.
+    #[error("there is no such campaign")]
+    CampaignNotFound,
+    /// There is no such lot of bonus, or it is another wallet's.
+    #[error("there is no such lot of bonus")]
+    LotNotFound,
     /// Payer and payee are the same.
     #[error("sender and receiver are the same")]
     SameParty,
@@ -102,6 +108,9 @@ pub enum Refusal {
     /// The review was decided, or its time has run out.
     #[error("the review was decided before or has ended")]
     ReviewClosed,
+    /// The campaign grants nothing any more, or not now.
+    #[error("the campaign grants nothing now")]
+    CampaignClosed,
     /// An operator has yet to look at the payment.
     #[error("the payment is in review")]
     PaymentInReview,
@@ -111,6 +120,12 @@ pub enum Refusal {
     /// Nothing of the payment is held any more.
     #[error("nothing is held any more")]
     HoldEnded,
+    /// The lot of bonus would end before it could be spent.
+    #[error("the bonus would end before it could be spent")]
+    LotExpired,
+    /// Nothing of the lot of bonus is left.
+    #[error("nothing of this bonus is left")]
+    LotEmpty,
     /// The time of the hold or review has not run out.
     #[error("its time has not run out")]
     NotExpired,
@@ -135,6 +150,15 @@ pub enum Refusal {
     /// More would be refunded than was paid.
     #[error("more would be refunded than was paid")]
     RefundExceedsPayment,
+    /// The campaign has granted more than this budget.
+    #[error("the campaign has granted more than this budget")]
+    BudgetBelowGranted,
+    /// The wallet has as many lots of bonus as it may.
+    #[error("the wallet has as many lots of bonus as it may")]
+    LotsFull,
+    /// The campaign would grant more than its budget.
+    #[error("the campaign's budget is used up")]
+    CampaignBudgetExhausted,
     /// What was written off to the plugin reaches its loss budget.
     #[error("the channel's loss budget is used up")]
     LossBudgetExhausted,
@@ -196,12 +220,14 @@ pub enum Retry {
 
 impl Refusal {
     /// Every refusal, in the order of precedence.
-    pub const ALL: [Refusal; 59] = [
+    pub const ALL: [Refusal; 67] = [
         Refusal::AmountNotPositive,
         Refusal::UserNotFound,
         Refusal::MerchantNotFound,
         Refusal::PaymentNotFound,
         Refusal::ReviewNotFound,
+        Refusal::CampaignNotFound,
+        Refusal::LotNotFound,
         Refusal::SameParty,
         Refusal::KeyFrozen,
         Refusal::DeviceFrozen,
@@ -229,9 +255,12 @@ impl Refusal {
         Refusal::SecondPersonRequired,
         Refusal::MerchantReferenceUsed,
         Refusal::ReviewClosed,
+        Refusal::CampaignClosed,
         Refusal::PaymentInReview,
         Refusal::HoldExpired,
         Refusal::HoldEnded,
+        Refusal::LotExpired,
+        Refusal::LotEmpty,
         Refusal::NotExpired,
         Refusal::ReferenceUsed,
         Refusal::ReferenceTombstoned,
@@ -240,6 +269,9 @@ impl Refusal {
         Refusal::ReversalExceedsCredit,
         Refusal::CaptureExceedsHold,
         Refusal::RefundExceedsPayment,
+        Refusal::BudgetBelowGranted,
+        Refusal::LotsFull,
+        Refusal::CampaignBudgetExhausted,
         Refusal::LossBudgetExhausted,
         Refusal::ExposureCapReached,
         Refusal::AmountLimit,
@@ -266,6 +298,8 @@ impl Refusal {
             Refusal::MerchantNotFound => "merchant_not_found",
             Refusal::PaymentNotFound => "payment_not_found",
             Refusal::ReviewNotFound => "review_not_found",
+            Refusal::CampaignNotFound => "campaign_not_found",
+            Refusal::LotNotFound => "lot_not_found",
             Refusal::SameParty => "same_party",
             Refusal::KeyFrozen => "key_frozen",
             Refusal::DeviceFrozen => "device_frozen",
@@ -293,9 +327,12 @@ impl Refusal {
             Refusal::SecondPersonRequired => "second_person_required",
             Refusal::MerchantReferenceUsed => "merchant_reference_used",
             Refusal::ReviewClosed => "review_closed",
+            Refusal::CampaignClosed => "campaign_closed",
             Refusal::PaymentInReview => "payment_in_review",
             Refusal::HoldExpired => "hold_expired",
             Refusal::HoldEnded => "hold_ended",
+            Refusal::LotExpired => "lot_expired",
+            Refusal::LotEmpty => "lot_empty",
             Refusal::NotExpired => "not_expired",
             Refusal::ReferenceUsed => "reference_used",
             Refusal::ReferenceTombstoned => "reference_tombstoned",
@@ -304,6 +341,9 @@ impl Refusal {
             Refusal::ReversalExceedsCredit => "reversal_exceeds_credit",
             Refusal::CaptureExceedsHold => "capture_exceeds_hold",
             Refusal::RefundExceedsPayment => "refund_exceeds_payment",
+            Refusal::BudgetBelowGranted => "budget_below_granted",
+            Refusal::LotsFull => "lots_full",
+            Refusal::CampaignBudgetExhausted => "campaign_budget_exhausted",
             Refusal::LossBudgetExhausted => "loss_budget_exhausted",
             Refusal::ExposureCapReached => "exposure_cap_reached",
             Refusal::AmountLimit => "amount_limit",
@@ -330,6 +370,8 @@ impl Refusal {
             Refusal::UserNotFound
             | Refusal::MerchantNotFound
             | Refusal::ReviewNotFound
+            | Refusal::CampaignNotFound
+            | Refusal::LotNotFound
             | Refusal::PaymentNotFound
             | Refusal::AdjustmentNotFound
             | Refusal::CreditNotFound
@@ -346,6 +388,8 @@ impl Refusal {
             | Refusal::NotVerified => 403,
             Refusal::AlreadyVerified
             | Refusal::ReviewClosed
+            | Refusal::CampaignClosed
+            | Refusal::LotEmpty
             | Refusal::PaymentInReview
             | Refusal::HoldExpired
             | Refusal::HoldEnded
@@ -369,6 +413,10 @@ impl Refusal {
             | Refusal::CaptureExceedsHold
             | Refusal::ReversalExceedsCredit
             | Refusal::RefundExceedsPayment
+            | Refusal::LotExpired
+            | Refusal::BudgetBelowGranted
+            | Refusal::LotsFull
+            | Refusal::CampaignBudgetExhausted
             | Refusal::LossBudgetExhausted
             | Refusal::ExposureCapReached
             | Refusal::AmountLimit
@@ -406,6 +454,9 @@ impl Refusal {
             | Refusal::PaymentInReview
             | Refusal::NotExpired
             | Refusal::RepaymentDue
+            | Refusal::CampaignClosed
+            | Refusal::LotsFull
+            | Refusal::CampaignBudgetExhausted
             | Refusal::LossBudgetExhausted
             | Refusal::ExposureCapReached
             | Refusal::DayLimit
@@ -429,6 +480,11 @@ impl Refusal {
             | Refusal::DeclinedByFraud
             | Refusal::AlreadyVerified
             | Refusal::ReviewNotFound
+            | Refusal::CampaignNotFound
+            | Refusal::LotNotFound
+            | Refusal::LotExpired
+            | Refusal::LotEmpty
+            | Refusal::BudgetBelowGranted
             | Refusal::ReviewClosed
             | Refusal::HoldExpired
             | Refusal::HoldEnded

@@ -41,11 +41,17 @@ pub enum EntryKind {
     Review = 20,
     /// A user exchanged one currency for another.
     Exchange = 19,
+    /// A campaign granted bonus.
+    BonusGrant = 13,
+    /// What was left of a lot of bonus ended with its time.
+    BonusExpiry = 14,
+    /// An operator took back what was left of a lot of bonus.
+    BonusRevocation = 15,
 }
 
 impl EntryKind {
     /// Every kind, in order of code.
-    pub const ALL: [EntryKind; 16] = [
+    pub const ALL: [EntryKind; 19] = [
         EntryKind::ChargeCredit,
         EntryKind::ChargeReversal,
         EntryKind::Payment,
@@ -62,6 +68,9 @@ impl EntryKind {
         EntryKind::HoldExpiry,
         EntryKind::Review,
         EntryKind::Exchange,
+        EntryKind::BonusGrant,
+        EntryKind::BonusExpiry,
+        EntryKind::BonusRevocation,
     ];
 
     /// The kind with this code.
@@ -93,6 +102,9 @@ impl EntryKind {
             EntryKind::HoldExpiry => "hold-expiry",
             EntryKind::Review => "review",
             EntryKind::Exchange => "exchange",
+            EntryKind::BonusGrant => "bonus-grant",
+            EntryKind::BonusExpiry => "bonus-expiry",
+            EntryKind::BonusRevocation => "bonus-revocation",
         }
     }
 }
@@ -110,9 +122,12 @@ pub const PATHS: &[(EntryKind, Class, Class)] = &[
     (EntryKind::ChargeReversal, Class::Suspense, Class::Clearing),
     (EntryKind::Payment, Class::Prepaid, Class::Payable),
     (EntryKind::Payment, Class::Funds, Class::Payable),
+    (EntryKind::Payment, Class::Bonus, Class::Payable),
     (EntryKind::Refund, Class::Payable, Class::Prepaid),
     (EntryKind::Refund, Class::Payable, Class::Funds),
     (EntryKind::Refund, Class::Payable, Class::Receivable),
+    (EntryKind::Refund, Class::Payable, Class::Bonus),
+    (EntryKind::Refund, Class::Payable, Class::BonusExpense),
     (EntryKind::Transfer, Class::Funds, Class::Funds),
     (EntryKind::Transfer, Class::Funds, Class::Receivable),
     (EntryKind::Settlement, Class::Bank, Class::Clearing),
@@ -127,6 +142,7 @@ pub const PATHS: &[(EntryKind, Class, Class)] = &[
     (EntryKind::Verification, Class::Prepaid, Class::Funds),
     (EntryKind::Closure, Class::Prepaid, Class::ClosedBalances),
     (EntryKind::Closure, Class::Funds, Class::ClosedBalances),
+    (EntryKind::Closure, Class::Bonus, Class::BonusExpense),
     (EntryKind::Adjustment, Class::Suspense, Class::Prepaid),
     (EntryKind::Adjustment, Class::Suspense, Class::Funds),
     (EntryKind::Adjustment, Class::Suspense, Class::Receivable),
@@ -149,32 +165,44 @@ pub const PATHS: &[(EntryKind, Class, Class)] = &[
     (EntryKind::Adjustment, Class::ClosedBalances, Class::WriteOff),
     (EntryKind::Authorisation, Class::Prepaid, Class::Payable),
     (EntryKind::Authorisation, Class::Funds, Class::Payable),
+    (EntryKind::Authorisation, Class::Bonus, Class::Payable),
     (EntryKind::Capture, Class::Prepaid, Class::Payable),
     (EntryKind::Capture, Class::Funds, Class::Payable),
     (EntryKind::Capture, Class::Prepaid, Class::Receivable),
     (EntryKind::Capture, Class::Funds, Class::Receivable),
     (EntryKind::Capture, Class::Prepaid, Class::Funds),
+    (EntryKind::Capture, Class::Bonus, Class::Payable),
+    (EntryKind::Capture, Class::Bonus, Class::BonusExpense),
     (EntryKind::Void, Class::Prepaid, Class::Payable),
     (EntryKind::Void, Class::Funds, Class::Payable),
     (EntryKind::Void, Class::Prepaid, Class::Receivable),
     (EntryKind::Void, Class::Funds, Class::Receivable),
     (EntryKind::Void, Class::Prepaid, Class::Funds),
+    (EntryKind::Void, Class::Bonus, Class::Payable),
+    (EntryKind::Void, Class::Bonus, Class::BonusExpense),
     (EntryKind::HoldExpiry, Class::Prepaid, Class::Payable),
     (EntryKind::HoldExpiry, Class::Funds, Class::Payable),
     (EntryKind::HoldExpiry, Class::Prepaid, Class::Receivable),
     (EntryKind::HoldExpiry, Class::Funds, Class::Receivable),
     (EntryKind::HoldExpiry, Class::Prepaid, Class::Funds),
+    (EntryKind::HoldExpiry, Class::Bonus, Class::Payable),
+    (EntryKind::HoldExpiry, Class::Bonus, Class::BonusExpense),
     (EntryKind::Review, Class::Prepaid, Class::Payable),
     (EntryKind::Review, Class::Funds, Class::Payable),
     (EntryKind::Review, Class::Prepaid, Class::Receivable),
     (EntryKind::Review, Class::Funds, Class::Receivable),
     (EntryKind::Review, Class::Prepaid, Class::Funds),
     (EntryKind::Review, Class::Funds, Class::Funds),
+    (EntryKind::Review, Class::Bonus, Class::Payable),
+    (EntryKind::Review, Class::Bonus, Class::BonusExpense),
     (EntryKind::Exchange, Class::Funds, Class::FxPosition),
     (EntryKind::Exchange, Class::Funds, Class::Rounding),
     (EntryKind::Exchange, Class::FxPosition, Class::Funds),
     (EntryKind::Exchange, Class::FxPosition, Class::Receivable),
     (EntryKind::Exchange, Class::FxPosition, Class::Rounding),
+    (EntryKind::BonusGrant, Class::BonusExpense, Class::Bonus),
+    (EntryKind::BonusExpiry, Class::Bonus, Class::BonusExpense),
+    (EntryKind::BonusRevocation, Class::Bonus, Class::BonusExpense),
 ];
 
 /// Whether this command may debit the one class and credit the other.
@@ -222,6 +250,20 @@ mod tests {
                         | EntryKind::Adjustment
                         | EntryKind::Exchange
                 ));
+            }
+        }
+    }
+
+    #[test]
+    fn bonus_pays_merchants_or_ends_and_comes_from_campaigns_and_refunds_alone() {
+        for (kind, debit, credit) in PATHS {
+            if *debit == Class::Bonus {
+                assert!(matches!(credit, Class::Payable | Class::BonusExpense), "{kind:?} {credit:?}");
+            }
+            if *credit == Class::Bonus {
+                let (grant, refund) =
+                    ((EntryKind::BonusGrant, Class::BonusExpense), (EntryKind::Refund, Class::Payable));
+                assert!([grant, refund].contains(&(*kind, *debit)), "{kind:?} {debit:?}");
             }
         }
     }

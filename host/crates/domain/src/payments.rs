@@ -3,9 +3,10 @@
 use serde::{Deserialize, Serialize};
 
 use crate::accounts::{AccountKey, Class};
+use crate::bonus;
 use crate::books::{Books, Postings, Share};
 use crate::captures::OfPayment;
-use crate::ids::{MerchantId, PaymentId, RecordId, UserId};
+use crate::ids::{LotId, MerchantId, PaymentId, RecordId, UserId};
 use crate::limits::Action;
 use crate::money::Money;
 use crate::outcomes::Refusal;
@@ -99,13 +100,15 @@ impl PaymentState {
     }
 }
 
-/// What a part of a payment is taken from. In spend order.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+/// What a part of a payment is taken from. Its place here is its code in rows; [`Source::rank`] is its place in spend order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Source {
     /// Prepaid value.
     Prepaid,
     /// Funds.
     Funds,
+    /// Bonus, of this lot.
+    Bonus(LotId),
 }
 
 /// A part of a payment, by what it was taken from. Minor units.
@@ -158,20 +161,27 @@ impl Source {
         match self {
             Source::Prepaid => Class::Prepaid,
             Source::Funds => Class::Funds,
+            Source::Bonus(_) => Class::Bonus,
         }
     }
 
     /// Its place in spend order.
     pub const fn rank(self) -> u8 {
         match self {
+            Source::Bonus(_) => 0,
             Source::Prepaid => 1,
             Source::Funds => 2,
         }
     }
+
+    /// Whether it is money and not bonus: only money repays what is owed.
+    pub const fn is_money(self) -> bool {
+        !matches!(self, Source::Bonus(_))
+    }
 }
 
 impl Payment {
-    /// Adds to what is held of a source, and keeps spend order.
+    /// Adds to what is held of a source, and keeps spend order; lots stay in the order in which they were held.
     pub fn hold(&mut self, source: Source, share: i64) {
         match self.parts.iter_mut().find(|part| part.source == source) {
             Some(part) => part.held += share,
@@ -235,10 +245,12 @@ pub fn pay(books: &mut Books, command: &Pay, now: Timestamp) -> Result<(EntryKin
     for (source, share) in shares {
         if kind == EntryKind::Payment {
             postings.post(books, kind, wallet.account(source), payable, share)?;
+            bonus::spent(books, source, share)?;
             payment.parts.push(Part { source, held: 0, captured: share, refunded: 0 });
             payment.captured += share;
         } else {
             postings.reserve(books, kind, wallet.account(source), payable, share)?;
+            bonus::held(books, source, share)?;
             payment.hold(source, share);
         }
     }
@@ -270,5 +282,5 @@ fn check(books: &Books, command: &Pay, now: Timestamp) -> Result<Vec<Share>, Ref
         return Err(Refusal::MerchantReferenceUsed);
     }
     books.check_limits(&wallet.user, Action::Pay, amount, now)?;
-    wallet.spend(amount.minor)
+    wallet.spend(amount.minor, now)
 }

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::accounts::AccountKey;
+use crate::bonus;
 use crate::books::{Books, Postings};
 use crate::captures::{OfPayment, let_go};
 use crate::ids::{OperatorId, RecordId, ReviewId, TransferId, UserId};
@@ -250,6 +251,7 @@ fn payment_ends(
                 let (from, share) = (wallet.account(part.source), std::mem::take(&mut part.held));
                 postings.release(books, kind, from, payable, share)?;
                 postings.post(books, kind, from, payable, share)?;
+                bonus::captured(books, part.source, share)?;
                 part.captured += share;
                 payment.captured += share;
             }
@@ -261,7 +263,7 @@ fn payment_ends(
             payment.expires_at = Some(now.plus_ms(for_ms));
         }
         (ruling, _) => {
-            let_go(books, &mut postings, kind, &mut payment)?;
+            let_go(books, &mut postings, kind, &mut payment, now)?;
             payment.state =
                 if ruling == ReviewState::Declined { PaymentState::Declined } else { PaymentState::Expired };
         }

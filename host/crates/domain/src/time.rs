@@ -64,6 +64,14 @@ impl Timestamp {
         u8::try_from(ms / 3_600_000).unwrap_or(0)
     }
 
+    /// The beginning of the day `2018-09-25` in Japan, and no other way to write it.
+    pub fn of_jst_date(text: &str) -> Option<Timestamp> {
+        if text.len() != 10 {
+            return None;
+        }
+        Timestamp::parse(&format!("{text}T00:00:00Z")).map(|midnight| midnight.plus_ms(-JST_OFFSET_MS))
+    }
+
     /// `2018-09-25` in Japan.
     pub fn jst_date(self) -> String {
         let (year, month, day) = civil(i64::from(self.jst_day()));
@@ -121,6 +129,15 @@ fn digits(text: &str) -> Option<i64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_japanese_day_begins_nine_hours_before_it_does_in_greenwich() {
+        let day = Timestamp::of_jst_date("2018-09-25").unwrap();
+        assert_eq!((day.to_string().as_str(), day.jst_date().as_str()), ("2018-09-24T15:00:00.000Z", "2018-09-25"));
+        for wrong in ["2018-9-25", "2018-02-30", "2018-09-25Z", "18-09-25", ""] {
+            assert_eq!(Timestamp::of_jst_date(wrong), None, "{wrong}");
+        }
+    }
 
     #[test]
     fn a_japanese_day_begins_at_fifteen_hours_utc() {

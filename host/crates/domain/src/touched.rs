@@ -4,10 +4,11 @@ use std::collections::BTreeSet;
 
 use crate::access::Holder;
 use crate::accounts::{AccountId, AccountKey, Class, PluginKey};
+use crate::bonus::OfLot;
 use crate::captures::OfPayment;
 use crate::charges::ReferenceKey;
 use crate::guest::Side;
-use crate::ids::{AdjustmentId, FlowId, MerchantId, PaymentId, ReviewId, TransferId, UserId};
+use crate::ids::{AdjustmentId, CampaignId, FlowId, LotId, MerchantId, PaymentId, ReviewId, TransferId, UserId};
 use crate::ledger::{Command, Work};
 use crate::limits::{self, Action, CounterKey};
 use crate::money::Currency;
@@ -50,6 +51,12 @@ pub struct Touched {
     pub signals: BTreeSet<SubjectKey>,
     /// Adjustments.
     pub adjustments: BTreeSet<AdjustmentId>,
+    /// Campaigns.
+    pub campaigns: BTreeSet<CampaignId>,
+    /// Wallets of which every lot with something left is read, if there is something on their bonus account.
+    pub purses: BTreeSet<(UserId, Currency)>,
+    /// Lots that are named. Those that payments were paid from are loaded by the store with the payments.
+    pub lots: BTreeSet<LotId>,
     /// Flows.
     pub flows: BTreeSet<FlowId>,
     /// Operations.
@@ -123,6 +130,7 @@ impl Touched {
                 self.merchants.insert(command.merchant);
                 self.payments.insert(command.payment);
                 self.account(AccountKey::payable(command.merchant, currency));
+                self.account(AccountKey::platform(Class::BonusExpense, currency));
             }
             Command::Transfer(command) => {
                 let currency = command.amount.currency;
@@ -148,8 +156,17 @@ impl Touched {
                 for currency in &command.currencies {
                     self.wallet(command.user, *currency);
                     self.account(AccountKey::platform(Class::ClosedBalances, *currency));
+                    self.account(AccountKey::platform(Class::BonusExpense, *currency));
                 }
             }
+            Command::Plan(command) => drop(self.campaigns.insert(command.campaign)),
+            Command::Grant(command) => {
+                self.campaigns.insert(command.campaign);
+                self.wallet(command.user, command.amount.currency);
+                self.account(AccountKey::platform(Class::BonusExpense, command.amount.currency));
+            }
+            Command::Lapse(of) | Command::Release(of) => self.lot(of),
+            Command::Revoke(command) => self.lot(&command.of),
             Command::Propose(_) => {}
             Command::Judge(command) => {
                 self.adjustments.insert(command.adjustment);
@@ -203,9 +220,16 @@ impl Touched {
 
     fn wallet(&mut self, user: UserId, currency: Currency) {
         self.users.insert(user);
-        for class in [Class::Prepaid, Class::Funds, Class::Receivable] {
+        for class in [Class::Prepaid, Class::Funds, Class::Receivable, Class::Bonus] {
             self.account(AccountKey::user(class, user, currency));
         }
+        self.purses.insert((user, currency));
+    }
+
+    fn lot(&mut self, of: &OfLot) {
+        self.lots.insert(of.lot);
+        self.account(AccountKey::user(Class::Bonus, of.user, of.currency));
+        self.account(AccountKey::platform(Class::BonusExpense, of.currency));
     }
 
     fn payment(&mut self, of: &OfPayment) {
@@ -213,6 +237,7 @@ impl Touched {
         self.payments.insert(of.payment);
         self.merchants.insert(of.merchant);
         self.account(AccountKey::payable(of.merchant, of.currency));
+        self.account(AccountKey::platform(Class::BonusExpense, of.currency));
     }
 
     fn plugin(&mut self, plugin: PluginKey, currency: Currency) {

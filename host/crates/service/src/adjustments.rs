@@ -82,14 +82,14 @@ pub async fn list(app: &App, page: &Page) -> Result<Paged<Adjustment>, Error> {
 /// write as owner instead.
 pub fn account(class: Class, owner: Option<&str>, currency: Currency) -> Result<AccountKey, String> {
     Ok(match (class, owner) {
-        (Class::Prepaid | Class::Funds | Class::Receivable, Some(owner)) => {
+        (Class::Prepaid | Class::Funds | Class::Receivable | Class::Bonus, Some(owner)) => {
             AccountKey::user(class, owner.parse().map_err(|error: IdError| error.to_string())?, currency)
         }
         (Class::Payable, Some(owner)) => {
             AccountKey::payable(owner.parse().map_err(|error: IdError| error.to_string())?, currency)
         }
         (Class::Clearing, Some(owner)) => AccountKey::clearing(PluginKey::of(owner), currency),
-        (Class::Prepaid | Class::Funds | Class::Receivable | Class::Payable | Class::Clearing, None) => {
+        (Class::Prepaid | Class::Funds | Class::Receivable | Class::Bonus | Class::Payable | Class::Clearing, None) => {
             return Err("name the user, the merchant or the plugin whose account it is".to_owned());
         }
         (_, None) => AccountKey::platform(class, currency),
@@ -102,7 +102,9 @@ pub fn account_name(account: &AccountKey) -> String {
     let class = account.class.word();
     match account.class {
         _ if account.owner.is_nil() => class.to_owned(),
-        Class::Prepaid | Class::Funds | Class::Receivable => format!("{class}/{}", UserId(account.owner)),
+        Class::Prepaid | Class::Funds | Class::Receivable | Class::Bonus => {
+            format!("{class}/{}", UserId(account.owner))
+        }
         Class::Payable => format!("{class}/{}", MerchantId(account.owner)),
         // A plugin's key is a digest of its name.
         _ => format!("{class}/{}", account.owner.simple()),

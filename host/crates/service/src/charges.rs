@@ -188,7 +188,7 @@ async fn most(app: &App, user: UserId, plugin: &Plugin, input: &ChargeInput) -> 
     if exposure.budget_is_used_up() {
         return Ok(Err(Refusal::LossBudgetExhausted));
     }
-    let holds = wallet.prepaid.minor.saturating_add(wallet.funds.minor);
+    let holds = wallet.prepaid.minor.saturating_add(wallet.funds.minor).saturating_add(wallet.bonus.left.minor);
     // In the order of precedence of outcomes: what leaves nothing first says why.
     let rooms = [
         (Some(exposure.cap.saturating_sub(exposure.used)), Refusal::ExposureCapReached),

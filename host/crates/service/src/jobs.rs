@@ -14,6 +14,7 @@ use tokio::task::{JoinHandle, JoinSet};
 use tracing::Instrument as _;
 
 use crate::app::App;
+use crate::bonus;
 use crate::captures;
 use crate::charges::AUTHORISED_MS;
 use crate::error::Error;
@@ -211,6 +212,7 @@ pub async fn sweep_once(app: &App, round: &mut Round) -> Result<(), Error> {
     round.sweep(app, now).await?;
     captures::expire_due(app, now).await?;
     reviews::expire_due(app, now).await?;
+    bonus::expire_due(app, now).await?;
     app.metrics.queue_waiting.set(i64::try_from(app.ledger.waiting()).unwrap_or(i64::MAX));
     app.metrics.clocks(app.ledger.counts());
     Ok(standing::measure(app, now).await?)

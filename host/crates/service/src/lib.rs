@@ -5,6 +5,7 @@ pub mod adjustments;
 pub mod app;
 pub mod audit;
 pub mod backup;
+pub mod bonus;
 pub mod bulk;
 pub mod captures;
 pub mod charges;

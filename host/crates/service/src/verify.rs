@@ -3,15 +3,18 @@
 //! It reads one snapshot, page by page, and trusts nothing but the journal's own chain: balances, statements, records, audit
 //! rows, components and exposures must follow from it.
 
+mod bonus;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::time::Duration;
 
 use koban_domain::accounts::{Account, AccountId, AccountKey, Class, Layer, PluginKey, PostingSide};
-use koban_domain::ids::{PaymentId, RecordId, TransferId};
+use koban_domain::ids::{LotId, PaymentId, RecordId, TransferId};
 use koban_domain::journal::{Entry, Head, MARK_EVERY, Posting, canonical, chain};
 use koban_domain::money::Currency;
 use koban_domain::paths::PATHS;
+use koban_domain::payments::Source;
 use koban_domain::records::{Digest, Record};
 use koban_domain::transfers::Transfer;
 use koban_store::{JournalReader, Store, StoreError, charges, plugins};
@@ -133,7 +136,8 @@ impl Walk {
             return differs("the lane's head", what);
         }
         self.balances(&mut reader).await?;
-        self.holds(&mut reader).await?;
+        let lots = self.holds(&mut reader).await?;
+        self.bonus(&mut reader, lots).await?;
         self.marks(&mut reader).await?;
         self.records(&mut reader, head.record_sequence, head.record_hash).await?;
         self.audit(&mut reader).await?;
@@ -319,8 +323,10 @@ impl Walk {
         Ok(())
     }
 
-    /// What payments and transfers hold is what is pending on the accounts, and nothing else is.
-    async fn holds(&mut self, reader: &mut JournalReader) -> Step {
+    /// What payments and transfers hold is what is pending on the accounts, and nothing else is. Answers what of each lot of
+    /// bonus they hold.
+    async fn holds(&mut self, reader: &mut JournalReader) -> Step<BTreeMap<LotId, i64>> {
+        let mut lots: BTreeMap<LotId, i64> = BTreeMap::new();
         let mut held: BTreeMap<AccountId, i64> = BTreeMap::new();
         let mut hold = |key: AccountKey, amount| *held.entry(key.id()).or_default() += amount;
         let mut after = PaymentId::default();
@@ -332,6 +338,11 @@ impl Walk {
                 let currency = payment.amount.currency;
                 for part in &payment.parts {
                     hold(AccountKey::user(part.source.class(), payment.payer, currency), part.held);
+                    if let Source::Bonus(lot) = part.source
+                        && part.held > 0
+                    {
+                        *lots.entry(lot).or_default() += part.held;
+                    }
                 }
                 hold(AccountKey::payable(payment.merchant, currency), payment.held());
             }
@@ -357,7 +368,7 @@ impl Walk {
             Some((id, held)) => {
                 differs(format!("account {}", hex::encode(id.0)), format!("{held} is held, and nothing is set aside"))
             }
-            None => Ok(()),
+            None => Ok(lots),
         }
     }
 

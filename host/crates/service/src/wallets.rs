@@ -9,6 +9,7 @@ use koban_domain::time::Timestamp;
 use koban_store::statements::{self, LinePlace};
 
 use crate::app::App;
+use crate::bonus::{self, BonusView};
 use crate::error::Error;
 use crate::page::{Page, Paged};
 use crate::users;
@@ -26,6 +27,8 @@ pub struct WalletView {
     pub funds: Money,
     /// What is owed; the next charge repays it first.
     pub receivable: Money,
+    /// Bonus, and what of it ends next.
+    pub bonus: BonusView,
     /// What may be spent now.
     pub available: Money,
 }
@@ -81,13 +84,21 @@ pub async fn balances_in(app: &App, user: UserId, currency: Currency) -> Result<
     let available =
         |class| accounts.values().find(|account| account.key.class == class).map_or(0, |account| account.available());
     let receivable = balance(Class::Receivable);
-    let spendable = if receivable > 0 { 0 } else { available(Class::Prepaid) + available(Class::Funds) };
+    // Most wallets have none: then there are no lots to read.
+    let now = app.clock.now();
+    let bonus = match balance(Class::Bonus) {
+        0 => BonusView { left: Money::new(0, currency), usable: Money::new(0, currency), next: None },
+        _ => bonus::view(app, user, currency, now).await?,
+    };
+    let money = available(Class::Prepaid) + available(Class::Funds);
+    let spendable = if receivable > 0 { 0 } else { money + bonus.usable.minor };
     Ok(WalletView {
         user,
         kind: view.kind,
         prepaid: Money::new(balance(Class::Prepaid), currency),
         funds: Money::new(balance(Class::Funds), currency),
         receivable: Money::new(receivable, currency),
+        bonus,
         available: Money::new(spendable, currency),
     })
 }
@@ -113,8 +124,8 @@ pub(crate) fn check_offered(app: &App, currency: Currency) -> Result<(), Error> 
     ))
 }
 
-fn keys_of(user: UserId, currency: Currency) -> [AccountKey; 3] {
-    [Class::Prepaid, Class::Funds, Class::Receivable].map(|class| AccountKey::user(class, user, currency))
+fn keys_of(user: UserId, currency: Currency) -> [AccountKey; 4] {
+    [Class::Prepaid, Class::Funds, Class::Receivable, Class::Bonus].map(|class| AccountKey::user(class, user, currency))
 }
 
 pub(crate) async fn statement_of(app: &App, keys: &[AccountKey], page: &Page) -> Result<Paged<StatementLine>, Error> {
@@ -179,6 +190,8 @@ pub struct PastBalances {
     pub funds: Money,
     /// What was owed.
     pub receivable: Money,
+    /// Bonus, with what had ended and nobody had swept yet.
+    pub bonus: Money,
 }
 
 /// What a user had and owed after everything that was posted by this time. Errors: a time to come, a currency not offered.
@@ -193,13 +206,13 @@ pub async fn balances_at(
     }
     let next =
         LinePlace { sequence: statements::sequence_at(&app.store, at).await?.saturating_add(1), ordinal: i16::MIN };
-    let mut balances = [0; 3];
+    let mut balances = [0; 4];
     for (balance, key) in balances.iter_mut().zip(keys_of(user, currency)) {
         let line = statements::lines(&app.store, &[key.id()], Some(next), 1).await?;
         *balance = line.first().map_or(0, |line| line.balance);
     }
-    let [prepaid, funds, receivable] = balances.map(|minor| Money::new(minor, currency));
-    Ok(PastBalances { at, prepaid, funds, receivable })
+    let [prepaid, funds, receivable, bonus] = balances.map(|minor| Money::new(minor, currency));
+    Ok(PastBalances { at, prepaid, funds, receivable, bonus })
 }
 
 /// Most lines of a statement that is given whole.
@@ -241,7 +254,7 @@ pub async fn whole_statement(
 /// The id of what an entry is about, as the API writes it.
 pub fn subject(kind: EntryKind, bytes: [u8; 16]) -> String {
     use koban_domain::ids::{
-        AdjustmentId, CaptureId, ExchangeId, FileId, FlowId, PaymentId, RefundId, ReviewId, TransferId,
+        AdjustmentId, CaptureId, ExchangeId, FileId, FlowId, LotId, PaymentId, RefundId, ReviewId, TransferId,
     };
     let id = uuid::Uuid::from_bytes(bytes);
     match kind {
@@ -258,5 +271,6 @@ pub fn subject(kind: EntryKind, bytes: [u8; 16]) -> String {
         EntryKind::Verification | EntryKind::Closure => UserId(id).to_string(),
         EntryKind::Adjustment => AdjustmentId(id).to_string(),
         EntryKind::Exchange => ExchangeId(id).to_string(),
+        EntryKind::BonusGrant | EntryKind::BonusExpiry | EntryKind::BonusRevocation => LotId(id).to_string(),
     }
 }

@@ -3,7 +3,8 @@
 //! A reader sees one moment: what is committed meanwhile does not disturb sums that are taken over several pages.
 
 use koban_domain::accounts::{Account, AccountId};
-use koban_domain::ids::{AuditId, PaymentId, RecordId, TransferId};
+use koban_domain::bonus::{Campaign, Lot};
+use koban_domain::ids::{AuditId, CampaignId, LotId, PaymentId, RecordId, TransferId};
 use koban_domain::journal::Entry;
 use koban_domain::ledger::Audit;
 use koban_domain::payments::Payment;
@@ -141,6 +142,24 @@ impl JournalReader {
         on_tx!(&mut self.tx, connection => {
             let rows = sqlx::query(sql).bind(blob(id.bytes())).bind(i64::from(limit)).fetch_all(connection).await?;
             rows.iter().map(rows::payment).collect()
+        })
+    }
+
+    /// Lots of bonus, in order of id, behind this one.
+    pub async fn lots_after(&mut self, id: LotId, limit: u16) -> Result<Vec<Lot>, StoreError> {
+        let sql = "select * from bonus_lots where id > $1 order by id limit $2";
+        on_tx!(&mut self.tx, connection => {
+            let rows = sqlx::query(sql).bind(blob(id.bytes())).bind(i64::from(limit)).fetch_all(connection).await?;
+            rows.iter().map(crate::ledger::bonus::lot).collect()
+        })
+    }
+
+    /// Campaigns, in order of id, behind this one.
+    pub async fn campaigns_after(&mut self, id: CampaignId, limit: u16) -> Result<Vec<Campaign>, StoreError> {
+        let sql = "select * from campaigns where id > $1 order by id limit $2";
+        on_tx!(&mut self.tx, connection => {
+            let rows = sqlx::query(sql).bind(blob(id.bytes())).bind(i64::from(limit)).fetch_all(connection).await?;
+            rows.iter().map(crate::ledger::bonus::campaign).collect()
         })
     }
 

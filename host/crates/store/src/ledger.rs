@@ -3,6 +3,7 @@
 //! A commit begins by locking the lane's head row. That one lock orders all writers of all hosts, so nothing else is locked and
 //! what is loaded cannot change until the commit ends.
 
+pub(crate) mod bonus;
 mod cache;
 mod exchanges;
 pub(crate) mod json;
@@ -217,6 +218,7 @@ impl LedgerTx<'_> {
             Tx::Postgres(transaction) => postgres::load(transaction, touched, &missing, &mut books).await?,
         }
         people::load(&mut self.tx, touched, &mut books).await?;
+        bonus::load(&mut self.tx, touched, &mut books).await?;
         self.cache.learn(&missing, &books);
         Ok(books)
     }
@@ -254,6 +256,7 @@ impl LedgerTx<'_> {
             }
         }
         people::write(&mut self.tx, commit).await?;
+        bonus::write(&mut self.tx, commit).await?;
         pages::append_audit(&mut self.tx, &commit.audit).await?;
         self.head = next;
         Ok(())

@@ -4,6 +4,7 @@ pub mod adjustments;
 pub mod audit;
 pub mod backup;
 pub mod bench;
+pub mod bonus;
 pub mod captures;
 pub mod charges;
 pub mod endpoints;

@@ -136,5 +136,7 @@ fn read_refund(row: &impl Columns) -> Result<Refund, StoreError> {
         amount: Money::new(row.long("amount")?, row.currency("currency")?),
         repaid: row.long("repaid")?,
         at: row.time("at")?,
+        bonus: row.long("bonus")?,
+        lapsed: row.long("lapsed")?,
     })
 }

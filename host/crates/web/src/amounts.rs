@@ -106,6 +106,25 @@ impl From<MoneyRequest> for Money {
     }
 }
 
+/// A day in Japan, as `2019-03-31`: its beginning.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Day(pub(crate) Timestamp);
+
+impl Day {
+    /// Its midnight, when the next one begins.
+    pub(crate) fn end(self) -> Timestamp {
+        self.0.plus_ms(86_400_000)
+    }
+}
+
+impl<'de> Deserialize<'de> for Day {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        let day = Timestamp::of_jst_date(&text).map(Day);
+        day.ok_or_else(|| D::Error::custom("write a day of the calendar such as 2019-03-31"))
+    }
+}
+
 /// A time in an answer: RFC 3339 in UTC with milliseconds.
 pub(crate) fn moment(at: Timestamp) -> String {
     at.to_string()

@@ -5,8 +5,8 @@ use std::str::FromStr;
 use axum::extract::{FromRequestParts, Path as AnyPath, Query as AnyQuery};
 use axum::http::request::Parts;
 use koban_domain::ids::{
-    AdjustmentId, EventId, ExchangeId, FlowId, IdError, KeyId, MerchantId, OperatorId, PaymentId, RecordId, ReviewId,
-    ScheduleId, TransferId, UserId, WebhookId,
+    AdjustmentId, CampaignId, EventId, ExchangeId, FlowId, IdError, KeyId, LotId, MerchantId, OperatorId, PaymentId,
+    RecordId, ReviewId, ScheduleId, TransferId, UserId, WebhookId,
 };
 use koban_domain::money::Currency;
 use koban_domain::records::Digest;
@@ -42,6 +42,8 @@ named! {
     KeyId: "key",
     AdjustmentId: "adjustment",
     OperatorId: "operator",
+    CampaignId: "campaign",
+    LotId: "lot",
     RecordId: "decision",
     Digest: "component",
     PluginName: "plugin",

@@ -1,22 +1,27 @@
 //! What each command posts, as T-accounts; docs/reference/accounts.md shows the same examples.
 
+use std::collections::BTreeSet;
+
+use koban_domain::access::Holder;
 use koban_domain::accounts::{AccountKey, Class, PostingSide};
 use koban_domain::closures::Close;
 use koban_domain::guest::Side;
-use koban_domain::ledger::Command;
+use koban_domain::ledger::{Command, Expect, Unexpected};
 use koban_domain::money::{Currency, Money};
 use koban_domain::outcomes::Refusal;
 use koban_domain::payments::Terms;
 use koban_domain::reviews::Ruling;
+use koban_domain::verification::Unverify;
 
+use crate::bonus;
 use crate::pages;
 use crate::world::{
-    COLLEAGUE, HANAKO, HOUR_MS, KENJI, OPERATOR, TARO, World, arrived, judgement, offer_dollars, proposal, t_account,
-    usd,
+    COLLEAGUE, HANAKO, HOUR_MS, KENJI, OPERATOR, SHOP, TARO, World, arrived, atm, flow, judgement, offer_dollars, plan,
+    proposal, submission, t_account, usd,
 };
 
 /// A sentence, what happened before, and what is shown.
-type Example = (&'static str, fn(&mut World), fn(&mut World));
+pub(crate) type Example = (&'static str, fn(&mut World), fn(&mut World));
 
 const EXAMPLES: &[Example] = &[
     (
@@ -301,16 +306,100 @@ const EXAMPLES: &[Example] = &[
 #[test]
 fn each_command_posts_as_the_page_shows() {
     let mut section = String::new();
-    for (sentence, before, shown) in EXAMPLES {
+    let mut told: BTreeSet<&str> = BTreeSet::new();
+    for (sentence, before, shown) in EXAMPLES.iter().chain(bonus::EXAMPLES) {
         let mut world = World::new();
         before(&mut world);
-        let from = world.shelf.entries.len();
+        let (from, done) = (world.shelf.entries.len(), world.done.len());
         shown(&mut world);
+        told.extend(world.done[done..].iter().map(name));
         let entries: String = world.shelf.entries[from..].iter().map(t_account).collect();
         section.push_str(&format!("### {sentence}\n\n```text\n{entries}```\n\n"));
     }
     pages::check_section("accounts.md", "## What each command posts", section.trim_end());
+    let mut rows = String::from("| command |\n|---|");
+    for (sentence, before, silent) in SILENT {
+        let mut world = World::new();
+        before(&mut world);
+        let (from, done) = (world.shelf.entries.len(), world.done.len());
+        silent(&mut world);
+        assert_eq!(world.shelf.entries.len(), from, "{sentence}");
+        told.extend(world.done[done..].iter().map(name));
+        rows.push_str(&format!("\n| {sentence} |"));
+    }
+    pages::check_section("accounts.md", "## What posts nothing", &rows);
+    let missing: Vec<_> = COMMANDS.iter().filter(|command| !told.contains(*command)).collect();
+    assert!(missing.is_empty(), "give these commands an example of what they post, or of what they leave: {missing:?}");
 }
+
+macro_rules! commands {
+    ($($variant:ident),* $(,)?) => {
+        /// Every command there is. A new one does not compile before it stands here, and then it needs an example.
+        const COMMANDS: &[&str] = &[$(stringify!($variant)),*];
+
+        fn name(command: &Command) -> &'static str {
+            match command {
+                $(Command::$variant(_) => stringify!($variant),)*
+            }
+        }
+    };
+}
+
+commands!(
+    Credit, Reverse, Tombstone, Pay, Refund, Transfer, Verify, Submit, Unverify, Freeze, Close, Propose, Judge, Settle,
+    WriteOff, Expect, Unexpected, Collect, Void, Expire, Increase, Conclude, Exchange, Plan, Grant, Lapse, Revoke,
+    Release,
+);
+
+/// Commands that move nothing: no entry, only rows.
+const SILENT: &[Example] = &[
+    ("A partner's reference is killed before it was credited", |_| {}, |world| drop(world.tombstone("r1").unwrap())),
+    (
+        "A user submits what shall verify them",
+        |_| {},
+        |world| drop(world.does(Command::Submit(submission(TARO))).unwrap()),
+    ),
+    (
+        "A verification is rejected, or revoked",
+        |world| drop(world.does(Command::Submit(submission(TARO))).unwrap()),
+        |world| {
+            world.does(Command::Unverify(Unverify { user: TARO, revoked: false })).unwrap();
+            world.revoke(HANAKO);
+        },
+    ),
+    (
+        "A user or a merchant is frozen, or no longer",
+        |_| {},
+        |world| {
+            world.freeze(Holder::User(TARO), true);
+            world.freeze(Holder::Merchant(SHOP), false);
+        },
+    ),
+    (
+        "An adjustment is proposed, or rejected",
+        |_| {},
+        |world| {
+            world.does(Command::Propose(proposal(1, 10))).unwrap();
+            world.does(Command::Judge(judgement(1, 10, COLLEAGUE, false))).unwrap();
+        },
+    ),
+    ("A verification of an empty wallet", |_| {}, |world| drop(world.verify(TARO).unwrap())),
+    (
+        "A flow expects a partner's calls, or a call comes that none expects",
+        |_| {},
+        |world| {
+            let (plugin, key) = (atm(), "calls".to_owned());
+            world.does(Command::Expect(Expect { plugin, correlation: "s1".into(), flow: flow(1), key })).unwrap();
+            world.does(Command::Unexpected(Unexpected { plugin, correlation: "s2".into() })).unwrap();
+        },
+    ),
+    ("A campaign is made, or changed", |_| {}, |world| drop(world.does(plan(1_000)).unwrap())),
+    (
+        "A lot of bonus may be spent before its date",
+        |world| bonus::granted_for_later(world),
+        |world| drop(world.does(Command::Release(world.of_lot(1))).unwrap()),
+    ),
+];
 
 #[test]
 fn the_page_lists_every_class_with_its_side_and_floor() {

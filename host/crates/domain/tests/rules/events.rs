@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-use crate::world::{DAY_MS, HANAKO, HOUR_MS, NOON, OPERATOR, SHOP, TARO, World, offer_dollars, usd};
+use crate::world::{DAY_MS, HANAKO, HOUR_MS, NOON, OPERATOR, SHOP, TARO, World, grant, offer_dollars, usd};
 use expect_test::expect_file;
+use koban_domain::bonus::{Grant, Revoke};
 use koban_domain::events::{self, Audience, BODY_BYTES_MAX, CATALOGUE};
 use koban_domain::guest::Side;
 use koban_domain::ids::{EventId, TransferId};
@@ -45,6 +46,15 @@ fn a_day() -> Vec<News> {
         let of = Reviewed::Transfer { transfer, sender, receiver, currency: amount.currency };
         world.does(Command::Conclude(Conclude { of, ruling })).unwrap();
     }
+    world.grant(HANAKO, 300, 1, 1).unwrap();
+    world.grant(HANAKO, 200, 2, 1).unwrap();
+    let Command::Grant(later) = grant(HANAKO, 100, 3, world.now.plus_ms(2 * HOUR_MS)) else { unreachable!() };
+    let usable_from = Some(world.now.plus_ms(HOUR_MS));
+    world.does(Command::Grant(Grant { usable_from, ..later })).unwrap();
+    world.does(Command::Release(world.of_lot(3))).unwrap();
+    world.does(Command::Revoke(Revoke { of: world.of_lot(2), reason: "a mistake".into() })).unwrap();
+    world.now = world.now.plus_ms(HOUR_MS);
+    world.does(Command::Lapse(world.of_lot(1))).unwrap();
     offer_dollars(&mut world, 1_000);
     world.trade(Currency::JPY, usd(), Money::new(1_000, usd())).unwrap();
     world.reverse(HANAKO, 5_000, "ATM1/43", "ATM1/44").unwrap();

@@ -2,6 +2,7 @@
 
 mod accounts;
 mod attacks;
+mod bonus;
 mod captures;
 mod decided;
 mod events;

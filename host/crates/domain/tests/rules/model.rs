@@ -1,12 +1,13 @@
 //! A second opinion: the ledger told once more with plain maps of people and numbers, and random histories that both must agree on.
 
+mod bonus;
 mod holds;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use koban_domain::accounts::{AccountKey, Class};
 use koban_domain::guest::Side;
-use koban_domain::ids::UserId;
+use koban_domain::ids::{LotId, UserId};
 use koban_domain::ledger::{Answer, Command};
 use koban_domain::money::Currency;
 use koban_domain::outcomes::Refusal;
@@ -15,7 +16,7 @@ use koban_domain::reviews::Reviewed;
 use koban_domain::time::Timestamp;
 use koban_domain::transfers::Send;
 
-use crate::world::{HANAKO, KENJI, LOSS_BUDGET, NOON, TARO, World, atm};
+use crate::world::{HANAKO, KENJI, LOSS_BUDGET, NOON, SPRING, TARO, World, atm};
 
 /// Small enough to be reached.
 pub(crate) const CAP: i64 = 400_000;
@@ -31,6 +32,7 @@ struct Person {
     held: (i64, i64),
     /// Funds that others have set aside for this person.
     coming: i64,
+    lots: BTreeMap<LotId, bonus::Lot>,
 }
 
 #[derive(Debug, Clone)]
@@ -59,6 +61,8 @@ struct Sale {
     funds: i64,
     /// Set aside.
     held: (i64, i64),
+    /// Of lots, in the order in which they were taken.
+    slices: Vec<bonus::Slice>,
     /// What was asked for in total.
     total: i64,
     standing: Standing,
@@ -88,6 +92,9 @@ struct Gift {
 pub(crate) struct Model {
     people: BTreeMap<UserId, Person>,
     shop: i64,
+    /// What the campaign may grant, and what it has.
+    budget: i64,
+    granted: i64,
     suspense: i64,
     lost: i64,
     credits: BTreeMap<String, Credit>,
@@ -106,10 +113,11 @@ pub(crate) struct Model {
 }
 
 impl Model {
-    pub(crate) fn new() -> Model {
+    /// Nobody has anything, and a campaign may grant so much.
+    pub(crate) fn with_budget(budget: i64) -> Model {
         let person = |verified| Person { verified, ..Person::default() };
         let people = BTreeMap::from([(TARO, person(false)), (HANAKO, person(true)), (KENJI, person(true))]);
-        Model { people, now: NOON, ..Model::default() }
+        Model { people, now: NOON, budget, ..Model::default() }
     }
 
     pub(crate) fn payments(&self) -> Vec<u128> {
@@ -126,7 +134,7 @@ impl Model {
 
     /// Who paid, and what is left to give back.
     pub(crate) fn sale(&self, number: u128) -> Option<(UserId, i64)> {
-        self.sales.get(&number).map(|sale| (sale.who, sale.prepaid + sale.funds))
+        self.sales.get(&number).map(|sale| (sale.who, sale.got()))
     }
 
     /// What should come of a command of a person or a plugin. Files and write-offs are followed, not foretold: see `follow`.
@@ -147,6 +155,10 @@ impl Model {
             Command::Refund(c) => self.refund(c.amount.minor, c.payment.0.as_u128() - 0xa000),
             Command::Transfer(c) => self.send(c),
             Command::Verify(c) => self.verify(c.user),
+            Command::Grant(c) => self.grant(c),
+            Command::Lapse(of) => self.lapse(of),
+            Command::Revoke(c) => self.take_back(c),
+            Command::Release(of) => self.release(of),
             other => panic!("not foretold: {other:?}"),
         }
     }
@@ -169,7 +181,7 @@ impl Model {
         if self.credits.contains_key(name) || self.closed.contains(&(Side::Credit, name.into())) {
             return Err(Refusal::ReferenceUsed);
         }
-        let (lost, exposed) = (self.lost, self.exposed());
+        let (lost, exposed, now) = (self.lost, self.exposed(), self.now);
         let person = self.person(who);
         let repays = yen.min(person.owed);
         let (at_once, at_most) = if person.verified { (500_000, 1_000_000) } else { (100_000, 100_000) };
@@ -179,7 +191,7 @@ impl Model {
             Some(Refusal::ExposureCapReached)
         } else if yen > at_once {
             Some(Refusal::AmountLimit)
-        } else if person.will_hold() + yen - repays > at_most {
+        } else if person.will_hold(now) + yen - repays > at_most {
             Some(Refusal::BalanceLimit)
         } else {
             None
@@ -243,19 +255,32 @@ impl Model {
         if yen <= 0 {
             return Err(Refusal::AmountNotPositive);
         }
-        let (prepaid, funds) = person.divide(yen, yen)?;
+        let (given, prepaid, funds) = person.divide(yen, yen, now)?;
         let for_ms = match wish.terms {
             Terms::AtOnce => None,
             Terms::Held { for_ms } => Some(for_ms),
         };
-        let sale = Sale { who, prepaid: 0, funds: 0, held: (0, 0), total: yen, standing: Standing::Over, for_ms };
+        let mut sale = Sale {
+            who,
+            prepaid: 0,
+            funds: 0,
+            held: (0, 0),
+            slices: Vec::new(),
+            total: yen,
+            standing: Standing::Over,
+            for_ms,
+        };
         let sale = if wish.review || for_ms.is_some() {
             (person.held.0, person.held.1) = (person.held.0 + prepaid, person.held.1 + funds);
+            person.set_aside(&given);
+            bonus::add(&mut sale.slices, &given, true);
             let ends = Standing::Held(now.plus_ms(for_ms.unwrap_or(0)));
             Sale { held: (prepaid, funds), standing: if wish.review { Standing::Asked } else { ends }, ..sale }
         } else {
             person.prepaid -= prepaid;
             person.funds -= funds;
+            person.spend(&given);
+            bonus::add(&mut sale.slices, &given, false);
             self.shop += yen;
             Sale { prepaid, funds, ..sale }
         };
@@ -272,26 +297,44 @@ impl Model {
             return Err(Refusal::AmountNotPositive);
         }
         let Some(sale) = self.sales.get(&number).cloned() else { return Err(Refusal::PaymentNotFound) };
-        if yen > sale.prepaid + sale.funds {
+        if yen > sale.got() {
             return Err(Refusal::RefundExceedsPayment);
         }
-        let shop = self.shop;
+        let (shop, now) = (self.shop, self.now);
         let person = self.person(sale.who);
-        let repays = yen.min(person.owed);
-        if person.will_hold() + yen - repays > if person.verified { 1_000_000 } else { 100_000 } {
+        let mut sale = sale;
+        let funds = yen.min(sale.funds);
+        let prepaid = (yen - funds).min(sale.prepaid);
+        let repays = (funds + prepaid).min(person.owed);
+        // The rest came from lots, the last one first; some of them are over.
+        let mut rest = yen - funds - prepaid;
+        let mut back = Vec::new();
+        for slice in sale.slices.iter_mut().rev() {
+            let share = rest.min(slice.got);
+            slice.got -= share;
+            rest -= share;
+            if !person.is_over(slice.lot, now) {
+                back.push((slice.lot, share));
+            }
+        }
+        let gifts: i64 = back.iter().map(|(_, share)| share).sum();
+        let more = funds + prepaid - repays + gifts;
+        if person.will_hold(now) + more > if person.verified { 1_000_000 } else { 100_000 } {
             return Err(Refusal::BalanceLimit);
         }
         if yen > shop {
             return Err(Refusal::MerchantBalanceTooLow);
         }
-        let funds = yen.min(sale.funds);
         person.owed -= repays;
-        // Nobody here has funds and is unverified, so all of it goes to the one kind that the person has.
-        *(if person.verified { &mut person.funds } else { &mut person.prepaid }) += yen - repays;
+        // Nobody here has funds and is unverified, so all money goes to the one kind that the person has.
+        *(if person.verified { &mut person.funds } else { &mut person.prepaid }) += funds + prepaid - repays;
+        for (lot, share) in back {
+            person.bring_back(lot, share);
+        }
         self.shop -= yen;
-        let sale = self.sales.get_mut(&number).unwrap();
         sale.funds -= funds;
-        sale.prepaid -= yen - funds;
+        sale.prepaid -= prepaid;
+        self.sales.insert(number, sale);
         Ok(())
     }
 
@@ -317,7 +360,7 @@ impl Model {
             return Err(Refusal::DayLimit);
         }
         let repays = yen.min(receiver.owed);
-        if receiver.will_hold() + yen - repays > 1_000_000 {
+        if receiver.will_hold(self.now) + yen - repays > 1_000_000 {
             return Err(Refusal::BalanceLimit);
         }
         if yen > sender.free().1 {
@@ -428,10 +471,16 @@ impl Model {
             let of = |class| world.balance(AccountKey::user(class, *who, Currency::JPY));
             let found = (of(Class::Prepaid), of(Class::Funds), of(Class::Receivable));
             assert_eq!(found, (person.prepaid, person.funds, person.owed), "{who}");
+            let key = AccountKey::user(Class::Bonus, *who, Currency::JPY);
+            let found = (world.balance(key), world.shelf.books.account(key).debits_pending);
+            assert_eq!(found, person.bonus(), "{who}");
+            let given: i64 = person.give(i64::MAX, world.now).iter().map(|(_, share)| share).sum();
             let free = person.free();
-            assert_eq!(world.available(*who), free.0 + free.1, "{who}");
+            assert_eq!(world.available(*who), free.0 + free.1 + given, "{who}");
         }
         assert_eq!(world.payable(), self.shop);
+        let campaign = world.shelf.books.campaigns.get(&SPRING).unwrap();
+        assert_eq!((campaign.granted, campaign.budget.minor), (self.granted, self.budget));
         assert_eq!(world.platform(Class::Suspense), self.suspense);
         assert_eq!(world.platform(Class::WriteOff), self.lost);
         assert_eq!(world.clearing(), self.clearing());

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use koban_domain::access::{Access, Freeze, Holder};
 use koban_domain::accounts::{AccountKey, Class};
 use koban_domain::adjustments::Propose;
+use koban_domain::bonus::{Grant, LOTS_MAX, OfLot, Plan, Revoke};
 use koban_domain::books::Postings;
 use koban_domain::captures::{Collect, Increase, OfPayment};
 use koban_domain::charges::{ChargeCredit, ChargeReversal, Exposure};
@@ -12,7 +13,7 @@ use koban_domain::closures::Close;
 use koban_domain::exchanges::{REFERENCE_AGE_MS_MAX, Trade};
 use koban_domain::flows::{self, Authorisation, Closing, Flow, Resolution};
 use koban_domain::guest::Side;
-use koban_domain::ids::{CaptureId, KeyId, MerchantId, PaymentId, RefundId, TransferId};
+use koban_domain::ids::{CampaignId, CaptureId, KeyId, MerchantId, PaymentId, RefundId, TransferId};
 use koban_domain::ledger::{Command, Decided, Expect, Unexpected, Work};
 use koban_domain::limits::{Action, Limit, WalletKind, Window};
 use koban_domain::manifest::Beginning;
@@ -33,7 +34,7 @@ use crate::flows::{Charge, credit_of};
 use crate::pages;
 use crate::world::{
     COLLEAGUE, DAY_MS, HANAKO, HOUR_MS, KENJI, NOBODY, NOON, OPERATOR, SHOP, TARO, World, arrived, atm, credit, flow,
-    judgement, offer_dollars, pay, payment, proposal, reverse, settle, submission, trade, usd,
+    grant, judgement, offer_dollars, pay, payment, plan, proposal, reverse, settle, submission, trade, usd,
 };
 
 /// One after the other, what is wrong with a command; each repair uncovers the next refusal of its list.
@@ -70,6 +71,8 @@ fn sorted(world: &World) -> Vec<String> {
     let books = &world.shelf.books;
     let mut rows: Vec<String> = Vec::new();
     rows.extend(books.accounts.iter().map(|row| format!("{row:?}")));
+    rows.extend(books.lots.iter().map(|row| format!("{row:?}")));
+    rows.extend(books.campaigns.iter().map(|row| format!("{row:?}")));
     rows.extend(books.users.iter().map(|row| format!("{row:?}")));
     rows.extend(books.payments.iter().map(|row| format!("{row:?}")));
     rows.extend(books.reviews.iter().map(|row| format!("{row:?}")));
@@ -618,6 +621,85 @@ fn expecting() -> (&'static str, Vec<Refusal>) {
         .done()
 }
 
+fn planning() -> (&'static str, Vec<Refusal>) {
+    let mut world = World::new();
+    world.grant(TARO, 10, 1, 1).unwrap();
+    let Command::Plan(command) = plan(9) else { panic!() };
+    Ladder::new("campaign", world, Command::Plan(Plan { budget: Money::new(0, usd()), ..command }))
+        .refused(Refusal::AmountNotPositive, repair!(Plan, budget = Money::new(9, usd())))
+        .refused(Refusal::CurrencyNotAccepted, repair!(Plan, budget = Money::yen(9)))
+        .refused(Refusal::BudgetBelowGranted, repair!(Plan, budget = Money::yen(10)))
+        .done()
+}
+
+fn granting() -> (&'static str, Vec<Refusal>) {
+    let mut world = World::limited_by(vec![limit(WalletKind::Prepaid, Action::Hold, Window::Once, 109)]);
+    let full = i64::try_from(LOTS_MAX).unwrap();
+    for number in 0..full {
+        world.grant(TARO, 1, u128::try_from(number).unwrap(), 1).unwrap();
+    }
+    let Command::Plan(open) = plan(full) else { panic!() };
+    world.does(Command::Plan(Plan { open: false, ..open.clone() })).unwrap();
+    let Command::Grant(good) = grant(TARO, 11, 1_000, world.now) else { panic!() };
+    let (campaign, later) = (good.campaign, world.now.plus_ms(HOUR_MS));
+    let (user, nothing) = (NOBODY, CampaignId(Uuid::nil()));
+    let bad = Grant { user, campaign: nothing, amount: Money::new(0, usd()), ..good };
+    Ladder::new("grant", world, Command::Grant(bad))
+        .refused(Refusal::AmountNotPositive, repair!(Grant, amount = Money::new(11, usd())))
+        .refused(Refusal::UserNotFound, repair!(Grant, user = TARO))
+        .refused(Refusal::CampaignNotFound, |world, command| {
+            repair!(Grant, campaign = campaign)(world, command);
+            world.access(TARO, Access::Frozen);
+        })
+        .refused(Refusal::WalletFrozen, |world, _| world.access(TARO, Access::Closed))
+        .refused(Refusal::AccountClosed, |world, _| world.access(TARO, Access::Open))
+        .refused(Refusal::CurrencyNotAccepted, repair!(Grant, amount = Money::yen(11)))
+        .refused(Refusal::CampaignClosed, |world, _| drop(world.does(Command::Plan(open)).unwrap()))
+        .refused(Refusal::LotExpired, repair!(Grant, expires_at = later))
+        .refused(Refusal::LotsFull, |world, _| drop(world.pay(TARO, 1, 1).unwrap()))
+        .refused(Refusal::CampaignBudgetExhausted, |world, _| drop(world.does(plan(111)).unwrap()))
+        .refused(Refusal::BalanceLimit, |world, _| drop(world.pay(TARO, 1, 2).unwrap()))
+        .done()
+}
+
+/// A lot of Taro's for an hour, and how commands name it and another one.
+fn with_a_lot() -> (World, OfLot, OfLot) {
+    let mut world = World::new();
+    world.grant(TARO, 10, 1, 1).unwrap();
+    let of = world.of_lot(1);
+    (world, of, OfLot { user: HANAKO, ..of })
+}
+
+fn lapsing() -> (&'static str, Vec<Refusal>) {
+    let (mut world, of, other) = with_a_lot();
+    world.authorise(TARO, 10, 1).unwrap();
+    Ladder::new("lapse", world, Command::Lapse(other))
+        .refused(Refusal::LotNotFound, move |_, command| *command = Command::Lapse(of))
+        .refused(Refusal::LotEmpty, |world, _| drop(world.void(1).unwrap()))
+        .refused(Refusal::NotExpired, |world, _| world.now = world.now.plus_ms(HOUR_MS))
+        .done()
+}
+
+fn taking_back() -> (&'static str, Vec<Refusal>) {
+    let (mut world, of, other) = with_a_lot();
+    world.pay(TARO, 10, 1).unwrap();
+    Ladder::new("taking back", world, Command::Revoke(Revoke { of: other, reason: "test".into() }))
+        .refused(Refusal::LotNotFound, repair!(Revoke, of = of))
+        .refused(Refusal::LotEmpty, |world, _| drop(world.refund(TARO, 1, 1).unwrap()))
+        .done()
+}
+
+fn releasing() -> (&'static str, Vec<Refusal>) {
+    let (mut world, of, other) = with_a_lot();
+    let Command::Grant(grant) = grant(TARO, 10, 2, world.now.plus_ms(2 * HOUR_MS)) else { panic!() };
+    world.does(Command::Grant(Grant { usable_from: Some(world.now.plus_ms(HOUR_MS)), ..grant })).unwrap();
+    let later = world.of_lot(2);
+    Ladder::new("release", world, Command::Release(other))
+        .refused(Refusal::LotNotFound, move |_, command| *command = Command::Release(of))
+        .refused(Refusal::LotEmpty, move |_, command| *command = Command::Release(later))
+        .done()
+}
+
 fn ladders() -> Vec<(&'static str, Vec<Refusal>)> {
     vec![
         charging(),
@@ -639,6 +721,11 @@ fn ladders() -> Vec<(&'static str, Vec<Refusal>)> {
         freezing(),
         closing(),
         adjusting(),
+        planning(),
+        granting(),
+        lapsing(),
+        taking_back(),
+        releasing(),
         settling(),
         writing_off(),
         expecting(),

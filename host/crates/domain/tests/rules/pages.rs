@@ -78,6 +78,15 @@ fn the_page_of_outcomes_lists_every_refusal_in_order() {
 }
 
 #[test]
+fn the_page_of_encodings_lists_every_kind_of_entry() {
+    let mut kinds = EntryKind::ALL.to_vec();
+    kinds.sort_by_key(|kind| kind.code());
+    let list: Vec<String> = kinds.iter().map(|kind| format!("{} {}", kind.code(), kind.word())).collect();
+    let row = format!("| kind: {} | 1 |", list.join(", "));
+    assert!(read("encoding.md").contains(&row), "encoding.md should have: {row}");
+}
+
+#[test]
 fn the_published_vectors_hold() {
     let posting = |account: AccountKey, side| {
         let (layer, amount) = (Layer::Posted, 1_280);

@@ -2,10 +2,12 @@
 
 use std::sync::Arc;
 
+use koban_domain::accounts::{AccountKey, Class};
 use koban_domain::books::{Books, Table};
 use koban_domain::charges::ReferenceKey;
 use koban_domain::journal::{Entry, Head};
 use koban_domain::ledger::{Commit, Decided, News, Work};
+use koban_domain::payments::Source;
 use koban_domain::policy::Policy;
 use koban_domain::time::Timestamp;
 use koban_domain::touched::Touched;
@@ -39,6 +41,7 @@ impl Shelf {
         copy(&all.accounts, &mut some.accounts, &touched.accounts);
         copy(&all.users, &mut some.users, &touched.users);
         copy(&all.adjustments, &mut some.adjustments, &touched.adjustments);
+        copy(&all.campaigns, &mut some.campaigns, &touched.campaigns);
         copy(&all.merchants, &mut some.merchants, &touched.merchants);
         copy(&all.payments, &mut some.payments, &touched.payments);
         copy(&all.transfers, &mut some.transfers, &touched.transfers);
@@ -59,7 +62,27 @@ impl Shelf {
         copy(&all.signals, &mut some.signals, &touched.signals);
         copy(&all.flows, &mut some.flows, &touched.flows);
         copy(&all.operations, &mut some.operations, &touched.operations);
+        self.load_lots(touched, &mut some);
         some
+    }
+
+    /// The lots that are named, those that payments at hand were paid from, and what is left in wallets at hand.
+    fn load_lots(&self, touched: &Touched, some: &mut Books) {
+        let parts = some.payments.iter().flat_map(|(_, payment)| &payment.parts);
+        let mut named: Vec<_> = parts
+            .filter_map(|part| match part.source {
+                Source::Bonus(lot) => Some(lot),
+                Source::Prepaid | Source::Funds => None,
+            })
+            .collect();
+        named.extend(&touched.lots);
+        for (id, lot) in self.books.lots.iter() {
+            let purse = (lot.user, lot.amount.currency);
+            let bonus = some.account(AccountKey::user(Class::Bonus, purse.0, purse.1)).balance();
+            if named.contains(id) || touched.purses.contains(&purse) && lot.left > 0 && bonus > 0 {
+                some.load_lot(*lot);
+            }
+        }
     }
 
     fn keep(&mut self, commit: &Commit) {
@@ -68,6 +91,8 @@ impl Shelf {
         absorb(&from.users, &mut to.users);
         absorb(&from.merchants, &mut to.merchants);
         absorb(&from.adjustments, &mut to.adjustments);
+        absorb(&from.campaigns, &mut to.campaigns);
+        absorb(&from.lots, &mut to.lots);
         absorb(&from.payments, &mut to.payments);
         absorb(&from.merchant_references, &mut to.merchant_references);
         absorb(&from.captures, &mut to.captures);

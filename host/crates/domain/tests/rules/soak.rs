@@ -4,10 +4,11 @@
 
 use std::collections::BTreeMap;
 
+use koban_domain::bonus::{Grant, OfLot, Revoke};
 use koban_domain::captures::{Collect, Increase, OfPayment};
 use koban_domain::flows::{self, Authorisation, Flow, StepCommit};
 use koban_domain::guest::Side;
-use koban_domain::ids::{CaptureId, OperatorId, RefundId, TransferId};
+use koban_domain::ids::{CaptureId, LotId, OperatorId, RefundId, TransferId};
 use koban_domain::ledger::{Command, Decided, Work};
 use koban_domain::manifest::Beginning;
 use koban_domain::money::{Currency, Money};
@@ -24,9 +25,12 @@ use uuid::Uuid;
 
 use crate::model::{CAP, Model};
 use crate::world::{
-    HANAKO, KENJI, LOSS_BUDGET, NOON, SHOP, TARO, World, arrived, atm, credit, flow, pay, payment, reverse, settle,
-    with_terms,
+    HANAKO, KENJI, LOSS_BUDGET, NOON, SHOP, SPRING, TARO, World, arrived, atm, credit, flow, pay, payment, plan,
+    reverse, settle, with_terms,
 };
+
+/// What the campaign may grant: little enough to be used up by a long history.
+const GIFTS: i64 = 200_000;
 
 /// One wish, in numbers that shrink well.
 type Raw = (u8, u8, u8, u16);
@@ -47,7 +51,15 @@ impl Trial {
     fn new() -> Trial {
         let mut world = World::new();
         world.budget(CAP, LOSS_BUDGET);
-        Trial { world, model: Model::new(), operations: Vec::new(), flows: BTreeMap::new(), numbers: 0, epoch: 0 }
+        world.does(plan(GIFTS)).unwrap();
+        Trial {
+            world,
+            model: Model::with_budget(GIFTS),
+            operations: Vec::new(),
+            flows: BTreeMap::new(),
+            numbers: 0,
+            epoch: 0,
+        }
     }
 
     /// Wishes of people and plugins go into one commit; a file or a write-off has one of its own.
@@ -192,6 +204,7 @@ impl Trial {
         let yen = i64::from(c) % 1_500 * 100;
         let name = self.name(b);
         match kind % 16 {
+            2 if b % 2 == 1 => self.bonus(user, b, c, model),
             0..=2 if a % 4 == 3 => arrived(user, yen * 2, &name),
             0..=2 | 15 => credit(user, yen, &name),
             3 | 4 => {
@@ -216,6 +229,7 @@ impl Trial {
                 let reversal = if c % 2 == 0 { name.clone() } else { self.other_name(c) };
                 reverse(who, part, &name, &reversal)
             }
+            9 if a % 4 == 2 => self.bonus(user, b, c, model),
             9 if a % 4 == 0 => Command::Verify(Verify { user, operator: operator() }),
             _ => Command::Tombstone(koban_domain::charges::Tombstone { plugin: atm(), flow: None, reference: name }),
         }
@@ -261,6 +275,27 @@ impl Trial {
             3 => Command::Expire(of),
             4 => Command::Increase(Increase { of, amount: Money::yen(yen / 10) }),
             _ => Command::Conclude(Conclude { of: Reviewed::Payment(of), ruling }),
+        }
+    }
+
+    /// A gift that lasts for seconds or for long, now and then one for later; or the end of one.
+    fn bonus(&mut self, user: koban_domain::ids::UserId, b: u8, c: u16, model: &Model) -> Command {
+        let lots = model.lots();
+        let behind = usize::from(c / 8) % lots.len().clamp(1, 16);
+        let place = lots.len().checked_sub(behind + 1);
+        let (lot, owner) = place.map_or((LotId::default(), user), |place| lots[place]);
+        let of = OfLot { lot, user: if c % 64 == 63 { user } else { owner }, currency: Currency::JPY };
+        match c % 8 {
+            0 => Command::Lapse(of),
+            1 if b.is_multiple_of(3) => Command::Revoke(Revoke { of, reason: "random".to_owned() }),
+            1 => Command::Release(of),
+            _ => {
+                let usable_from = b.is_multiple_of(5).then(|| self.world.now.plus_ms(i64::from(b) * 40));
+                let expires_at = self.world.now.plus_ms(i64::from(b) * [20, 200, 4_000][usize::from(c / 8) % 3]);
+                let (lot, amount) = (LotId(Uuid::from_u128(self.number())), Money::yen(i64::from(c / 8) % 400 * 10));
+                let reason = "random".to_owned();
+                Command::Grant(Grant { lot, user, campaign: SPRING, amount, usable_from, expires_at, reason })
+            }
         }
     }
 
@@ -374,7 +409,7 @@ fn a_seeded_history_agrees_with_the_model() {
         None => 1..=number("KOBAN_SOAK_SEEDS").unwrap_or(if full { 400 } else { 12 }),
     };
     let length = if full { 4_000 } else { 600 };
-    let (mut payments, mut captures, mut reviews) = (0, 0, 0);
+    let (mut payments, mut captures, mut reviews, mut gifts, mut lapsed) = (0, 0, 0, 0, 0);
     for seed in seeds {
         eprintln!("seed {seed}, {length} wishes; run it alone with KOBAN_SOAK_SEED={seed}");
         let mut numbers = Numbers(seed);
@@ -383,10 +418,16 @@ fn a_seeded_history_agrees_with_the_model() {
         trial.run(&history);
         payments += trial.model.payments().len();
         captures += trial.world.shelf.books.captures.iter().count();
+        let parts = trial.world.shelf.books.payments.iter().flat_map(|(_, payment)| &payment.parts);
+        gifts += parts.filter(|part| !part.source.is_money() && part.captured > 0).count();
+        lapsed += trial.world.shelf.books.refunds.iter().filter(|(_, refund)| refund.lapsed > 0).count();
         reviews += trial.world.shelf.books.reviews.iter().filter(|(_, review)| review.ended_at.is_some()).count();
     }
-    eprintln!("{payments} payments, {captures} captures, {reviews} reviews that ended");
-    assert!(payments > 0 && captures > 0 && reviews > 0, "a history without them proves little");
+    eprintln!(
+        "{payments} payments, {captures} captures, {reviews} reviews that ended, {gifts} parts of bonus, {lapsed} refunds too late"
+    );
+    let all = [payments, captures, reviews, gifts, lapsed];
+    assert!(all.iter().all(|count| *count > 0), "a history without them proves little");
 }
 
 #[test]

@@ -1,32 +1,33 @@
 //! A small platform for tests: two people, a shop, an ATM channel, and short words for what they do.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod checks;
 
 use koban_domain::access::{Access, Freeze, Holder};
 use koban_domain::accounts::{Account, AccountKey, Class, Layer, PluginKey, PostingSide};
 use koban_domain::adjustments::{Judge, Line, Propose};
+use koban_domain::bonus::{Grant, Lot, OfLot, Plan};
 use koban_domain::books::{Merchant, User};
 use koban_domain::captures::{Collect, Increase, OfPayment};
 use koban_domain::charges::{ChargeCredit, ChargeReversal, Exposure, ReferenceKey, Tombstone};
 use koban_domain::exchanges::{Pair, Reference, Trade};
 use koban_domain::guest::{SettlementLine, Side};
 use koban_domain::ids::{
-    AdjustmentId, CaptureId, ExchangeId, FileId, FlowId, MerchantId, OperatorId, PaymentId, RefundId, SubmissionId,
-    TransferId, UserId,
+    AdjustmentId, CampaignId, CaptureId, ExchangeId, FileId, FlowId, LotId, MerchantId, OperatorId, PaymentId,
+    RefundId, SubmissionId, TransferId, UserId,
 };
-use koban_domain::journal::{Entry, Head, canonical, chain};
+use koban_domain::journal::Entry;
 use koban_domain::ledger::{Answer, Command, Commit, Decided, Work};
 use koban_domain::limits::{self, Limit, Limits, WalletKind};
 use koban_domain::money::{Currency, Money};
 use koban_domain::outcomes::Refusal;
-use koban_domain::payments::{Part, Pay, Payment, PaymentState, Terms};
+use koban_domain::payments::{Pay, Payment, Terms};
 use koban_domain::policy::Policy;
 use koban_domain::records::Digest;
 use koban_domain::refunds::GiveBack;
 use koban_domain::reviews::{Conclude, Reviewed, Ruling};
 use koban_domain::settlements::{Settle, WriteOff};
 use koban_domain::time::Timestamp;
-use koban_domain::transfers::{Send, TransferState};
+use koban_domain::transfers::Send;
 use koban_domain::verification::{Submission, Unverify, Verification, Verify};
 use rust_decimal::Decimal;
 use uuid::Uuid;
@@ -63,6 +64,13 @@ pub(crate) fn payment(number: u128) -> PaymentId {
     PaymentId(Uuid::from_u128(0xa000 + number))
 }
 
+pub(crate) fn lot(number: u128) -> LotId {
+    LotId(Uuid::from_u128(0x1_0000 + number))
+}
+
+/// The one campaign there is.
+pub(crate) const SPRING: CampaignId = CampaignId(Uuid::from_u128(41));
+
 pub(crate) fn usd() -> Currency {
     Currency::new("USD").unwrap()
 }
@@ -78,6 +86,8 @@ pub(crate) fn user_of(id: UserId, kind: WalletKind) -> User {
 pub(crate) struct World {
     pub(crate) shelf: Shelf,
     pub(crate) now: Timestamp,
+    /// Commands that were done one by one.
+    pub(crate) done: Vec<Command>,
     works: u128,
     files: u128,
 }
@@ -95,7 +105,7 @@ impl World {
         shelf.books.merchants.load(SHOP, Merchant { id: SHOP, currencies: vec![Currency::JPY], access: Access::Open });
         let exposure = Exposure { cap: EXPOSURE_CAP, used: 0, loss_budget: LOSS_BUDGET, lost: 0 };
         shelf.books.exposures.load((atm(), Currency::JPY), exposure);
-        World { shelf, now: NOON, works: 0, files: 0 }
+        World { shelf, now: NOON, done: Vec::new(), works: 0, files: 0 }
     }
 
     /// An empty piece of work with an id of its own.
@@ -111,9 +121,12 @@ impl World {
     }
 
     pub(crate) fn does(&mut self, command: Command) -> Result<Answer, Refusal> {
-        let work = Work { commands: vec![command], ..self.work() };
+        let work = Work { commands: vec![command.clone()], ..self.work() };
         match self.commit(work).0 {
-            Decided::Done(mut answers) => Ok(answers.remove(0)),
+            Decided::Done(mut answers) => {
+                self.done.push(command);
+                Ok(answers.remove(0))
+            }
             Decided::Refused(_, refusal) => Err(refusal),
             other => panic!("neither done nor refused: {other:?}"),
         }
@@ -180,7 +193,30 @@ impl World {
     /// What a wallet may spend.
     pub(crate) fn available(&self, user: UserId) -> i64 {
         let of = |class| self.shelf.books.account(AccountKey::user(class, user, Currency::JPY)).available();
-        of(Class::Prepaid) + of(Class::Funds)
+        let lots = self.shelf.books.lots.iter().filter(|(_, lot)| lot.user == user);
+        of(Class::Prepaid) + of(Class::Funds) + lots.map(|(_, lot)| lot.usable(self.now)).sum::<i64>()
+    }
+
+    /// Has the campaign grant this much, for so many hours.
+    pub(crate) fn grant(&mut self, user: UserId, yen: i64, number: u128, hours: i64) -> Result<Answer, Refusal> {
+        if !self.shelf.books.campaigns.contains(&SPRING) {
+            self.does(plan(1_000_000)).unwrap();
+        }
+        self.does(grant(user, yen, number, self.now.plus_ms(hours * HOUR_MS)))
+    }
+
+    pub(crate) fn lot(&self, number: u128) -> Lot {
+        *self.shelf.books.lots.get(&lot(number)).unwrap()
+    }
+
+    /// How a command names a lot.
+    pub(crate) fn of_lot(&self, number: u128) -> OfLot {
+        OfLot::from(&self.lot(number))
+    }
+
+    /// What is left of the lots with these numbers.
+    pub(crate) fn left<const N: usize>(&self, numbers: [u128; N]) -> [i64; N] {
+        numbers.map(|number| self.lot(number).left)
     }
 
     pub(crate) fn refund(&mut self, payer: UserId, yen: i64, number: u128) -> Result<Answer, Refusal> {
@@ -319,98 +355,17 @@ impl World {
         keys.sort();
         keys
     }
+}
 
-    /// What must hold after every commit, whatever was tried.
-    pub(crate) fn check(&self) {
-        let mut sums: BTreeMap<Currency, i128> = BTreeMap::new();
-        for (id, account) in self.shelf.books.accounts.iter() {
-            assert_eq!(*id, account.key.id());
-            *sums.entry(account.key.currency).or_default() +=
-                i128::from(account.debits_posted) - i128::from(account.credits_posted);
-            if let Some(floor) = account.key.class.floor() {
-                assert!(account.available() >= floor, "{:?} is under its floor", account.key);
-            }
-        }
-        assert!(sums.values().all(|sum| *sum == 0), "the books do not sum to zero: {sums:?}");
-        self.check_holds();
-        for (_, exposure) in self.shelf.books.exposures.iter() {
-            assert!(exposure.used >= 0 && exposure.lost >= 0, "{exposure:?}");
-        }
-    }
+/// The campaign with this budget.
+pub(crate) fn plan(yen: i64) -> Command {
+    let budget = Money::yen(yen);
+    Command::Plan(Plan { campaign: SPRING, name: "spring".into(), budget, open: true, ends_at: None })
+}
 
-    /// A payment is the sum of its parts and is given back at most once.
-    fn check_holds(&self) {
-        let books = &self.shelf.books;
-        for (_, payment) in books.payments.iter() {
-            let sum = |of: fn(&Part) -> i64| payment.parts.iter().map(of).sum::<i64>();
-            assert_eq!((payment.captured, payment.refunded), (sum(|part| part.captured), sum(|part| part.refunded)));
-            assert!(payment.refundable() >= 0 && payment.captured + payment.held() <= payment.amount.minor);
-            let sound = |part: &Part| part.held >= 0 && (0..=part.captured).contains(&part.refunded);
-            assert!(payment.parts.iter().all(sound), "{payment:?}");
-        }
-    }
-
-    /// What payments and transfers in review hold is what is pending, and nothing else is.
-    fn check_pending(&self) {
-        let books = &self.shelf.books;
-        let held: i64 = books.payments.iter().map(|(_, payment)| payment.held()).sum();
-        let waiting = books.transfers.iter().filter(|(_, transfer)| transfer.state == TransferState::InReview);
-        let sent: i64 = waiting.map(|(_, transfer)| transfer.amount.minor).sum();
-        let pending = |of: fn(&Account) -> i64| books.accounts.iter().map(|(_, account)| of(account)).sum::<i64>();
-        assert_eq!(pending(|account| account.debits_pending), held + sent);
-        assert_eq!(pending(|account| account.credits_pending), held + sent);
-    }
-
-    /// What `ledger verify` looks at: the chain, each entry by itself, and the balances that follow from all entries.
-    pub(crate) fn audit(&self) {
-        for (_, payment) in self.shelf.books.payments.iter() {
-            let open = matches!(payment.state, PaymentState::Authorised | PaymentState::InReview);
-            assert_eq!(open, payment.held() > 0, "{payment:?}");
-        }
-        self.check_pending();
-        let mut head = Head::EMPTY;
-        let mut totals: BTreeMap<AccountKey, Account> = BTreeMap::new();
-        for entry in &self.shelf.entries {
-            assert_eq!(entry.sequence, head.sequence + 1);
-            assert!(entry.at >= head.at, "time ran backwards");
-            assert_eq!(entry.hash, chain(head.hash, &canonical(entry.sequence, entry.at, &entry.draft)));
-            head = Head { sequence: entry.sequence, hash: entry.hash, at: entry.at };
-            assert!(entry.draft.postings.len() >= 2);
-            let mut sums: BTreeMap<(Layer, Currency), i64> = BTreeMap::new();
-            for posting in &entry.draft.postings {
-                assert!(posting.amount > 0 && posting.id == posting.account.id());
-                let total = totals.entry(posting.account).or_insert_with(|| Account::empty(posting.account));
-                let sum = match (posting.layer, posting.side) {
-                    (Layer::Posted, PostingSide::Debit) => &mut total.debits_posted,
-                    (Layer::Posted, PostingSide::Credit) => &mut total.credits_posted,
-                    (_, PostingSide::Debit) => &mut total.debits_pending,
-                    (_, PostingSide::Credit) => &mut total.credits_pending,
-                };
-                *sum += if posting.layer == Layer::Released { -posting.amount } else { posting.amount };
-                let signed = if posting.side == PostingSide::Debit { posting.amount } else { -posting.amount };
-                *sums.entry((posting.layer, posting.account.currency)).or_default() += signed;
-            }
-            assert!(sums.values().all(|sum| *sum == 0), "{entry:?} does not sum to zero");
-            for posting in &entry.draft.postings {
-                assert_eq!(posting.balance, totals[&posting.account].balance(), "{entry:?}");
-            }
-            let moved = entry.draft.postings.iter().filter(|posting| posting.layer == Layer::Posted);
-            let moved: BTreeSet<AccountKey> = moved.map(|posting| posting.account).collect();
-            for posting in &entry.draft.postings {
-                let before = if moved.contains(&posting.account) { totals[&posting.account].last } else { 0 };
-                assert_eq!(posting.previous, before, "{entry:?}");
-            }
-            for key in moved {
-                let total = totals.get_mut(&key).expect("it was moved just now");
-                (total.moved, total.last) = (total.moved + 1, entry.sequence);
-            }
-        }
-        assert_eq!(head, self.shelf.head);
-        for (_, account) in self.shelf.books.accounts.iter() {
-            let made = totals.get(&account.key).copied().unwrap_or_else(|| Account::empty(account.key));
-            assert_eq!(*account, made);
-        }
-    }
+pub(crate) fn grant(user: UserId, yen: i64, number: u128, expires_at: Timestamp) -> Command {
+    let (campaign, amount, reason) = (SPRING, Money::yen(yen), "a visit".to_owned());
+    Command::Grant(Grant { lot: lot(number), user, campaign, amount, usable_from: None, expires_at, reason })
 }
 
 pub(crate) fn submission(user: UserId) -> Submission {

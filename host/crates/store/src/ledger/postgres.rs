@@ -465,9 +465,9 @@ async fn write_dealings(connection: &mut PgConnection, commit: &Commit) -> Resul
     let mut refunds: Vec<_> = books.refunds.changed().map(|row| row.value).collect();
     refunds.sort_unstable_by_key(|refund| refund.id);
     if !refunds.is_empty() {
-        let sql = "insert into refunds (id, payment, merchant, payer, amount, currency, repaid, at)
+        let sql = "insert into refunds (id, payment, merchant, payer, amount, currency, repaid, at, bonus, lapsed)
             select * from unnest($1::bytea[], $2::bytea[], $3::bytea[], $4::bytea[], $5::int8[], $6::text[], $7::int8[],
-                $8::int8[])";
+                $8::int8[], $9::int8[], $10::int8[])";
         sqlx::query(sql)
             .bind(refunds.iter().map(|refund| refund.id.bytes()).collect::<Vec<_>>())
             .bind(refunds.iter().map(|refund| refund.payment.bytes()).collect::<Vec<_>>())
@@ -477,6 +477,8 @@ async fn write_dealings(connection: &mut PgConnection, commit: &Commit) -> Resul
             .bind(refunds.iter().map(|refund| refund.amount.currency.code()).collect::<Vec<_>>())
             .bind(refunds.iter().map(|refund| refund.repaid).collect::<Vec<_>>())
             .bind(refunds.iter().map(|refund| refund.at.0).collect::<Vec<_>>())
+            .bind(refunds.iter().map(|refund| refund.bonus).collect::<Vec<_>>())
+            .bind(refunds.iter().map(|refund| refund.lapsed).collect::<Vec<_>>())
             .execute(&mut *connection)
             .await?;
     }

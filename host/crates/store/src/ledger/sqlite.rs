@@ -485,11 +485,11 @@ async fn write_payments(connection: &mut SqliteConnection, commit: &Commit) -> R
     for refund in refunds {
         json.row().bytes(&refund.id.bytes()).bytes(&refund.payment.bytes()).bytes(&refund.merchant.bytes());
         json.bytes(&refund.payer.bytes()).int(refund.amount.minor).text(refund.amount.currency.code());
-        json.int(refund.repaid).int(refund.at.0);
+        json.int(refund.repaid).int(refund.at.0).int(refund.bonus).int(refund.lapsed);
     }
-    let sql = "insert into refunds (id, payment, merchant, payer, amount, currency, repaid, at)
+    let sql = "insert into refunds (id, payment, merchant, payer, amount, currency, repaid, at, bonus, lapsed)
         select unhex(value ->> 0), unhex(value ->> 1), unhex(value ->> 2), unhex(value ->> 3), value ->> 4, value ->> 5,
-            value ->> 6, value ->> 7 from json_each($1)";
+            value ->> 6, value ->> 7, value ->> 8, value ->> 9 from json_each($1)";
     run(connection, sql, json).await?;
     Ok(())
 }

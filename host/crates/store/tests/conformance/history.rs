@@ -3,13 +3,15 @@
 use koban_domain::access::{Freeze, Holder};
 use koban_domain::accounts::{AccountKey, Class};
 use koban_domain::adjustments::{Judge, Line, Propose};
+use koban_domain::bonus::{Grant, OfLot, Plan, Revoke};
 use koban_domain::captures::{Collect, Increase, OfPayment};
 use koban_domain::charges::{ChargeCredit, ChargeReversal, ReferenceKey, ReferenceState, Tombstone};
 use koban_domain::closures::Close;
 use koban_domain::flows::{Arrival, Authorisation, CallKey, Flow, QueuedEffect, StepCommit, Stuck};
 use koban_domain::guest::{Act, HttpAnswer, SettlementLine, Side, Standing, What};
 use koban_domain::ids::{
-    AdjustmentId, CaptureId, FileId, FlowId, OperatorId, PaymentId, RecordId, RefundId, SubmissionId, TransferId,
+    AdjustmentId, CampaignId, CaptureId, FileId, FlowId, LotId, OperatorId, PaymentId, RecordId, RefundId,
+    SubmissionId, TransferId,
 };
 use koban_domain::ledger::{Command, Counted, Expect, SealedRecord, Unexpected, Work};
 use koban_domain::manifest::{Beginning, Repeat};
@@ -77,7 +79,7 @@ impl History {
         let mut work = Work::new(self.id(), "user:test");
         let commands = if self.dice.one_in(8) { 2 } else { 1 };
         for _ in 0..commands {
-            let command = self.command(memory);
+            let command = self.command(memory, now);
             if let Command::Pay(pay) = &command {
                 let subjects = Subjects {
                     user: SubjectKey::user(pay.payer),
@@ -118,9 +120,12 @@ impl History {
         work
     }
 
-    fn command(&mut self, memory: &Memory) -> Command {
+    fn command(&mut self, memory: &Memory, now: Timestamp) -> Command {
         let number = self.dice.below(USERS);
         let reference = |dice: &mut Dice| format!("r\"{}\\円", dice.below(60));
+        if self.dice.one_in(8) {
+            return self.bonus(memory, number, now);
+        }
         match self.dice.below(20) {
             0..5 => Command::Transfer(Send {
                 transfer: TransferId(self.id()),
@@ -216,6 +221,38 @@ impl History {
             _ => {
                 let (user, reason) = (user(USERS - 1), "asked for".to_owned());
                 Command::Close(Close { user, currencies: vec![Currency::JPY], reason })
+            }
+        }
+    }
+
+    /// What campaigns grant, and what becomes of lots: some last for minutes, some for years, some begin later.
+    fn bonus(&mut self, memory: &Memory, number: u128, now: Timestamp) -> Command {
+        let campaign = CampaignId(Uuid::from_u128(0x0d00 + self.dice.below(3)));
+        let mut lots: Vec<_> = memory.books.lots.iter().map(|(_, lot)| lot).collect();
+        lots.sort_by_key(|lot| lot.id);
+        let place = usize::try_from(self.dice.below(lots.len().max(1) as u128)).unwrap();
+        let nobodys = OfLot { lot: LotId::default(), user: user(number), currency: Currency::JPY };
+        let of = lots.get(place).map_or(nobodys, |lot| OfLot::from(*lot));
+        match self.dice.below(12) {
+            0..2 => Command::Plan(Plan {
+                campaign,
+                name: "春 \"spring\"".into(),
+                budget: self.dice.amount(20_000),
+                open: !self.dice.one_in(8),
+                ends_at: self.dice.one_in(2).then(|| now.plus_ms(30 * 86_400_000)),
+            }),
+            2 => Command::Lapse(of),
+            3 => Command::Revoke(Revoke { of, reason: "a mistake".into() }),
+            4 => Command::Release(of),
+            _ => {
+                let usable_from = self.dice.one_in(4).then(|| now.plus_ms(40_000_000));
+                let expires_at = now.plus_ms(
+                    [600_000, 50_000_000, 90_000_000_000]
+                        [usize::from(self.dice.one_in(3)) + usize::from(self.dice.one_in(2))],
+                );
+                let (lot, user, amount, reason) =
+                    (LotId(self.id()), user(number), self.dice.amount(900), "円".to_owned());
+                Command::Grant(Grant { lot, user, campaign, amount, usable_from, expires_at, reason })
             }
         }
     }

@@ -1,5 +1,6 @@
 //! The JSON API: one module per noun, and this table of contents.
 
+pub(crate) mod bonus;
 pub(crate) mod bulk;
 pub(crate) mod captures;
 pub(crate) mod charges;
@@ -32,6 +33,7 @@ pub(crate) fn routes() -> OpenApiRouter<Web> {
         .merge(me::routes())
         .merge(verification::routes())
         .merge(wallet::routes())
+        .merge(bonus::routes())
         .merge(charges::routes())
         .merge(payments::routes())
         .merge(captures::routes())

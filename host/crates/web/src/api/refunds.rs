@@ -55,6 +55,10 @@ pub(crate) struct RefundBody {
     amount: i64,
     /// What of it repaid an amount that the payer owed.
     repaid: i64,
+    /// What of it went back to the payer's lots of bonus.
+    bonus: i64,
+    /// What of it had been paid with bonus that has ended since: nobody gets it back.
+    lapsed: i64,
     /// ISO 4217 code.
     #[schema(value_type = String, example = "JPY")]
     currency: Currency,
@@ -70,6 +74,8 @@ impl From<Refund> for RefundBody {
             payer: refund.payer,
             amount: refund.amount.minor,
             repaid: refund.repaid,
+            bonus: refund.bonus,
+            lapsed: refund.lapsed,
             currency: refund.amount.currency,
             at: moment(refund.at),
         }

@@ -54,6 +54,22 @@ pub(crate) struct WalletBody {
     funds: i64,
     /// What is owed; the next charge repays it first.
     receivable: i64,
+    /// Bonus, as long as its time lasts: pays first, and is never sent, cashed out or exchanged.
+    bonus: i64,
+    /// What of the bonus ends next; null if there is none.
+    #[schema(required)]
+    bonus_next: Option<EndingBody>,
+}
+
+/// Bonus that ends.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = EndingBonus)]
+pub(crate) struct EndingBody {
+    /// Whole minor units.
+    #[schema(example = 300)]
+    amount: i64,
+    /// From when on it may not be spent any more.
+    expires_at: String,
 }
 
 impl From<WalletView> for WalletBody {
@@ -66,6 +82,11 @@ impl From<WalletView> for WalletBody {
             prepaid: wallet.prepaid.minor,
             funds: wallet.funds.minor,
             receivable: wallet.receivable.minor,
+            bonus: wallet.bonus.left.minor,
+            bonus_next: wallet
+                .bonus
+                .next
+                .map(|(amount, at)| EndingBody { amount: amount.minor, expires_at: moment(at) }),
         }
     }
 }
@@ -108,6 +129,8 @@ pub(crate) struct PastBody {
     funds: i64,
     /// What was owed.
     receivable: i64,
+    /// Bonus; of what had ended, what nobody had swept yet.
+    bonus: i64,
 }
 
 /// What the signed-in user had and owed at a time that has been.
@@ -126,6 +149,7 @@ pub(crate) async fn past(
         prepaid: past.prepaid.minor,
         funds: past.funds.minor,
         receivable: past.receivable.minor,
+        bonus: past.bonus.minor,
     }))
 }
 

@@ -3,7 +3,9 @@
 use koban_domain::ids::UserId;
 use koban_domain::outcomes::Refusal;
 use koban_domain::reviews::Ruling;
+use koban_domain::time::Timestamp;
 
+use super::bonus::{self, Given};
 use super::{Gift, Model, Person, Sale, Standing};
 
 impl Person {
@@ -11,32 +13,46 @@ impl Person {
         (self.prepaid - self.held.0, self.funds - self.held.1)
     }
 
-    pub(super) fn will_hold(&self) -> i64 {
-        self.prepaid + self.funds + self.coming
+    pub(super) fn will_hold(&self, now: Timestamp) -> i64 {
+        self.prepaid + self.funds + self.coming + self.lasting(now)
     }
 }
 
 impl Person {
-    /// What of an amount is taken from prepaid value and what from funds. `whole` is what it makes with what was asked before.
-    pub(super) fn divide(&self, yen: i64, whole: i64) -> Result<(i64, i64), Refusal> {
+    /// What of an amount is taken from lots, from prepaid value and from funds. `whole` is what it makes with what was asked before.
+    pub(super) fn divide(&self, yen: i64, whole: i64, now: Timestamp) -> Result<(Given, i64, i64), Refusal> {
         if self.owed > 0 {
             return Err(Refusal::RepaymentDue);
         }
         if whole > if self.verified { 1_000_000 } else { 100_000 } {
             return Err(Refusal::AmountLimit);
         }
-        let free = self.free();
-        if yen > free.0 + free.1 {
+        let (free, given) = (self.free(), self.give(yen, now));
+        let money = yen - given.iter().map(|(_, share)| share).sum::<i64>();
+        if money > free.0 + free.1 {
             return Err(Refusal::InsufficientFunds);
         }
-        let prepaid = yen.min(free.0);
-        Ok((prepaid, yen - prepaid))
+        let prepaid = money.min(free.0);
+        Ok((given, prepaid, money - prepaid))
     }
 }
 
 impl Sale {
+    /// What can be given back.
+    pub(super) fn got(&self) -> i64 {
+        self.prepaid + self.funds + self.slices.iter().map(|slice| slice.got).sum::<i64>()
+    }
+
+    /// What is set aside.
+    pub(super) fn set_aside(&self) -> i64 {
+        self.held.0 + self.held.1 + self.slices.iter().map(|slice| slice.held).sum::<i64>()
+    }
+
     /// The shop gets so much of what is set aside.
-    pub(super) fn take(&mut self, prepaid: i64, funds: i64, person: &mut Person) {
+    pub(super) fn take(&mut self, yen: i64, person: &mut Person) {
+        let money = bonus::take(&mut self.slices, yen, person);
+        let prepaid = money.min(self.held.0);
+        let funds = money - prepaid;
         self.held = (self.held.0 - prepaid, self.held.1 - funds);
         person.held = (person.held.0 - prepaid, person.held.1 - funds);
         (person.prepaid, person.funds) = (person.prepaid - prepaid, person.funds - funds);
@@ -44,7 +60,8 @@ impl Sale {
     }
 
     /// What is set aside is the person's again, after what they owe; of somebody verified all of it is funds.
-    pub(super) fn give_up(&mut self, person: &mut Person) {
+    pub(super) fn give_up(&mut self, person: &mut Person, now: Timestamp) {
+        bonus::give_up(&mut self.slices, person, now);
         let (mut prepaid, mut funds) = std::mem::take(&mut self.held);
         person.held = (person.held.0 - prepaid, person.held.1 - funds);
         (person.prepaid, person.funds) = (person.prepaid - prepaid, person.funds - funds);
@@ -78,16 +95,15 @@ impl Model {
             return Err(Refusal::AmountNotPositive);
         }
         let mut sale = self.held(number)?;
-        let whole = sale.held.0 + sale.held.1;
+        let (whole, now) = (sale.set_aside(), self.now);
         let yen = yen.unwrap_or(whole);
         if yen > whole {
             return Err(Refusal::CaptureExceedsHold);
         }
-        let prepaid = yen.min(sale.held.0);
-        sale.take(prepaid, yen - prepaid, self.people.get_mut(&sale.who).unwrap());
+        sale.take(yen, self.people.get_mut(&sale.who).unwrap());
         self.shop += yen;
         if last || yen == whole {
-            sale.give_up(self.people.get_mut(&sale.who).unwrap());
+            sale.give_up(self.people.get_mut(&sale.who).unwrap(), now);
             sale.standing = Standing::Over;
         }
         self.sales.insert(number, sale);
@@ -106,8 +122,8 @@ impl Model {
         } else {
             self.held(number)?
         };
-        let nothing_got = sale.held.0 + sale.held.1 == sale.total;
-        sale.give_up(self.people.get_mut(&sale.who).unwrap());
+        let (nothing_got, now) = (sale.set_aside() == sale.total, self.now);
+        sale.give_up(self.people.get_mut(&sale.who).unwrap(), now);
         sale.standing = if ran_out && nothing_got { Standing::RanOut } else { Standing::Over };
         self.sales.insert(number, sale);
         Ok(())
@@ -122,8 +138,11 @@ impl Model {
             return Err(Refusal::RepaymentDue);
         }
         let mut sale = self.held(number)?;
+        let now = self.now;
         let person = self.person(sale.who);
-        let (prepaid, funds) = person.divide(yen, sale.total + yen)?;
+        let (given, prepaid, funds) = person.divide(yen, sale.total + yen, now)?;
+        person.set_aside(&given);
+        bonus::add(&mut sale.slices, &given, true);
         person.held = (person.held.0 + prepaid, person.held.1 + funds);
         sale.held = (sale.held.0 + prepaid, sale.held.1 + funds);
         sale.total += yen;
@@ -139,19 +158,19 @@ impl Model {
         if sale.standing != Standing::Asked {
             return Err(Refusal::ReviewClosed);
         }
-        let mut sale = sale;
+        let (mut sale, now) = (sale, self.now);
         let person = self.people.get_mut(&sale.who).unwrap();
         match (ruling, sale.for_ms) {
             // No history here is a day long.
             (Ruling::Expired, _) => return Err(Refusal::NotExpired),
             (Ruling::Approved(_), Some(for_ms)) => sale.standing = Standing::Held(self.now.plus_ms(for_ms)),
             (Ruling::Approved(_), None) => {
-                sale.take(sale.held.0, sale.held.1, person);
+                sale.take(sale.total, person);
                 self.shop += sale.total;
                 sale.standing = Standing::Over;
             }
             (Ruling::Declined(_), _) => {
-                sale.give_up(person);
+                sale.give_up(person, now);
                 sale.standing = Standing::Over;
             }
         }
@@ -193,6 +212,6 @@ impl Model {
 
     /// Who pays for a payment, and what is held for it.
     pub(crate) fn hold(&self, number: u128) -> Option<(UserId, i64)> {
-        self.sales.get(&number).map(|sale| (sale.who, sale.held.0 + sale.held.1))
+        self.sales.get(&number).map(|sale| (sale.who, sale.set_aside()))
     }
 }

@@ -3,6 +3,7 @@
 pub(crate) mod access;
 pub(crate) mod adjustments;
 pub(crate) mod audit;
+pub(crate) mod bonus;
 pub(crate) mod clock;
 pub(crate) mod closures;
 pub(crate) mod currencies;
@@ -35,6 +36,7 @@ pub(super) fn routes() -> OpenApiRouter<Web> {
         .merge(verification::routes())
         .merge(closures::routes())
         .merge(adjustments::routes())
+        .merge(bonus::routes())
         .merge(merchants::routes())
         .merge(plugins::routes())
         .merge(flows::routes())
