@@ -161,9 +161,7 @@ impl Global {
             make_private(&self.data)?;
             write_new(&file, &Sealer::new_key())?;
         }
-        let text = std::fs::read_to_string(&file).with_context(|| format!("{} cannot be read", file.display()))?;
-        let text = zeroize::Zeroizing::new(text);
-        Sealer::of(&text).with_context(|| format!("{} cannot be used", file.display()))
+        Sealer::of_file(&file).with_context(|| format!("the seal keys of {} cannot be used", file.display()))
     }
 
     /// The file of the keys that seal; none if they are in the environment.

@@ -82,6 +82,10 @@ enum Command {
         after_help = "Examples:\n  koban --operator one@example.com adjustment propose --line 'write-off prepaid/usr_0193… 700' --reason 'the machine kept a note'\n  koban --operator two@example.com adjustment approve adj_0193… --reason 'checked with the network'"
     )]
     Adjustment(commands::adjustments::Adjustments),
+    /// The host's own keys, which seal what must not lie open in the database
+    #[command(subcommand)]
+    #[command(after_help = "Examples:\n  koban key list\n  koban key rotate")]
+    Key(commands::keys::Keys),
     /// The journal: verify it, see its head
     #[command(subcommand)]
     #[command(after_help = "Examples:\n  koban ledger verify\n  koban --json ledger head")]
@@ -146,6 +150,7 @@ async fn run(arguments: Arguments) -> anyhow::Result<()> {
         Command::ApiKey(command) => commands::api_keys::run(&global, command).await,
         Command::Device(command) => commands::devices::run(&global, command).await,
         Command::Adjustment(command) => commands::adjustments::run(&global, command).await,
+        Command::Key(command) => commands::keys::run(&global, command).await,
         Command::Operator(command) => commands::operators::run(&global, command).await,
         Command::Ledger(command) => commands::ledger::run(&global, command).await,
         Command::Flow(command) => commands::flows::run(&global, command).await,

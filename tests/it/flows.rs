@@ -6,7 +6,7 @@ use koban_domain::money::Money;
 use koban_service::flows::{self, FlowFilter, Reply};
 use koban_service::page::Page;
 use koban_store::flows::Which;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::harness::{Caller as _, Channel, Expecting, TestApp, User, eventually, koban, minor};
 
@@ -162,4 +162,47 @@ async fn an_operator_sees_flows_through_the_api() {
     assert_eq!(operator.get(format!("/v1/operator/flows/{}", expecting.charge)).await.ok()["id"], expecting.charge);
     let user = app.user().await;
     user.get("/v1/operator/flows").await.problem(403, "forbidden");
+}
+
+#[tokio::test]
+async fn a_stuck_flow_ends_with_an_adjustment_of_two_people() {
+    let app = TestApp::start().await;
+    let (_, user, expecting) = stuck_flow(&app, "panic").await;
+    let (one, other) = (app.operator().await, app.operator().await);
+    let id: FlowId = expecting.charge.parse().expect("a flow id");
+    let is_stuck = async || flows::get(&app.app, id).await.expect("the flow").summary.stuck.is_some();
+
+    let line = json!({ "debit": { "class": "write-off" }, "credit": { "class": "prepaid", "owner": user.id },
+        "amount": 700, "currency": "JPY" });
+    let proposal = |flow: Option<&str>| json!({ "lines": [line], "flow": flow, "reason": "agreed by telephone" });
+    let propose = "/v1/operator/adjustments";
+    one.post(propose, proposal(Some("flw_00000000000070008000000000000000"))).await.problem(404, "not_found");
+    let unbound = one.post(propose, proposal(None)).await.created();
+    let bound = one.post(propose, proposal(Some(&expecting.charge))).await.created();
+    assert_eq!(bound.body["flow"], expecting.charge);
+
+    let resolve = format!("/v1/operator/flows/{id}/resolve");
+    let with = |adjustment: &str| json!({ "resolution": "adjust", "adjustment": adjustment, "reply": "refuse", "reason": "agreed by telephone" });
+    other.post(&resolve, with(&unbound.id)).await.problem(409, "conflict");
+    one.post(&resolve, with(&bound.id)).await.problem(403, "second_person_required");
+    let alone = format!("{propose}/{}/approve", bound.id);
+    other.post(alone, json!({ "reason": "agreed" })).await.problem(409, "conflict");
+    let silent = json!({ "resolution": "adjust", "adjustment": bound.id, "reason": "agreed" });
+    assert_eq!(other.post(&resolve, silent).await.problem(400, "invalid_request").body["field"], "reply");
+    let nothing = json!({ "resolution": "adjust", "reason": "agreed" });
+    assert_eq!(other.post(&resolve, nothing).await.problem(400, "invalid_request").body["field"], "adjustment");
+    let both = json!({ "resolution": "end", "adjustment": bound.id, "reason": "agreed" });
+    assert_eq!(other.post(&resolve, both).await.problem(400, "invalid_request").body["field"], "adjustment");
+    assert_eq!((user.balance().await, is_stuck().await), (0, true), "nothing has happened yet");
+
+    let resolved = other.post(&resolve, with(&bound.id)).key("r1").await.ok();
+    assert_eq!((resolved["standing"].as_str(), user.balance().await), (Some("failed"), 700), "{resolved}");
+    assert!(other.post(&resolve, with(&bound.id)).key("r1").await.replayed());
+    other.post(&resolve, with(&bound.id)).key("r2").await.problem(409, "conflict");
+    assert_eq!(user.balance().await, 700);
+    let adjustment = one.get(format!("{propose}/{}", bound.id)).await.ok();
+    assert_eq!(adjustment["state"], "approved");
+    let audit = one.get(format!("/v1/operator/audit?subject={id}&act=flow.resolve")).await.ok();
+    assert!(audit["items"][0]["detail"].to_string().contains(&bound.id), "{audit}");
+    app.ledger_is_clean().await;
 }

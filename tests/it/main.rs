@@ -42,6 +42,7 @@ mod refunds;
 mod reviews;
 mod schedules;
 mod schema;
+mod seal_keys;
 mod sessions;
 mod settlements;
 mod statements;

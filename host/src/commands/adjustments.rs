@@ -3,7 +3,7 @@
 use clap::{Args, Subcommand};
 use koban_domain::accounts::{AccountKey, Class};
 use koban_domain::adjustments::{Adjustment, Line};
-use koban_domain::ids::AdjustmentId;
+use koban_domain::ids::{AdjustmentId, FlowId};
 use koban_domain::money::Currency;
 use koban_service::adjustments;
 use koban_service::page::Page;
@@ -51,6 +51,9 @@ pub(crate) struct Proposal {
     /// `DEBIT CREDIT AMOUNT [CURRENCY]`, the amount in whole minor units, yen unless told; repeat it for 2 to 20 lines
     #[arg(long = "line", value_name = "LINE", required = true, value_parser = line)]
     lines: Vec<Line>,
+    /// The flow that shall end with it: it is then posted by `koban flow resolve --adjustment`
+    #[arg(long, value_name = "FLOW")]
+    flow: Option<FlowId>,
     /// Why; the other operator sees it
     #[arg(long)]
     reason: String,
@@ -107,10 +110,10 @@ pub(crate) async fn run(global: &Global, command: Adjustments) -> anyhow::Result
             tell(global, &adjustments::get(&app, id).await?);
             return Ok(());
         }
-        Adjustments::Propose(Proposal { lines, reason, key }) => {
+        Adjustments::Propose(Proposal { lines, flow, reason, key }) => {
             let key = key.unwrap_or_else(|| fresh_key(&app, "adjustment"));
             let ctx = person::ctx(global, &app.store, key).await?;
-            tell(global, &adjustments::propose(&app, &ctx, lines, &reason).await?.value);
+            tell(global, &adjustments::propose(&app, &ctx, lines, flow, &reason).await?.value);
             return Ok(());
         }
         Adjustments::Approve(decision) => (decision, true),
@@ -129,6 +132,9 @@ fn tell(global: &Global, adjustment: &Adjustment) {
             vec![adjustments::account_name(&line.debit), adjustments::account_name(&line.credit), amount]
         });
         lines.push(table(&["DEBIT", "CREDIT", "AMOUNT"], &cells.collect::<Vec<_>>()));
+        if let Some(flow) = adjustment.flow {
+            lines.push(format!("ends {flow}; `koban flow resolve {flow} --adjustment {}` posts it", adjustment.id));
+        }
         lines.push(match adjustment.decided_at {
             None => format!("another operator decides until {}", adjustment.expires_at()),
             Some(at) => format!("decided {at}"),
@@ -155,7 +161,7 @@ fn json_of(adjustment: &Adjustment) -> Value {
     };
     json!({
         "id": adjustment.id, "state": adjustment.state, "lines": adjustment.lines.iter().map(line).collect::<Vec<_>>(),
-        "reason": adjustment.reason, "proposer": adjustment.proposer, "decider": adjustment.decider,
+        "reason": adjustment.reason, "flow": adjustment.flow, "proposer": adjustment.proposer, "decider": adjustment.decider,
         "at": adjustment.at.to_string(), "expires_at": adjustment.expires_at().to_string(),
         "decided_at": adjustment.decided_at.map(|at| at.to_string()),
     })

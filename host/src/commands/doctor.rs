@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::bail;
 use clap::Args;
 use koban_domain::time::Timestamp;
+use koban_service::sealing::rotate;
 use koban_service::{checkpoints, standing};
 use koban_store::replication::{self, Identity, Replication};
 use koban_store::{Dialect, Schema, Store, StoreError, operators, plugins};
@@ -23,7 +24,7 @@ pub(crate) struct Arguments {
 
 /// How well a thing is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum State {
+pub(crate) enum State {
     Ok,
     Warn,
     Fail,
@@ -81,6 +82,7 @@ pub(crate) async fn run(global: &Global, arguments: Arguments) -> anyhow::Result
     let files = &arguments.checkpoints;
     let is_missing = global.sqlite_file().filter(|path| !path.exists());
     let opened = if is_missing.is_some() { Ok(None) } else { global.open().await.map(Some) };
+    let mut seen = None;
     match opened {
         Ok(None) => {
             let next = "koban migrate makes it; or name another with --database";
@@ -89,6 +91,7 @@ pub(crate) async fn run(global: &Global, arguments: Arguments) -> anyhow::Result
         Ok(Some(store)) => {
             report.ok("database", shown(&global.database()));
             look_at_database(&mut report, &store, global, files).await;
+            seen = Some(store);
         }
         Err(error) => {
             let next = "is it running, and is --database (or KOBAN_DATABASE) its address?";
@@ -110,7 +113,7 @@ pub(crate) async fn run(global: &Global, arguments: Arguments) -> anyhow::Result
     }
     look_at_mode(&mut report, "permissions of the data folder", &global.data, 0o077);
     look_at_mode(&mut report, "permissions of the signing key", &files.key(global), 0o077);
-    look_at_seal_keys(&mut report, global);
+    look_at_seal_keys(&mut report, seen.as_ref(), global).await;
     print(global, &report);
     match report.checks.iter().filter(|check| check.state == State::Fail).count() {
         0 => Ok(()),
@@ -362,7 +365,7 @@ fn look_at_disk(report: &mut Report, what: &'static str, path: &Path) {
 }
 
 /// The keys that open what is sealed. Looking makes none.
-fn look_at_seal_keys(report: &mut Report, global: &Global) {
+async fn look_at_seal_keys(report: &mut Report, store: Option<&Store>, global: &Global) {
     const WHAT: &str = "seal keys";
     let place = match global.seal_key_place() {
         Some(path) if !path.exists() => {
@@ -377,7 +380,17 @@ fn look_at_seal_keys(report: &mut Report, global: &Global) {
         None => "KOBAN_SEAL_KEY".to_owned(),
     };
     match global.sealer() {
-        Ok(_) => report.ok(WHAT, format!("in {place}")),
+        Ok(sealer) => match store {
+            // Without tables nothing is sealed.
+            Some(store) if store.require_current().await.is_ok() => match rotate::uses(store, &sealer).await {
+                Ok(uses) => {
+                    let (state, found, next) = super::keys::judged(&uses, &sealer);
+                    report.say(state, WHAT, format!("{found}, in {place}"), next);
+                }
+                Err(error) => report.say(State::Fail, WHAT, error.to_string(), "look at the database and its log"),
+            },
+            _ => report.ok(WHAT, format!("in {place}")),
+        },
         Err(error) => {
             let next = "put the keys back from where they are kept: what is sealed cannot be opened without them";
             report.say(State::Fail, WHAT, format!("{error:#}"), next);

@@ -2,7 +2,7 @@
 
 use clap::{Args, Subcommand};
 use koban_domain::flows::Resolution;
-use koban_domain::ids::FlowId;
+use koban_domain::ids::{AdjustmentId, FlowId};
 use koban_domain::money::{Currency, Money};
 use koban_service::flows::{self, FlowDetail, FlowFilter, FlowSummary, Reply};
 use koban_service::page::Page;
@@ -45,7 +45,7 @@ pub(crate) enum Flows {
     },
     /// End a flow that cannot go on. Each way is an ordinary command with your name and reason
     #[command(
-        after_help = "Examples:\n  koban flow resolve flw_0193… --confirm-credit 10000 --reference ATM1/20181001/42 --reply accept --reason 'on the partner'\\''s list'\n  koban flow resolve flw_0193… --reverse-credits --reason 'the partner took it back'\n  koban flow resolve flw_0193… --end --reason 'nothing was deposited'"
+        after_help = "Examples:\n  koban flow resolve flw_0193… --confirm-credit 10000 --reference ATM1/20181001/42 --reply accept --reason 'on the partner'\\''s list'\n  koban flow resolve flw_0193… --reverse-credits --reason 'the partner took it back'\n  koban --operator two@example.com flow resolve flw_0193… --adjustment adj_0193… --reason 'agreed with the partner'\n  koban flow resolve flw_0193… --end --reason 'nothing was deposited'"
     )]
     Resolve(ResolveArguments),
 }
@@ -65,10 +65,13 @@ pub(crate) struct ResolveArguments {
     /// Take back what the flow credited
     #[arg(long, group = "how")]
     reverse_credits: bool,
+    /// Post what another operator proposed for this flow with `koban adjustment propose --flow`
+    #[arg(long, value_name = "ADJUSTMENT", group = "how")]
+    adjustment: Option<AdjustmentId>,
     /// End it without money
     #[arg(long, group = "how")]
     end: bool,
-    /// What the partner's call that waits first is told. Needed with --confirm-credit while a call waits; otherwise `refuse`
+    /// What the partner's call that waits first is told. Needed with --confirm-credit and --adjustment while a call waits; otherwise `refuse`
     #[arg(long, value_enum)]
     reply: Option<ReplyWord>,
     /// Why; goes into the audit log
@@ -113,25 +116,28 @@ pub(crate) async fn run(global: &Global, command: Flows) -> anyhow::Result<()> {
             say(global, &json!({ "flow": id, "retried": true }), || format!("{id} goes on"));
         }
         Flows::Resolve(arguments) => {
+            let id = arguments.id;
+            let mut ctx = person::ctx(global, &app.store, "").await?;
             let resolution = match arguments {
                 ResolveArguments { confirm_credit: Some(yen), reference: Some(ref reference), .. } => {
                     Resolution::ConfirmCredit { amount: Money::new(yen, Currency::JPY), reference: reference.clone() }
                 }
+                ResolveArguments { adjustment: Some(adjustment), .. } => {
+                    flows::adjusting(&app, &ctx, id, adjustment).await?
+                }
                 ResolveArguments { reverse_credits: true, .. } => Resolution::ReverseCredits,
                 _ => Resolution::End,
             };
-            let id = arguments.id;
             let reply = arguments.reply.map(|word| match word {
                 ReplyWord::Accept => Reply::Accept,
                 ReplyWord::Refuse => Reply::Refuse,
             });
-            let key = arguments.key.unwrap_or_else(|| {
+            ctx.key = arguments.key.unwrap_or_else(|| {
                 let what = serde_json::to_string(&resolution).unwrap_or_default();
                 let reply = format!("{reply:?}");
                 let parts = [id.to_string(), what, reply];
                 koban_domain::records::Digest::of_parts(&parts.each_ref().map(String::as_bytes)).to_string()
             });
-            let ctx = person::ctx(global, &app.store, key).await?;
             flows::resolve(&app, &ctx, id, &resolution, reply, &arguments.reason).await?;
             say(global, &json!({ "flow": id, "resolved": true }), || format!("{id} is resolved"));
         }

@@ -8,6 +8,7 @@ pub(crate) mod decisions;
 pub(crate) mod devices;
 pub(crate) mod doctor;
 pub(crate) mod flows;
+pub(crate) mod keys;
 pub(crate) mod ledger;
 pub(crate) mod merchants;
 pub(crate) mod operators;
@@ -121,6 +122,7 @@ fn hint(error: &anyhow::Error) -> Option<&'static str> {
         }
         Error::NotFound("merchant") => Some("`koban merchant list` names the merchants"),
         Error::NotFound("operator") => Some("`koban operator list` names the operators"),
+        Error::NotFound("seal key") => Some("`koban key list` names the keys"),
         Error::NotFound("adjustment") => Some("`koban adjustment list` names the newest adjustments"),
         Error::NotFound("webhook endpoint") => Some("`koban webhook list` names the endpoints"),
         Error::WrongCredentials => {

@@ -54,7 +54,7 @@ pub(crate) use database::{Database, Folder, Hand, Kind, postgres_server};
 pub(crate) use disk::{Disk, Ill};
 pub(crate) use line::{Cut, Line};
 pub(crate) use packages::{compiled, door, package, packages};
-pub(crate) use process::{HostProcess, koban, koban_in};
+pub(crate) use process::{HostProcess, koban, koban_in, program};
 pub(crate) use sink::Sink;
 pub(crate) use wait::{Stopwatch, eventually, eventually_for};
 
@@ -89,12 +89,14 @@ pub(crate) struct Setup {
     pub(crate) web: WebConfig,
     /// Whether flows are driven, effects done and files taken.
     pub(crate) jobs: bool,
+    /// The keys that seal.
+    pub(crate) sealer: Sealer,
 }
 
 impl Default for Setup {
     fn default() -> Setup {
         let web = WebConfig { rates: Rates::UNREACHED, notice: Duration::ZERO, ..WebConfig::default() };
-        Setup { clock: Clock::machine(), web, jobs: true }
+        Setup { clock: Clock::machine(), web, jobs: true, sealer: sealer() }
     }
 }
 
@@ -119,7 +121,7 @@ impl TestApp {
 
     async fn over(database: Arc<Database>, store: Store, setup: Setup) -> TestApp {
         let outside = Outside::new(Settings::default()).expect("the way out opens");
-        let app = App::start(store, door(), outside, setup.clock, sealer()).await.expect("the host starts");
+        let app = App::start(store, door(), outside, setup.clock, setup.sealer).await.expect("the host starts");
         let jobs = if setup.jobs { Some(jobs::start(&app)) } else { None };
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("an address");

@@ -92,6 +92,11 @@ fn audit(look: &Look<'_>, out: &mut Report) -> Result<(), AuditError> {
     Ok(())
 }
 
+/// Whether this actor acts as an operator: signed in, at the command line, or as the check of identities that decides in their name.
+pub(crate) fn is_operator(actor: &str) -> bool {
+    actor.starts_with("operator:") || actor.starts_with("command-line:") || actor == "identity-check"
+}
+
 /// Refunds are a merchant's everyday business also where an operator makes them; everything else that an operator posts is audited in the same
 /// commit, so at the same time.
 fn entries_of_operators(look: &Look<'_>, out: &mut Report) -> Result<(), AuditError> {
@@ -99,7 +104,7 @@ fn entries_of_operators(look: &Look<'_>, out: &mut Report) -> Result<(), AuditEr
     for row in look.books.table("audit") {
         acts.insert((row.text("actor")?, row.int("at")?));
     }
-    for entry in look.books.entries.iter().filter(|entry| entry.actor.starts_with("operator:")) {
+    for entry in look.books.entries.iter().filter(|entry| is_operator(&entry.actor)) {
         if !acts.contains(&(entry.actor.as_str(), entry.at)) {
             let what = format!("was caused by {}, and no row of the audit log says so", entry.actor);
             out.add(Invariant::I12, format!("entry {}", entry.sequence), what);

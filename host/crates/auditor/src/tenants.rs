@@ -159,7 +159,7 @@ pub(crate) fn i14_plugins_moved_money_by_checked_proposals_alone(
         if by_plugin != recorded {
             out.add(Invariant::I14, place(), "is not both a plugin's act and resting on a record of its call");
         }
-        if !by_plugin && !entry.actor.starts_with("operator:") && entry.actor != "system" {
+        if !by_plugin && !crate::privileges::is_operator(&entry.actor) && entry.actor != "system" {
             out.add(Invariant::I14, place(), format!("was caused by {}", entry.actor));
         }
     }

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::accounts::AccountKey;
 use crate::books::{Books, Postings};
-use crate::ids::{AdjustmentId, OperatorId};
+use crate::ids::{AdjustmentId, FlowId, OperatorId};
 use crate::outcomes::Refusal;
 use crate::paths::{self, EntryKind};
 use crate::time::Timestamp;
@@ -68,6 +68,8 @@ pub struct Adjustment {
     pub lines: Vec<Line>,
     /// Why.
     pub reason: String,
+    /// The flow that its posting ends, if it is made for one.
+    pub flow: Option<FlowId>,
     /// Who proposed it.
     pub proposer: OperatorId,
     /// Where it stands.
@@ -96,6 +98,8 @@ pub struct Propose {
     pub lines: Vec<Line>,
     /// Why.
     pub reason: String,
+    /// The flow that it shall end: then it is posted with that end, and not without.
+    pub flow: Option<FlowId>,
     /// Who proposes it.
     pub proposer: OperatorId,
 }
@@ -117,6 +121,7 @@ pub fn propose(books: &mut Books, command: &Propose, now: Timestamp) -> Result<A
         id: command.adjustment,
         lines: command.lines.clone(),
         reason: command.reason.clone(),
+        flow: command.flow,
         proposer: command.proposer,
         state: State::Proposed,
         decider: None,
@@ -134,17 +139,23 @@ pub struct Judge {
     pub adjustment: AdjustmentId,
     /// Its lines.
     pub lines: Vec<Line>,
+    /// The flow that ends with it in the same commit.
+    pub flow: Option<FlowId>,
     /// Who decides.
     pub operator: OperatorId,
     /// Posted, or rejected.
     pub approve: bool,
 }
 
-/// Posts or rejects a proposal, once, and never by who made it. Errors: [`Refusal::AdjustmentNotFound`],
+/// Posts or rejects a proposal, once, and never by who made it. One that is made for a flow is posted only with that flow's end.
+/// Errors: [`Refusal::AdjustmentNotFound`], also for one of another flow,
 /// [`Refusal::AdjustmentClosed`], [`Refusal::SecondPersonRequired`], and [`Refusal::InsufficientFunds`] under a floor.
 pub fn judge(books: &mut Books, command: &Judge, now: Timestamp) -> Result<(Postings, Adjustment), Refusal> {
     let known = books.adjustments.get(&command.adjustment).filter(|known| known.lines == command.lines);
     let mut adjustment = known.ok_or(Refusal::AdjustmentNotFound)?.clone();
+    if command.approve && adjustment.flow != command.flow {
+        return Err(Refusal::AdjustmentNotFound);
+    }
     if adjustment.state != State::Proposed || now >= adjustment.expires_at() {
         return Err(Refusal::AdjustmentClosed);
     }

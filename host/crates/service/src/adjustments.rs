@@ -2,7 +2,7 @@
 
 use koban_domain::accounts::{AccountKey, Class, PluginKey};
 use koban_domain::adjustments::{Adjustment, Judge, LINES_MAX, Line, Propose};
-use koban_domain::ids::{AdjustmentId, IdError, MerchantId, UserId};
+use koban_domain::ids::{AdjustmentId, FlowId, IdError, MerchantId, UserId};
 use koban_domain::ledger::{Answer, Command};
 use koban_domain::money::Currency;
 use koban_domain::paths::{self, EntryKind};
@@ -20,20 +20,34 @@ use crate::users::audit;
 #[derive(Serialize)]
 struct Asked<'a> {
     lines: &'a [Line],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    flow: Option<FlowId>,
     adjustment: Option<AdjustmentId>,
     approve: Option<bool>,
     reason: &'a str,
 }
 
-/// Proposes an adjustment. Nothing moves before another operator approves it.
-pub async fn propose(app: &App, ctx: &Ctx, lines: Vec<Line>, reason: &str) -> Result<Answered<Adjustment>, Error> {
+/// Proposes an adjustment. Nothing moves before another operator approves it. One for a flow is posted by resolving that flow with
+/// it.
+pub async fn propose(
+    app: &App,
+    ctx: &Ctx,
+    lines: Vec<Line>,
+    flow: Option<FlowId>,
+    reason: &str,
+) -> Result<Answered<Adjustment>, Error> {
     let proposer = ctx.person()?;
     check_reason(reason)?;
     check_lines(&lines)?;
+    if let Some(flow) = flow {
+        koban_store::flows::by_id(&app.store, flow).await?.ok_or(Error::NotFound("flow"))?;
+    }
     let adjustment = AdjustmentId(app.clock.id());
-    let row = audit(app, ctx, "adjustment.propose", adjustment.to_string(), &json!({ "reason": reason }).to_string());
-    let asked = Asked { lines: &lines, adjustment: None, approve: None, reason };
-    let command = Command::Propose(Propose { adjustment, lines: lines.clone(), reason: reason.to_owned(), proposer });
+    let detail = json!({ "reason": reason, "flow": flow }).to_string();
+    let row = audit(app, ctx, "adjustment.propose", adjustment.to_string(), &detail);
+    let asked = Asked { lines: &lines, flow, adjustment: None, approve: None, reason };
+    let propose = Propose { adjustment, lines: lines.clone(), reason: reason.to_owned(), flow, proposer };
+    let command = Command::Propose(propose);
     operations::act(app, ctx, ("POST /v1/operator/adjustments", &asked), command, Some(row)).await?.expect(adjusted)
 }
 
@@ -47,14 +61,19 @@ pub async fn judge(
 ) -> Result<Answered<Adjustment>, Error> {
     let operator = ctx.person()?;
     check_reason(reason)?;
-    let lines = get(app, id).await?.lines;
+    let proposed = get(app, id).await?;
+    if let Some(flow) = proposed.flow.filter(|_| approve) {
+        let text = format!("this adjustment ends the flow {flow}: resolve the flow with it, and it is posted");
+        return Err(Error::Conflict(text));
+    }
+    let lines = proposed.lines;
     let (act, route) = match approve {
         true => ("adjustment.approve", "POST /v1/operator/adjustments/{id}/approve"),
         false => ("adjustment.reject", "POST /v1/operator/adjustments/{id}/reject"),
     };
     let row = audit(app, ctx, act, id.to_string(), &json!({ "reason": reason }).to_string());
-    let asked = Asked { lines: &[], adjustment: Some(id), approve: Some(approve), reason };
-    let command = Command::Judge(Judge { adjustment: id, lines, operator, approve });
+    let asked = Asked { lines: &[], flow: None, adjustment: Some(id), approve: Some(approve), reason };
+    let command = Command::Judge(Judge { adjustment: id, lines, flow: None, operator, approve });
     operations::act(app, ctx, (route, &asked), command, Some(row)).await?.expect(adjusted)
 }
 

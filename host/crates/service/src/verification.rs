@@ -14,7 +14,7 @@ use crate::ctx::{Actor, Ctx};
 use crate::error::Error;
 use crate::operations::{self, Answered};
 use crate::plugins::check_reason;
-use crate::sealing::{SealError, Sealed};
+use crate::sealing::{SealError, Sealed, about_verification};
 use crate::users::{self, audit};
 
 /// What a user says of themselves. Personal: it is sealed before it is stored and never logged.
@@ -77,7 +77,7 @@ pub async fn submit(app: &App, ctx: &Ctx, input: Particulars) -> Result<Answered
     check(&input, app.clock.now())?;
     let plain =
         zeroize::Zeroizing::new(serde_json::to_vec(&input).map_err(|error| Error::Internal(error.to_string()))?);
-    let sealed = app.sealer.seal(&about(user), &plain).map_err(seal_error)?;
+    let sealed = app.sealer.seal(&about_verification(user), &plain).map_err(seal_error)?;
     let id = SubmissionId(app.clock.id());
     let submission = Submission { id, user, key_id: sealed.key_id, sealed: sealed.bytes, at: app.clock.now() };
     let answered =
@@ -107,7 +107,7 @@ pub async fn read(app: &App, ctx: &Ctx, user: UserId) -> Result<(Particulars, Ti
     users::get(app, user).await?;
     let submission = koban_store::submissions::newest(&app.store, user).await?.ok_or(Error::NotFound("submission"))?;
     let sealed = Sealed { key_id: submission.key_id, bytes: submission.sealed };
-    let plain = app.sealer.open(&about(user), &sealed).map_err(seal_error)?;
+    let plain = app.sealer.open(&about_verification(user), &sealed).map_err(seal_error)?;
     let row = audit(app, ctx, "verification.read", user.to_string(), "{}");
     koban_store::audit::append(&app.store, &row, app.clock.now()).await?;
     let particulars = serde_json::from_slice(&plain)
@@ -135,10 +135,6 @@ async fn unverify(app: &App, ctx: &Ctx, user: UserId, reason: &str, revoked: boo
     let row = audit(app, ctx, act, user.to_string(), &json!({ "reason": reason }).to_string());
     let asked = (user, reason);
     operations::act(app, ctx, (route, &asked), Command::Unverify(Unverify { user, revoked }), Some(row)).await
-}
-
-fn about(user: UserId) -> String {
-    format!("verification {user}")
 }
 
 fn seal_error(error: SealError) -> Error {

@@ -26,6 +26,7 @@ pub mod records;
 pub mod replication;
 pub mod reviews;
 pub mod schedules;
+pub mod sealed;
 pub mod sessions;
 pub mod statements;
 pub mod submissions;

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{CallKey, FAULTS_MAX, Flow, FlowCredit, Plan, REFUSALS_MAX, StepCommit, Stuck, close};
+use crate::adjustments::Judge;
 use crate::charges::{ChargeCredit, ChargeReversal};
 use crate::guest::{HttpAnswer, Standing, StepRefusal};
 use crate::ledger::Command;
@@ -60,6 +61,8 @@ pub enum Resolution {
     },
     /// What the flow credited is taken back.
     ReverseCredits,
+    /// A correction that one operator proposed for this flow is posted by another.
+    Adjust(Judge),
     /// It ends without money.
     End,
 }
@@ -119,6 +122,11 @@ pub fn resolved(flow: &Flow, resolution: &Resolution, closing: Closing, now: Tim
                     reference,
                 }));
             }
+            Standing::Failed
+        }
+        Resolution::Adjust(judge) => {
+            // Only an approval for this very flow ends it; the books see to the second person and to what may be posted.
+            commands.push(Command::Judge(Judge { flow: Some(flow.id), approve: true, ..judge.clone() }));
             Standing::Failed
         }
         Resolution::End => Standing::Failed,

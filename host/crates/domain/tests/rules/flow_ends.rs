@@ -1,6 +1,7 @@
 //! What happens to a flow when its step cannot be taken, and what an operator can do; expectations across flows.
 
 use koban_domain::accounts::Class;
+use koban_domain::adjustments::Propose;
 use koban_domain::flows::{self, Closing, FAULTS_MAX, Plan, Resolution};
 use koban_domain::guest::{Lost, Proposal, Reversal, Standing, StepRefusal, What};
 use koban_domain::ledger::{Command, Decided, Expect, Unexpected, Work};
@@ -9,7 +10,7 @@ use koban_domain::outcomes::Refusal;
 use koban_domain::records::{Fault, FaultClass};
 
 use crate::flows::{Charge, credit_of, effect, reversal_of, timer};
-use crate::world::{NOON, TARO, World, atm, flow};
+use crate::world::{COLLEAGUE, NOON, OPERATOR, TARO, World, arrived, atm, flow, judgement, proposal};
 
 fn fault() -> Fault {
     Fault { class: FaultClass::Trap, detail: "unreachable".into() }
@@ -137,6 +138,34 @@ fn a_flow_can_be_ended_without_money() {
     let plan = flows::resolved(&Charge::begun(1).flow, &Resolution::End, Closing::default(), NOON).unwrap();
     assert!(plan.commands.is_empty());
     assert_eq!(plan.step.flow.standing, Standing::Failed);
+}
+
+#[test]
+fn an_adjustment_for_a_flow_is_posted_with_its_end_by_another_person_and_not_without() {
+    let (mut world, charge) = credited(4_000);
+    world.charge(TARO, 91_000, "r8").unwrap();
+    world.does(arrived(TARO, 10_000, "r9")).unwrap();
+    for (number, flow) in [(1, charge.flow.id), (2, flow(9))] {
+        world.does(Command::Propose(Propose { flow: Some(flow), ..proposal(number, 700) })).unwrap();
+    }
+    let alone = world.does(Command::Judge(judgement(1, 700, COLLEAGUE, true)));
+    assert_eq!(alone, Err(Refusal::AdjustmentNotFound), "it is not posted without the flow's end");
+    let resolved = |number, operator| {
+        // What the operator says of flow and approval does not count.
+        let resolution = Resolution::Adjust(judgement(number, 700, operator, false));
+        flows::resolved(&charge.flow, &resolution, Closing::default(), NOON).unwrap()
+    };
+    for (plan, refusal) in
+        [(resolved(2, COLLEAGUE), Refusal::AdjustmentNotFound), (resolved(1, OPERATOR), Refusal::SecondPersonRequired)]
+    {
+        assert!(matches!(take(&mut world, plan), Decided::Refused(0, found) if found == refusal), "{refusal}");
+    }
+    assert_eq!(world.wallet(TARO), (95_000, 0));
+    let plan = resolved(1, COLLEAGUE);
+    assert_eq!(plan.step.flow.standing, Standing::Failed);
+    assert!(matches!(take(&mut world, plan), Decided::Done(_)));
+    assert_eq!((world.wallet(TARO), world.platform(Class::Suspense)), ((95_700, 0), 9_300));
+    world.does(Command::Judge(judgement(2, 700, COLLEAGUE, false))).unwrap();
 }
 
 #[test]

@@ -380,11 +380,11 @@ fn lines(yen: i64) -> Vec<Line> {
 
 pub(crate) fn proposal(number: u128, yen: i64) -> Propose {
     let adjustment = AdjustmentId(Uuid::from_u128(number));
-    Propose { adjustment, lines: lines(yen), reason: "proved by letter".into(), proposer: OPERATOR }
+    Propose { adjustment, lines: lines(yen), reason: "proved by letter".into(), flow: None, proposer: OPERATOR }
 }
 
 pub(crate) fn judgement(number: u128, yen: i64, operator: OperatorId, approve: bool) -> Judge {
-    Judge { adjustment: AdjustmentId(Uuid::from_u128(number)), lines: lines(yen), operator, approve }
+    Judge { adjustment: AdjustmentId(Uuid::from_u128(number)), lines: lines(yen), flow: None, operator, approve }
 }
 
 pub(crate) fn credit(user: UserId, yen: i64, reference: &str) -> Command {

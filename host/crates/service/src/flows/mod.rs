@@ -15,5 +15,5 @@ pub mod view;
 pub use bell::{Bell, Waiter};
 pub use inbound::{InboundReply, InboundRequest, receive};
 pub use koban_store::flows::Which;
-pub use resolve::{Reply, resolve, retry};
+pub use resolve::{Reply, adjusting, resolve, retry};
 pub use view::{FlowDetail, FlowFilter, FlowSummary, get, list};

@@ -6,7 +6,7 @@ use zeroize::Zeroizing;
 
 use crate::app::App;
 use crate::error::Error;
-use crate::sealing::Sealed;
+use crate::sealing::{Sealed, about_endpoint};
 
 /// The endpoint of a plugin's manifest, with address and secrets; none if the operator has not set it. Errors: what was set
 /// cannot be read any more.
@@ -27,25 +27,20 @@ pub(crate) async fn endpoint(app: &App, plugin: &str, name: &str) -> Result<Opti
     }))
 }
 
-/// What the seal binds an endpoint's secrets to: in another endpoint's row they do not open.
-fn about(plugin: &str, name: &str) -> String {
-    format!("endpoint {plugin}/{name}")
-}
-
 /// Seals the secrets of an endpoint. Errors: this host has no key to seal with.
 pub(crate) fn seal(app: &App, plugin: &str, name: &str, secrets: &[String]) -> Result<Sealed, Error> {
     let plain = Zeroizing::new(secrets.join("\n").into_bytes());
-    app.sealer.seal(&about(plugin, name), &plain).map_err(|error| Error::Conflict(error.to_string()))
+    app.sealer.seal(&about_endpoint(plugin, name), &plain).map_err(|error| Error::Conflict(error.to_string()))
 }
 
 /// Opens the secrets of an endpoint. Those that were set before partners' secrets were sealed name no key and lie open until they
-/// are set again.
+/// are set again or `koban key rotate` seals them.
 fn open(app: &App, plugin: &str, name: &str, key_id: String, secret: Vec<u8>) -> Result<Zeroizing<Vec<u8>>, String> {
     if key_id.is_empty() {
         return Ok(Zeroizing::new(secret));
     }
     let sealed = Sealed { key_id, bytes: secret };
-    app.sealer.open(&about(plugin, name), &sealed).map_err(|error| error.to_string())
+    app.sealer.open(&about_endpoint(plugin, name), &sealed).map_err(|error| error.to_string())
 }
 
 /// The secrets that both sides of an endpoint sign with.

@@ -1,8 +1,9 @@
 //! What an operator can do with a flow: let it go on, or end it with a named correcting entry.
 
+use koban_domain::adjustments::Judge;
 use koban_domain::flows::{self, Closing, Consumed, Flow, Resolution, StepCommit};
 use koban_domain::guest::{Failure, HttpAnswer, What};
-use koban_domain::ids::{AuditId, FlowId};
+use koban_domain::ids::{AdjustmentId, AuditId, FlowId};
 use koban_domain::ledger::{Audit, Decided, Work};
 use koban_domain::records::Digest;
 use koban_store::flows as rows;
@@ -15,6 +16,7 @@ use crate::ctx::Ctx;
 use crate::error::Error;
 use crate::operations::{self, Answered, Begun};
 use crate::plugins::check_reason;
+use crate::users;
 
 /// How often an act is decided anew because the flow moved meanwhile.
 const DECIDED_MAX: u32 = 5;
@@ -82,7 +84,7 @@ async fn settings_for(app: &App, flow: &Flow) -> Result<Digest, Error> {
 /// Ends a flow: confirms a credit that the partner proved, takes its own credits back, or ends it without money. What waits in
 /// its inbox is taken out in the same commit, so that nothing of it is decided afterwards. `reply` is what the call that waits
 /// first is told, and others of its operation; without it, and to all other calls, the answer is no. Errors: [`Error::Invalid`]
-/// for a confirmed credit while a call waits and nobody said what it is told.
+/// for a confirmed credit or an adjustment while a call waits and nobody said what it is told.
 pub async fn resolve(
     app: &App,
     ctx: &Ctx,
@@ -95,6 +97,12 @@ pub async fn resolve(
     ctx.not_on_trial()?;
     check_reason(reason)?;
     check_resolution(resolution)?;
+    let operator = ctx.operator()?;
+    if let Resolution::Adjust(judge) = resolution
+        && judge.operator != operator
+    {
+        return Err(Error::Forbidden("who posts the adjustment is who resolves the flow"));
+    }
     let asked = Asked { flow: id, resolution: Some(resolution), reply, reason };
     let operation = operations::begin(app, ctx, "POST /v1/operator/flows/{id}/resolve", &asked)?;
     for _ in 0..DECIDED_MAX {
@@ -112,6 +120,12 @@ pub async fn resolve(
                 }
                 let detail = serde_json::json!({ "resolution": resolution, "reply": reply, "reason": reason });
                 let mut work = operator_work(app, ctx, plan.step, "flow.resolve", &detail);
+                if let Resolution::Adjust(judge) = resolution {
+                    // It is an approval like any other, and is looked for as one.
+                    let detail = serde_json::json!({ "reason": reason, "flow": id }).to_string();
+                    let row = users::audit(app, ctx, "adjustment.approve", judge.adjustment.to_string(), &detail);
+                    work.audit.push(row);
+                }
                 work.commands = plan.commands;
                 work
             }
@@ -147,7 +161,7 @@ impl Answers {
         let Some(operation) = waiting.iter().find_map(called) else { return Ok(Answers { first: None }) };
         let reply = match (reply, resolution) {
             (Some(reply), _) => reply,
-            (None, Resolution::ConfirmCredit { .. }) => {
+            (None, Resolution::ConfirmCredit { .. } | Resolution::Adjust(_)) => {
                 let problem = format!(
                     "a call of `{operation}` waits: say `accept` if the partner shall keep the money, `refuse` if it shall not"
                 );
@@ -235,6 +249,18 @@ fn operator_work(app: &App, ctx: &Ctx, step: StepCommit, act: &str, detail: &ser
     work
 }
 
+/// The posting of an adjustment that another operator proposed for this flow, as a way to resolve it. Errors: nobody in
+/// particular asks; there is no such adjustment, or it is for another flow.
+pub async fn adjusting(app: &App, ctx: &Ctx, id: FlowId, adjustment: AdjustmentId) -> Result<Resolution, Error> {
+    let operator = ctx.person()?;
+    let proposed = crate::adjustments::get(app, adjustment).await?;
+    if proposed.flow != Some(id) {
+        let text = "this adjustment is not made for this flow; propose one that names it";
+        return Err(Error::Conflict(text.to_owned()));
+    }
+    Ok(Resolution::Adjust(Judge { adjustment, lines: proposed.lines, flow: Some(id), operator, approve: true }))
+}
+
 fn check_resolution(resolution: &Resolution) -> Result<(), Error> {
     let Resolution::ConfirmCredit { amount, reference } = resolution else { return Ok(()) };
     if amount.minor <= 0 {
@@ -254,8 +280,8 @@ fn check_needed(flow: &Flow, resolution: &Resolution) -> Result<(), Error> {
         Resolution::ReverseCredits => {
             Err(Error::Conflict("nothing is left of the flow's credits to reverse; `end` it instead".to_owned()))
         }
-        Resolution::ConfirmCredit { .. } | Resolution::End if waits => Ok(()),
-        Resolution::ConfirmCredit { .. } | Resolution::End => {
+        Resolution::ConfirmCredit { .. } | Resolution::Adjust(_) | Resolution::End if waits => Ok(()),
+        Resolution::ConfirmCredit { .. } | Resolution::Adjust(_) | Resolution::End => {
             Err(Error::Conflict("the flow has ended and does not wait for anybody".to_owned()))
         }
     }

@@ -28,13 +28,11 @@ pub(super) fn make(app: &App, endpoint: WebhookId) -> Result<(Sealed, Fresh), Er
     clock::fill(&mut bytes);
     let (secret, pair) = halves(&bytes).ok_or_else(|| Error::Internal("new keys cannot be read".into()))?;
     let fresh = Fresh { secret: secret.reveal().to_string(), public_key: pair.public().0 };
-    let sealed = app.sealer.seal(&about(endpoint), &bytes).map_err(|error| Error::Internal(error.to_string()))?;
+    let sealed = app
+        .sealer
+        .seal(&sealing::about_webhook(endpoint), &bytes)
+        .map_err(|error| Error::Internal(error.to_string()))?;
     Ok((Sealed { bytes: sealed.bytes, key_id: sealed.key_id }, fresh))
-}
-
-/// What the seal binds the keys to: in another endpoint's row they do not open.
-fn about(endpoint: WebhookId) -> String {
-    format!("webhook {endpoint}")
 }
 
 /// What an endpoint's messages are signed with now: its keys, and those before them while they overlap.
@@ -44,7 +42,10 @@ pub(super) fn open(app: &App, row: &WebhookRow, now: Timestamp) -> Result<Signer
     for sealed in std::iter::once(&row.keys).chain(old) {
         let sealed = sealing::Sealed { key_id: sealed.key_id.clone(), bytes: sealed.bytes.clone() };
         let unreadable = |why: &str| Error::Internal(format!("the keys of {} cannot be opened: {why}", row.id));
-        let bytes = app.sealer.open(&about(row.id), &sealed).map_err(|error| unreadable(&error.to_string()))?;
+        let bytes = app
+            .sealer
+            .open(&sealing::about_webhook(row.id), &sealed)
+            .map_err(|error| unreadable(&error.to_string()))?;
         let (secret, pair) = halves(&bytes).ok_or_else(|| unreadable("not two halves; rotate them"))?;
         secrets.push(secret);
         pairs.push(pair);

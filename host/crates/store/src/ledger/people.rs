@@ -2,7 +2,7 @@
 
 use koban_domain::adjustments::{Adjustment, State};
 use koban_domain::books::Books;
-use koban_domain::ids::{AdjustmentId, OperatorId};
+use koban_domain::ids::{AdjustmentId, FlowId, OperatorId};
 use koban_domain::ledger::Commit;
 use koban_domain::touched::Touched;
 
@@ -35,6 +35,7 @@ pub(crate) fn adjustment(row: &impl Columns) -> Result<Adjustment, StoreError> {
         id: AdjustmentId(row.id("id")?),
         lines: from_postcard(&row.bytes("lines")?, "the lines of an adjustment")?,
         reason: row.text("reason")?,
+        flow: row.maybe_id("flow")?.map(FlowId),
         proposer: OperatorId(row.id("proposer")?),
         state: state.ok_or_else(|| StoreError::damaged("an adjustment has no known state"))?,
         decider: row.maybe_id("decider")?.map(OperatorId),
@@ -67,8 +68,9 @@ pub(super) async fn write(tx: &mut Tx<'_>, commit: &Commit) -> Result<(), StoreE
                 .await?;
         });
     }
-    const ADJUSTMENT: &str = "insert into adjustments (id, lines, reason, proposer, state, decider, at, decided_at)
-        values ($1, $2, $3, $4, $5, $6, $7, $8)
+    const ADJUSTMENT: &str =
+        "insert into adjustments (id, lines, reason, proposer, state, decider, at, decided_at, flow)
+        values ($1, $2, $3, $4, $5, $6, $7, $8, $9)
         on conflict (id) do update set state = excluded.state, decider = excluded.decider,
             decided_at = excluded.decided_at";
     for row in commit.books.adjustments.changed() {
@@ -84,6 +86,7 @@ pub(super) async fn write(tx: &mut Tx<'_>, commit: &Commit) -> Result<(), StoreE
                 .bind(adjustment.decider.map(|id| blob(id.bytes())))
                 .bind(adjustment.at.0)
                 .bind(adjustment.decided_at.map(|at| at.0))
+                .bind(adjustment.flow.map(|id| blob(id.bytes())))
                 .execute(connection)
                 .await?;
         });

@@ -203,7 +203,13 @@ impl History {
             4 => {
                 let (adjustment, reason) = (AdjustmentId(self.id()), "proved \"by letter\" 円".to_owned());
                 let amount = self.dice.amount(900).minor + 1;
-                Command::Propose(Propose { adjustment, lines: vec![line(amount)], reason, proposer: operator(1) })
+                Command::Propose(Propose {
+                    adjustment,
+                    lines: vec![line(amount)],
+                    reason,
+                    flow: None,
+                    proposer: operator(1),
+                })
             }
             5 => {
                 let mut known: Vec<_> = memory.books.adjustments.iter().map(|(_, adjustment)| adjustment).collect();
@@ -214,6 +220,7 @@ impl History {
                 Command::Judge(Judge {
                     adjustment,
                     lines,
+                    flow: None,
                     operator: operator(1 + self.dice.below(2)),
                     approve: !frozen,
                 })

@@ -3,7 +3,7 @@
 use axum::extract::State;
 use koban_domain::accounts::{AccountKey, Class};
 use koban_domain::adjustments::{self as rules, Adjustment};
-use koban_domain::ids::{AdjustmentId, OperatorId};
+use koban_domain::ids::{AdjustmentId, FlowId, OperatorId};
 use koban_domain::money::Currency;
 use koban_service::{App, adjustments};
 use serde::{Deserialize, Serialize};
@@ -67,6 +67,9 @@ pub(crate) struct LineRequest {
 pub(crate) struct AdjustmentRequest {
     /// What shall move, 1 to 20 lines, in this order.
     lines: Vec<LineRequest>,
+    /// The flow that shall end with it: then it is posted by resolving that flow, and not by approving it here.
+    #[schema(value_type = Option<String>)]
+    flow: Option<FlowId>,
     /// Why, in 1 to 500 characters.
     #[schema(value_type = String, example = "the partner confirmed the deposit by letter")]
     reason: Line,
@@ -116,6 +119,9 @@ pub(crate) struct AdjustmentBody {
     lines: Vec<LineBody>,
     /// Why.
     reason: String,
+    /// The flow that ends with it, if it is made for one.
+    #[schema(value_type = Option<String>)]
+    flow: Option<FlowId>,
     /// Who proposed it.
     #[schema(value_type = String)]
     proposer: OperatorId,
@@ -144,6 +150,7 @@ impl From<Adjustment> for AdjustmentBody {
             id: adjustment.id,
             state: adjustment.state,
             lines: adjustment.lines.iter().map(line).collect(),
+            flow: adjustment.flow,
             proposer: adjustment.proposer,
             decider: adjustment.decider,
             at: moment(adjustment.at),
@@ -173,7 +180,7 @@ pub(crate) async fn propose(
         })
     });
     let lines = lines.collect::<Result<Vec<_>, Problem>>()?;
-    let proposed = adjustments::propose(&app, &operator.ctx(key), lines, &body.reason.0).await?;
+    let proposed = adjustments::propose(&app, &operator.ctx(key), lines, body.flow, &body.reason.0).await?;
     Ok(Created::answered(proposed, |made: &AdjustmentBody| format!("/v1/operator/adjustments/{}", made.id)))
 }
 

@@ -3,12 +3,12 @@
 use axum::extract::State;
 use koban_domain::flows::{EffectState, FlowCredit, Resolution};
 use koban_domain::guest::{Failure, Standing};
-use koban_domain::ids::{FlowId, UserId};
+use koban_domain::ids::{AdjustmentId, FlowId, UserId};
 use koban_domain::money::Currency;
 use koban_domain::records::Digest;
-use koban_service::App;
 use koban_service::flows::view::{DecisionView, EffectView, WaitingView};
 use koban_service::flows::{self, FlowDetail, FlowFilter, FlowSummary, Reply, Which};
+use koban_service::{App, Ctx};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
@@ -34,7 +34,7 @@ pub(super) fn routes() -> OpenApiRouter<Web> {
 #[serde(deny_unknown_fields)]
 pub(crate) struct ResolveRequest {
     /// `confirm_credit`: the partner proved a credit that the flow never took; `reverse_credits`: what it credited is taken back;
-    /// `end`: it ends without money.
+    /// `adjust`: what another operator proposed for this flow is posted; `end`: it ends without money.
     resolution: Way,
     /// For `confirm_credit`: how much, in whole minor units.
     #[schema(value_type = Option<i64>, minimum = 1, maximum = 1_000_000_000_000i64)]
@@ -45,8 +45,11 @@ pub(crate) struct ResolveRequest {
     /// For `confirm_credit`: the partner's reference.
     #[schema(value_type = Option<String>)]
     reference: Option<Line>,
+    /// For `adjust`: the adjustment, which must name this flow.
+    #[schema(value_type = Option<String>)]
+    adjustment: Option<AdjustmentId>,
     /// What the partner's call that waits first (`next`) is told, in the manifest's words: `accept`, such as that an ATM may keep
-    /// the cash, or `refuse`. Needed for `confirm_credit` while a call waits; otherwise `refuse` unless told.
+    /// the cash, or `refuse`. Needed for `confirm_credit` and `adjust` while a call waits; otherwise `refuse` unless told.
     reply: Option<ReplyWord>,
     /// Why, in 1 to 500 characters; it goes into the audit log.
     #[schema(value_type = String)]
@@ -82,29 +85,40 @@ pub(crate) enum Way {
     ConfirmCredit,
     /// What it credited is taken back.
     ReverseCredits,
+    /// What another operator proposed is posted.
+    Adjust,
     /// It ends without money.
     End,
 }
 
 impl ResolveRequest {
-    fn resolution(&self) -> Result<Resolution, Problem> {
+    /// Each way has fields of its own; none may be missing and no other may be there.
+    fn check_fields(&self) -> Result<(), Problem> {
         let given = [
-            ("amount", self.amount.is_some()),
-            ("currency", self.currency.is_some()),
-            ("reference", self.reference.is_some()),
+            ("amount", Way::ConfirmCredit, self.amount.is_some()),
+            ("currency", Way::ConfirmCredit, self.currency.is_some()),
+            ("reference", Way::ConfirmCredit, self.reference.is_some()),
+            ("adjustment", Way::Adjust, self.adjustment.is_some()),
         ];
-        let needed = self.resolution == Way::ConfirmCredit;
-        if let Some((field, _)) = given.into_iter().find(|(_, given)| *given != needed) {
-            let detail =
-                if needed { "the field is missing; send it" } else { "only `confirm_credit` takes this field" };
-            return Err(Problem::invalid(field, detail));
+        match given.into_iter().find(|(_, of, given)| *given != (*of == self.resolution)) {
+            None => Ok(()),
+            Some((field, _, false)) => Err(Problem::invalid(field, "the field is missing; send it")),
+            Some((field, Way::Adjust, true)) => Err(Problem::invalid(field, "only `adjust` takes this field")),
+            Some((field, ..)) => Err(Problem::invalid(field, "only `confirm_credit` takes this field")),
+        }
+    }
+
+    async fn resolution(&self, app: &App, ctx: &Ctx, flow: FlowId) -> Result<Resolution, Problem> {
+        self.check_fields()?;
+        if let Some(adjustment) = self.adjustment {
+            return Ok(flows::adjusting(app, ctx, flow, adjustment).await?);
         }
         Ok(match (self.resolution, self.amount, self.currency, &self.reference) {
             (Way::ConfirmCredit, Some(amount), Some(currency), Some(reference)) => {
                 Resolution::ConfirmCredit { amount: amount.of(currency), reference: reference.0.clone() }
             }
             (Way::ReverseCredits, ..) => Resolution::ReverseCredits,
-            (Way::ConfirmCredit | Way::End, ..) => Resolution::End,
+            (Way::ConfirmCredit | Way::Adjust | Way::End, ..) => Resolution::End,
         })
     }
 }
@@ -370,7 +384,8 @@ pub(crate) async fn retry(
 
 /// End a flow by decision.
 ///
-/// An ordinary command with operator and reason: it confirms a credit, takes the flow's credits back, or ends it without money.
+/// An ordinary command with operator and reason: it confirms a credit, takes the flow's credits back, posts an adjustment that
+/// another operator proposed for this flow, or ends it without money.
 #[utoipa::path(post, path = "/v1/operator/flows/{id}/resolve", tag = "operator", security(("operator" = [])),
     params(("id" = String, Path, description = "The flow's id."), KeyHeader),
     responses((status = 200, body = FlowDetailBody)))]
@@ -381,7 +396,8 @@ pub(crate) async fn resolve(
     Id(id): Id<FlowId>,
     Json(body): Json<ResolveRequest>,
 ) -> Result<Done<FlowDetailBody>, Problem> {
-    let resolution = body.resolution()?;
+    let ctx = operator.ctx(key);
+    let resolution = body.resolution(&app, &ctx, id).await?;
     let reply = body.reply.map(Reply::from);
-    Ok(Done::answered(flows::resolve(&app, &operator.ctx(key), id, &resolution, reply, &body.reason.0).await?))
+    Ok(Done::answered(flows::resolve(&app, &ctx, id, &resolution, reply, &body.reason.0).await?))
 }
