@@ -5,6 +5,8 @@ mod clients;
 mod database;
 mod door;
 mod figures;
+mod growth;
+mod holds;
 mod hosts;
 mod pgbench;
 mod processor;
@@ -21,7 +23,7 @@ use std::time::Duration;
 use anyhow::bail;
 use clap::{Args, ValueEnum};
 use koban_store::Dialect;
-use koban_store::bench::baseline_sql;
+use koban_store::bench::{baseline_hold_sql, baseline_sql};
 
 use crate::config::Global;
 use clients::Span;
@@ -32,6 +34,9 @@ use clients::Span;
     after_help = "Examples:\n  cargo xtask bench            build for release, start a PostgreSQL, measure on both stores\n  cargo xtask bench --quick    the same in under a minute, with more noise\n  koban bench --explain        the SQL of the baseline\n\nHow to read the table: docs/operating/benchmarks.md"
 )]
 pub(crate) struct Arguments {
+    /// Measure this, such as `growth`: what a transfer costs from an empty journal to two million entries
+    #[arg(value_name = "WORKLOAD")]
+    named: Vec<String>,
     /// A PostgreSQL whose user may create databases; without it only SQLite is measured
     #[arg(long, value_name = "URL")]
     postgres: Option<String>,
@@ -60,7 +65,9 @@ enum Only {
 }
 
 /// The workloads that can be asked for.
-const WORKLOADS: [&str; 7] = ["W1", "W3", "W4", "W5", "W7", "hosts", "door"];
+const WORKLOADS: [&str; 9] = ["W1", "W3", "W4", "W5", "W6", "W7", "hosts", "door", GROWTH];
+/// Takes minutes, so it is measured only where it is named.
+const GROWTH: &str = "growth";
 
 /// How much is measured.
 #[derive(Debug, Clone)]
@@ -78,7 +85,8 @@ struct Plan {
 
 impl Plan {
     fn of(arguments: &Arguments) -> anyhow::Result<Plan> {
-        if let Some(unknown) = arguments.only.iter().find(|name| !WORKLOADS.contains(&name.as_str())) {
+        let named: Vec<String> = arguments.named.clone();
+        if let Some(unknown) = arguments.only.iter().chain(&named).find(|name| !WORKLOADS.contains(&name.as_str())) {
             bail!("there is no workload `{unknown}`; there are {}", WORKLOADS.join(", "));
         }
         let ms = Duration::from_millis;
@@ -86,12 +94,12 @@ impl Plan {
             true => (Span { warm_up: ms(100), window: ms(250) }, 20_000, 100, 1),
             false => (Span { warm_up: ms(500), window: ms(1_500) }, 100_000, 500, 4),
         };
-        let (only, packages) = (arguments.only.clone(), arguments.packages.clone());
+        let (only, packages) = ([arguments.only.clone(), named].concat(), arguments.packages.clone());
         Ok(Plan { span, repetitions: 3, accounts, door_calls, pgbench_s, only, packages })
     }
 
     fn has(&self, workload: &str) -> bool {
-        self.only.is_empty() || self.only.iter().any(|name| name == workload)
+        (self.only.is_empty() && workload != GROWTH) || self.only.iter().any(|name| name == workload)
     }
 }
 
@@ -136,6 +144,12 @@ fn explain() {
         for statement in baseline_sql(dialect) {
             println!("{statement};\n");
         }
+        for (step, statements) in baseline_hold_sql(dialect) {
+            println!("-- a hold on {}: {step}", dialect.word());
+            for statement in statements {
+                println!("{statement};\n");
+            }
+        }
     }
 }
 
@@ -158,7 +172,8 @@ mod tests {
     fn a_workload_that_does_not_exist_is_refused_by_name() {
         assert!(plan(&["--only", "W3,W5"]).unwrap().has("W5"));
         assert!(!plan(&["--only", "W3"]).unwrap().has("W4"));
-        assert!(plan(&[]).unwrap().has("door"));
+        assert!(plan(&[]).unwrap().has("door") && !plan(&[]).unwrap().has("growth"));
+        assert!(plan(&["growth"]).unwrap().has("growth") && !plan(&["growth"]).unwrap().has("W3"));
         assert!(plan(&["--only", "W9"]).unwrap_err().to_string().contains("W9"));
     }
 

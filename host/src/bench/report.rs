@@ -8,7 +8,7 @@ use super::stages::Stage;
 /// One row.
 #[derive(Debug, Clone)]
 pub(super) struct Row {
-    /// `W1`, `W3`, `W4`, `W5`, `W7`, `hosts` or `door`.
+    /// `W1`, `W3`, `W4`, `W5`, `W6`, `W7`, `hosts`, `door` or `growth`.
     pub(super) workload: &'static str,
     /// `sqlite` or `postgres`; `none` for the door.
     pub(super) store: &'static str,
@@ -67,7 +67,7 @@ impl Row {
     /// The row in the table.
     pub(super) fn line(&self) -> String {
         format!(
-            "{:<5} {:<9} {:>7} {:>7} {:>10.0} {:>10.0} {:>7.2} {:>9} {:>9} {:>9}  {:<6} {}",
+            "{:<6} {:<9} {:>7} {:>7} {:>10.0} {:>10.0} {:>7.2} {:>9} {:>9} {:>9}  {:<6} {}",
             self.workload,
             self.store,
             self.clients,
@@ -87,7 +87,7 @@ impl Row {
 /// The line above the rows.
 pub(super) fn heading() -> String {
     format!(
-        "{:<5} {:<9} {:>7} {:>7} {:>10} {:>10} {:>7} {:>9} {:>9} {:>9}  {:<6} {}",
+        "{:<6} {:<9} {:>7} {:>7} {:>10} {:>10} {:>7} {:>9} {:>9} {:>9}  {:<6} {}",
         "",
         "store",
         "clients",

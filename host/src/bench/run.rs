@@ -11,6 +11,8 @@ use super::audit::Auditor;
 use super::clients::{self, Runs};
 use super::database::Fresh;
 use super::figures;
+use super::growth;
+use super::holds::{Holds, PlainHolds};
 use super::report::{self, Row};
 use super::workloads::{Bulks, FullPayments, HotMerchant, Pattern, Plain, Transfers};
 use super::world::World;
@@ -183,12 +185,54 @@ impl Bench<'_> {
             self.out.row(row);
             self.audited(done).await?;
         }
+        if self.plan.has("W6") {
+            let (ours, beside) = self.alternate(Kind::Holds, Pattern::Holds, FEW).await?;
+            self.row("W6", FEW, 0, &ours, &beside, "one transaction each").await?;
+        }
         if self.plan.has("W7") {
             self.plugins().await?;
         }
         if self.plan.has("hosts") && self.world.app.store.dialect() == Dialect::Postgres {
             self.hosts().await?;
         }
+        if self.plan.has("growth") {
+            self.growth().await?;
+        }
+        Ok(())
+    }
+
+    /// A transfer's cost on a short journal and on a long one. `ratio` is that of the costs.
+    async fn growth(&mut self) -> anyhow::Result<()> {
+        let (store, out) = (self.store, &mut *self.out);
+        let growth = growth::measure(&self.world, |far| out.say(&format!("{store}: {far}"))).await?;
+        let audit = self.audited(growth.done).await?;
+        let (first, last) = (growth.first, growth.last);
+        let beside = format!(
+            "the rate at {} entries; cost of a transfer {:.1} us (host {:.1}, database {:.1}) there, {:.1} us ({:.1}, {:.1}) at {}; \
+             ratio of costs",
+            first.entries,
+            first.cost_us(),
+            first.host_us,
+            first.database_us,
+            last.cost_us(),
+            last.host_us,
+            last.database_us,
+            last.entries,
+        );
+        self.out.row(Row {
+            workload: "growth",
+            store: self.store,
+            clients: growth::CLIENTS,
+            plugins: 0,
+            per_second: last.per_second,
+            baseline_per_second: first.per_second,
+            ratio: figures::ratio(last.cost_us(), first.cost_us()),
+            latencies: growth.latencies,
+            audit,
+            beside,
+            stages: Vec::new(),
+            deadlocks: None,
+        });
         Ok(())
     }
 
@@ -200,8 +244,13 @@ impl Bench<'_> {
             ours.add(self.once(kind, clients).await?);
             for (place, runs) in theirs.iter_mut().enumerate() {
                 self.runs += 1;
-                let plain = Plain::clients(&self.world, &self.baselines[place], clients, self.runs, pattern);
-                runs.add(clients::run(self.plan.span, plain).await?);
+                let (world, baseline, run, span) = (&self.world, &self.baselines[place], self.runs, self.plan.span);
+                runs.add(match pattern {
+                    Pattern::Holds => clients::run(span, PlainHolds::clients(world, baseline, clients, run)).await?,
+                    Pattern::Zipf | Pattern::Hot => {
+                        clients::run(span, Plain::clients(world, baseline, clients, run, pattern)).await?
+                    }
+                });
             }
         }
         let rates =
@@ -218,6 +267,7 @@ impl Bench<'_> {
             Kind::Transfers(plugins) => clients::run(span, Transfers::clients(world, clients, run, plugins)).await,
             Kind::Bulks => Ok(clients::run(span, Bulks::clients(world, clients, run)).await?.in_items(Bulks::ITEMS)),
             Kind::HotMerchant => clients::run(span, HotMerchant::clients(world, clients, run)).await,
+            Kind::Holds => clients::run(span, Holds::clients(world, clients, run)).await,
             Kind::FullPayments => clients::run(span, FullPayments::clients(world, clients, run)).await,
         }
     }
@@ -449,5 +499,6 @@ enum Kind {
     Bulks,
     Transfers(usize),
     HotMerchant,
+    Holds,
     FullPayments,
 }

@@ -205,6 +205,8 @@ pub(super) enum Pattern {
     Zipf,
     /// Anybody to one account, as W4.
     Hot,
+    /// Steps of holds, as W6: [`super::holds::PlainHolds`].
+    Holds,
 }
 
 /// The baseline: one SQL transaction for each transfer.
@@ -249,7 +251,7 @@ impl Client for Plain {
 
     async fn request(&mut self) -> anyhow::Result<Outcome> {
         let (debit, credit) = match self.pattern {
-            Pattern::Zipf => self.world.zipf.pair(&mut self.random),
+            Pattern::Zipf | Pattern::Holds => self.world.zipf.pair(&mut self.random),
             Pattern::Hot => (1 + self.random.place(self.world.users.len() - 1), 0),
         };
         let clock = &self.world.app.clock;
@@ -292,7 +294,8 @@ pub(super) fn question(id: &str, amount: Money) -> Input {
     Input::Assess(payment, facts, signals)
 }
 
-fn outcome(decided: Result<Decided, Error>) -> anyhow::Result<Outcome> {
+/// What a client counts a decision as.
+pub(super) fn outcome(decided: Result<Decided, Error>) -> anyhow::Result<Outcome> {
     match decided {
         Ok(Decided::Done(_)) => Ok(Outcome::Done),
         Ok(Decided::Refused(..)) => Ok(Outcome::Refused),
@@ -312,6 +315,7 @@ pub(super) fn key(random: &mut Random) -> String {
     format!("{:016x}{:016x}", random.next(), random.next())
 }
 
-fn streams(clients: usize) -> impl Iterator<Item = u64> {
+/// A stream of random numbers for each client.
+pub(super) fn streams(clients: usize) -> impl Iterator<Item = u64> {
     (0_u64..).take(clients)
 }

@@ -3,7 +3,11 @@
 //! It keeps what a transfer of ours keeps (accounts, entry, postings, operation, limit counter) in tables of its own, but has
 //! neither chain nor outbox. Rows are locked in order of id, so that two transfers never deadlock. Six prepared statements.
 
+mod holds;
+
 use std::time::Duration;
+
+pub use holds::{BaselineHold, HoldStep};
 
 use koban_domain::records::Digest;
 use koban_domain::time::Timestamp;
@@ -105,7 +109,7 @@ const TABLES: [&str; 2] = [
 ];
 
 const EMPTY: &str = "delete from baseline_accounts; delete from baseline_entries; delete from baseline_postings;
-    delete from baseline_operations; delete from baseline_counters";
+    delete from baseline_operations; delete from baseline_counters; delete from baseline_holds";
 
 const LOCK: [&str; 2] = [
     "select id, debits_posted, credits_posted, debits_pending from baseline_accounts where id in ($1, $2) order by id",
@@ -134,6 +138,17 @@ pub fn baseline_sql(dialect: Dialect) -> Vec<&'static str> {
         Dialect::Postgres => ("begin", LOCK[1]),
     };
     vec![begin, lock, OPERATION, COUNTER, ENTRY, POSTINGS, ACCOUNTS, "commit"]
+}
+
+/// The statements of a hold's steps, as [`baseline_sql`]: authorise, capture, and void as well as expire.
+pub fn baseline_hold_sql(dialect: Dialect) -> [(&'static str, Vec<&'static str>); 3] {
+    let (begin, lock) = match dialect {
+        Dialect::Sqlite => ("begin immediate", LOCK[0]),
+        Dialect::Postgres => ("begin", LOCK[1]),
+    };
+    let [authorise, capture, void] =
+        holds::sql(lock).map(|statements| [vec![begin], statements, vec!["commit"]].concat());
+    [("authorise", authorise), ("capture", capture), ("void or expire", void)]
 }
 
 impl Store {
@@ -167,6 +182,7 @@ impl Baseline {
         match &self.connections {
             Connections::Sqlite(pool) => {
                 sqlx::raw_sql(TABLES[0]).execute(pool).await?;
+                sqlx::raw_sql(holds::TABLES[0]).execute(pool).await?;
                 sqlx::raw_sql(EMPTY).execute(pool).await?;
                 let sql =
                     "insert into baseline_accounts select unhex(value ->> 0), 2, unhex(value ->> 0), 'JPY', 0, $2, 0, 0
@@ -175,9 +191,10 @@ impl Baseline {
             }
             Connections::Postgres(pool) => {
                 sqlx::raw_sql(TABLES[1]).execute(pool).await?;
+                sqlx::raw_sql(holds::TABLES[1]).execute(pool).await?;
                 sqlx::raw_sql(
                     "truncate baseline_accounts, baseline_entries, baseline_postings, baseline_operations,
-                    baseline_counters",
+                    baseline_counters, baseline_holds",
                 )
                 .execute(pool)
                 .await?;
@@ -192,15 +209,8 @@ impl Baseline {
 
     /// One transfer in one transaction. Errors: an account number that was not prepared.
     pub async fn transfer(&self, transfer: BaselineTransfer) -> Result<BaselineOutcome, StoreError> {
-        let account = |number: usize| {
-            let missing = || StoreError::Setup(format!("the baseline has no account {number}: prepare more"));
-            self.accounts.get(number).copied().ok_or_else(missing)
-        };
-        let (debit, credit) = (account(transfer.debit)?, account(transfer.credit)?);
-        let mut tx = match &self.connections {
-            Connections::Sqlite(pool) => Tx::Sqlite(pool.begin_with("begin immediate").await?),
-            Connections::Postgres(pool) => Tx::Postgres(pool.begin().await?),
-        };
+        let (debit, credit) = (self.account(transfer.debit)?, self.account(transfer.credit)?);
+        let mut tx = self.begin().await?;
         match post(&mut tx, debit, credit, &transfer).await? {
             BaselineOutcome::Posted => tx.commit().await.map(|()| BaselineOutcome::Posted),
             // Dropping the transaction takes it back.
@@ -208,10 +218,22 @@ impl Baseline {
         }
     }
 
+    fn account(&self, number: usize) -> Result<[u8; 16], StoreError> {
+        let missing = || StoreError::Setup(format!("the baseline has no account {number}: prepare more"));
+        self.accounts.get(number).copied().ok_or_else(missing)
+    }
+
+    async fn begin(&self) -> Result<Tx<'static>, StoreError> {
+        Ok(match &self.connections {
+            Connections::Sqlite(pool) => Tx::Sqlite(pool.begin_with("begin immediate").await?),
+            Connections::Postgres(pool) => Tx::Postgres(pool.begin().await?),
+        })
+    }
+
     /// Adds everything up.
     pub async fn audit(&self) -> Result<BaselineAudit, StoreError> {
         const SQL: &str = "select (select count(*) from baseline_entries),
-            (select cast(coalesce(sum(case when side = 0 then amount else -amount end), 0) as bigint) from baseline_postings),
+            (select cast(coalesce(sum(case when side % 2 = 0 then amount else -amount end), 0) as bigint) from baseline_postings),
             (select cast(coalesce(sum(debits_posted - credits_posted + $1), 0) as bigint) from baseline_accounts)";
         let audit = |row: &dyn Fn(usize) -> Result<i64, StoreError>| {
             let (entries, postings) = (row(0)?, row(1)?);

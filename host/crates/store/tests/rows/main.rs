@@ -4,6 +4,7 @@
 mod harness;
 
 mod access;
+mod baseline;
 mod dealings;
 mod effects;
 mod evidence;
