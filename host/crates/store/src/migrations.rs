@@ -36,6 +36,7 @@ const STEPS: &[Step] = &[
     step!(3, "bonus", "0003_bonus.sql"),
     step!(5, "operating", "0005_operating.sql"),
     step!(9, "histories", "0009_histories.sql"),
+    step!(10, "operations", "0010_operations.sql"),
 ];
 
 /// The table in which migrations that ran are noted.
