@@ -34,7 +34,7 @@ pub(super) struct Stretch {
 impl Stretch {
     /// Of both sides together.
     pub(super) fn cost_us(&self) -> f64 {
-        self.host_us + self.database_us
+        figures::share_us(self.host + self.database, self.done)
     }
 
     fn of(runs: &[Stretch]) -> Stretch {

@@ -16,7 +16,7 @@ use crate::ids::{
     AdjustmentId, CampaignId, CaptureId, ExchangeId, FlowId, LotId, MerchantId, PaymentId, RefundId, ReviewId,
     SubmissionId, TransferId, UserId,
 };
-use crate::journal::{Entry, MARK_EVERY, Posting};
+use crate::journal::Posting;
 use crate::limits::{CounterKey, WalletKind};
 use crate::money::{Currency, Money};
 use crate::operations::{Operation, OperationKey};
@@ -440,28 +440,6 @@ impl Wallet {
 }
 
 impl Books {
-    /// Hangs an entry onto the histories of the accounts that it moves, and names those whose entry is one to be marked.
-    pub fn enter(&mut self, entry: &mut Entry) -> Vec<AccountId> {
-        let (sequence, postings) = (entry.sequence, &mut entry.draft.postings);
-        let mut marked = Vec::new();
-        for place in 0..postings.len() {
-            let Posting { id, layer, .. } = postings[place];
-            let Some(account) = self.accounts.get(&id).copied() else { continue };
-            if layer != Layer::Posted || account.last == sequence {
-                continue;
-            }
-            for posting in postings.iter_mut().filter(|posting| posting.id == id) {
-                posting.previous = account.last;
-            }
-            let moved = account.moved + 1;
-            if moved % MARK_EVERY == 0 {
-                marked.push(id);
-            }
-            self.accounts.put(id, Account { moved, last: sequence, ..account });
-        }
-        marked
-    }
-
     /// A user's wallet in one currency. Errors: [`Refusal::UserNotFound`].
     pub fn wallet(&self, user: UserId, currency: Currency) -> Result<Wallet, Refusal> {
         let account = |class| self.account(AccountKey::user(class, user, currency));

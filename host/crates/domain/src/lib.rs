@@ -14,6 +14,7 @@ pub mod events;
 pub mod exchanges;
 pub mod flows;
 pub mod guest;
+mod histories;
 pub mod ids;
 pub mod journal;
 pub mod ledger;
