@@ -344,3 +344,33 @@ fn change(books: &mut Books, source: Source, how: impl FnOnce(&mut Lot)) -> Resu
 fn known(books: &Books, of: &OfLot) -> Result<Lot, Refusal> {
     books.lots.get(&of.lot).filter(|lot| OfLot::from(*lot) == *of).copied().ok_or(Refusal::LotNotFound)
 }
+
+impl Books {
+    /// The lots of a wallet that are at hand.
+    pub(crate) fn lots_of(&self, user: UserId, currency: Currency) -> Vec<Lot> {
+        let ids = self.purses.get(&(user, currency)).into_iter().flatten();
+        ids.filter_map(|id| self.lots.get(id).copied()).collect()
+    }
+
+    /// Takes in a lot that the store has.
+    pub fn load_lot(&mut self, lot: Lot) {
+        if !self.lots.contains(&lot.id) {
+            let purse = (lot.user, lot.amount.currency);
+            let mut ids = self.purses.get(&purse).cloned().unwrap_or_default();
+            ids.push(lot.id);
+            self.purses.load(purse, ids);
+        }
+        self.lots.load(lot.id, lot);
+    }
+
+    /// Puts a lot, new or changed.
+    pub(crate) fn put_lot(&mut self, lot: Lot) {
+        if !self.lots.contains(&lot.id) {
+            let purse = (lot.user, lot.amount.currency);
+            let mut ids = self.purses.get(&purse).cloned().unwrap_or_default();
+            ids.push(lot.id);
+            self.purses.put(purse, ids);
+        }
+        self.lots.put(lot.id, lot);
+    }
+}

@@ -453,34 +453,6 @@ impl Books {
         })
     }
 
-    /// The lots of a wallet that are at hand.
-    fn lots_of(&self, user: UserId, currency: Currency) -> Vec<Lot> {
-        let ids = self.purses.get(&(user, currency)).into_iter().flatten();
-        ids.filter_map(|id| self.lots.get(id).copied()).collect()
-    }
-
-    /// Takes in a lot that the store has.
-    pub fn load_lot(&mut self, lot: Lot) {
-        if !self.lots.contains(&lot.id) {
-            let purse = (lot.user, lot.amount.currency);
-            let mut ids = self.purses.get(&purse).cloned().unwrap_or_default();
-            ids.push(lot.id);
-            self.purses.load(purse, ids);
-        }
-        self.lots.load(lot.id, lot);
-    }
-
-    /// Puts a lot, new or changed.
-    pub(crate) fn put_lot(&mut self, lot: Lot) {
-        if !self.lots.contains(&lot.id) {
-            let purse = (lot.user, lot.amount.currency);
-            let mut ids = self.purses.get(&purse).cloned().unwrap_or_default();
-            ids.push(lot.id);
-            self.purses.put(purse, ids);
-        }
-        self.lots.put(lot.id, lot);
-    }
-
     /// An account as it stands; one that nothing was posted to is empty.
     pub fn account(&self, key: AccountKey) -> Account {
         self.accounts.get(&key.id()).copied().unwrap_or_else(|| Account::empty(key))
