@@ -11,7 +11,7 @@ use hyper::Method;
 use serde_json::{Value, json};
 
 use crate::client::{Client, Reply};
-use crate::harness::{Atm, Caller, PASSWORD, Setup, Shop, TestApp, User, unique};
+use crate::harness::{Atm, Caller, Operator, PASSWORD, Setup, Shop, TestApp, User, unique};
 use crate::sweep::{ROUTES, Reads, Who};
 
 /// What an id in a path names, and whose it is.
@@ -31,6 +31,12 @@ enum Object {
     Schedule,
     /// A merchant's.
     Key,
+    /// A merchant's.
+    Dispute,
+    /// A merchant's.
+    Closing,
+    /// A user's.
+    StepUp,
     /// A merchant's.
     Endpoint,
     /// An event of a merchant's endpoint.
@@ -54,6 +60,9 @@ const OBJECTS: &[(&str, Object)] = &[
     ("/v1/exchanges/{id}", Object::Exchange),
     ("/v1/schedules/{id}", Object::Schedule),
     ("/v1/merchant/keys/{id}", Object::Key),
+    ("/v1/merchant/disputes/{id}", Object::Dispute),
+    ("/v1/merchant/closings/{id}", Object::Closing),
+    ("/v1/step-ups/{id}", Object::StepUp),
     ("/v1/webhook-endpoints/{id}/deliveries/{event}", Object::Delivery),
     ("/v1/webhook-endpoints/{id}", Object::Endpoint),
 ];
@@ -64,6 +73,7 @@ fn body_of(method: &str, path: &str) -> Value {
         ("post", "/v1/charges/{id}/answers") => {
             json!({ "key": "scan", "values": [{ "name": "session", "value": "s" }] })
         }
+        ("post", "/v1/step-ups/{id}/confirm") => json!({ "password": PASSWORD }),
         ("post", "/v1/payments/{id}/captures") => json!({ "amount": 1 }),
         ("post", "/v1/payments/{id}/increments" | "/v1/payments/{id}/refunds") => {
             json!({ "amount": 1, "currency": "JPY" })
@@ -99,6 +109,7 @@ struct Side {
     user: User,
     friend: User,
     shop: Shop,
+    desk: Operator,
 }
 
 /// The ids that stand in a path.
@@ -122,6 +133,9 @@ impl Place {
             Object::Exchange => "exc",
             Object::Schedule => "sch",
             Object::Key => "key",
+            Object::Dispute => "dsp",
+            Object::Closing => "clo",
+            Object::StepUp => "stu",
             Object::Endpoint | Object::Delivery => "whk",
             Object::Platform | Object::Word => "usr",
         };
@@ -132,7 +146,7 @@ impl Place {
 impl Side {
     async fn of(app: &TestApp) -> Side {
         let (user, friend) = (app.verified_user_holding(500_000).await, app.verified_user_holding(0).await);
-        Side { user, friend, shop: app.shop().await }
+        Side { user, friend, shop: app.shop().await, desk: app.operator().await }
     }
 
     /// A new object of this tenant.
@@ -159,6 +173,28 @@ impl Side {
                 let key = json!({ "name": "spare", "scopes": ["keys:write"] });
                 let made = self.shop.post("/v1/merchant/keys", key).await.created();
                 return Place::of(made.body["key"]["id"].as_str().expect("an id"));
+            }
+            Object::Dispute => {
+                let paid = self.user.pay(&self.shop, 10).await.created();
+                let body = json!({ "payment": paid.id, "amount": 1, "currency": "JPY", "reason": "never came" });
+                self.desk.post("/v1/operator/disputes", body).await.created()
+            }
+            Object::Closing => {
+                self.user.pay(&self.shop, 10).await.created();
+                // Each one closes a later day.
+                let known = self.shop.get("/v1/merchant/closings?limit=100").await.ok();
+                let day = known["items"].as_array().map_or(0, Vec::len) + 1;
+                let body = json!({ "currency": "JPY", "until": format!("2018-09-{day:02}") });
+                self.desk.post(format!("/v1/operator/merchants/{}/closings", self.shop.id), body).await.created()
+            }
+            Object::StepUp => {
+                let policy = self.desk.get("/v1/operator/policy").await.ok();
+                let mut strict = policy.clone();
+                strict["on_missing"] = json!("step-up");
+                self.desk.put("/v1/operator/policy", strict).await.ok();
+                let asked = self.user.pay(&self.shop, 10).await.problem(403, "step_up_required");
+                self.desk.put("/v1/operator/policy", policy).await.ok();
+                return Place::of(asked.body["step_up"].as_str().expect("a challenge"));
             }
             Object::Endpoint | Object::Delivery => {
                 let endpoint = json!({ "url": "https://shop.example/hooks" });
@@ -367,6 +403,9 @@ async fn snapshot(side: &Side, object: Option<Object>, place: Option<&Place>) ->
         Object::Exchange => side.user.get(format!("/v1/exchanges/{id}")).await.ok(),
         Object::Schedule => side.user.get(format!("/v1/schedules/{id}")).await.ok(),
         Object::Key => side.shop.get("/v1/merchant/keys").await.ok(),
+        Object::Dispute => side.shop.get(format!("/v1/merchant/disputes/{id}")).await.ok(),
+        Object::Closing => side.shop.get(format!("/v1/merchant/closings/{id}")).await.ok(),
+        Object::StepUp => side.user.get(format!("/v1/step-ups/{id}")).await.ok(),
         Object::Endpoint => side.shop.get(format!("/v1/webhook-endpoints/{id}")).await.ok(),
         Object::Delivery => side.shop.get(format!("/v1/webhook-endpoints/{id}/deliveries/{event}")).await.ok(),
         Object::Platform | Object::Word => Value::Null,

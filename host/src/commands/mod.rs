@@ -71,7 +71,13 @@ fn exit_code(error: &anyhow::Error) -> u8 {
     }
     match error.downcast_ref::<Error>() {
         Some(Error::NotFound(_)) => 3,
-        Some(Error::NotSignedIn | Error::WrongCredentials | Error::Forbidden(_) | Error::BadSignature(_)) => 4,
+        Some(
+            Error::NotSignedIn
+            | Error::WrongCredentials
+            | Error::Forbidden(_)
+            | Error::BadSignature(_)
+            | Error::StepUp { .. },
+        ) => 4,
         Some(Error::Refused { refusal, .. }) => match refusal.status() {
             403 => 4,
             404 => 3,

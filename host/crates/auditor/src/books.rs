@@ -9,7 +9,7 @@ use crate::canonical::{Hashed, Postcard, Posting, digest, id_of, postings, unpac
 use crate::source::{Id, Row, Source};
 
 /// Tables that are read whole. One that is not there (a later version may have none) reads as empty.
-const TABLES: [&str; 32] = [
+const TABLES: [&str; 33] = [
     "accounts",
     "adjustments",
     "api_keys",
@@ -42,6 +42,7 @@ const TABLES: [&str; 32] = [
     "webhook_deliveries",
     "webhook_endpoints",
     "disputes",
+    "closings",
 ];
 
 /// An entry of the journal.

@@ -14,7 +14,10 @@ struct Hold {
     got: i128,
     /// After which entry nothing was held any more.
     ended: Option<i64>,
+    /// By refunds and lost disputes.
     refunded: i128,
+    /// Contested and not decided.
+    disputed: i128,
 }
 
 /// Payments and transfers by id, as the journal tells of them.
@@ -38,6 +41,11 @@ fn holds(look: &Look<'_>, mut twice: impl FnMut(Id, i64)) -> BTreeMap<Id, Hold> 
         match look.rules.kind(entry.kind) {
             "payment" | "capture" => hold.got -= entry.moved(|class| look.rules.class(class) == "payable"),
             "refund" => hold.refunded += entry.moved(|class| look.rules.class(class) == "payable"),
+            // Between what is contested and what is owed the sum is nought; what leaves both has gone to the payer.
+            "dispute" => {
+                hold.refunded += entry.moved(|class| matches!(look.rules.class(class), "payable" | "disputed"));
+                hold.disputed -= entry.moved(|class| look.rules.class(class) == "disputed");
+            }
             _ => {}
         }
     }
@@ -76,13 +84,22 @@ pub(crate) fn i5_every_hold_ends_once(look: &Look<'_>, out: &mut Report) -> Resu
     Ok(())
 }
 
-/// I6: refunds and disputes together are at most what was captured; the sums in a payment's row are those of its refunds and of the
-/// journal. What is in dispute is known from the row alone.
+/// I6: refunds and disputes together are at most what was captured; the sums in a payment's row are those of its refunds and disputes, and of
+/// the journal.
 pub(crate) fn i6_no_more_goes_back_than_was_captured(look: &Look<'_>, out: &mut Report) -> Result<(), AuditError> {
     let holds = holds(look, |_, _| {});
     let mut listed: BTreeMap<Id, i128> = BTreeMap::new();
     for row in look.books.table("refunds") {
         *listed.entry(row.id("payment")?).or_default() += i128::from(row.int("amount")?);
+    }
+    let mut contested: BTreeMap<Id, i128> = BTreeMap::new();
+    for row in look.books.table("disputes") {
+        let (payment, amount) = (row.id("payment")?, i128::from(row.int("amount")?));
+        match row.int("state")? {
+            1 => *contested.entry(payment).or_default() += amount,
+            3 => *listed.entry(payment).or_default() += amount,
+            _ => {}
+        }
     }
     for row in look.books.table("payments") {
         let id = row.id("id")?;
@@ -93,10 +110,19 @@ pub(crate) fn i6_no_more_goes_back_than_was_captured(look: &Look<'_>, out: &mut 
             let what = format!("gave back {refunded} and disputes {disputed} of {captured}");
             out.add(Invariant::I6, place(), what);
         }
-        let made = holds.get(&id).map_or(0, |hold| hold.refunded);
+        let hold = holds.get(&id);
+        let (made, open) = hold.map_or((0, 0), |hold| (hold.refunded, hold.disputed));
+        let waiting = contested.remove(&id).unwrap_or(0);
+        if (waiting, open) != (i128::from(disputed), i128::from(disputed)) {
+            let what = format!("says {disputed} is disputed, its disputes make {waiting}, the journal {open}");
+            out.add(Invariant::I6, place(), what);
+        }
         let sums = (listed.remove(&id).unwrap_or(0), made);
         if sums != (i128::from(refunded), i128::from(refunded)) {
-            let what = format!("says {refunded} was refunded, its refunds make {}, the journal {}", sums.0, sums.1);
+            let what = format!(
+                "says {refunded} was refunded, its refunds and lost disputes make {}, the journal {}",
+                sums.0, sums.1
+            );
             out.add(Invariant::I6, place(), what);
         }
     }

@@ -7,7 +7,7 @@ use serde_json::Value;
 use crate::{AuditError, Invariant, Look, Report};
 
 /// Kinds of entries of which somebody outside is told.
-const TOLD: [&str; 15] = [
+const TOLD: [&str; 18] = [
     "charge",
     "charge-reversal",
     "payment",
@@ -23,6 +23,9 @@ const TOLD: [&str; 15] = [
     "bonus-grant",
     "bonus-expiry",
     "bonus-revocation",
+    "dispute",
+    "closing",
+    "payout",
 ];
 
 /// I10: pages of the outbox have no hole, each event's id stands once, each entry of which the outside is told has its event at its time, and

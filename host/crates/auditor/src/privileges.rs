@@ -114,7 +114,7 @@ fn entries_of_operators(look: &Look<'_>, out: &mut Report) -> Result<(), AuditEr
 }
 
 /// What only an operator can bring about: table, prefix of the id, column, value, and the act that must be in the log.
-const STANDINGS: [(&str, &str, &str, i64, &str); 9] = [
+const STANDINGS: [(&str, &str, &str, i64, &str); 11] = [
     ("users", "usr", "access", 1, "user.freeze"),
     ("users", "usr", "access", 2, "user.close"),
     ("users", "usr", "verification", 3, "user.verify"),
@@ -124,6 +124,8 @@ const STANDINGS: [(&str, &str, &str, i64, &str); 9] = [
     ("reviews", "rev", "state", 2, "review.approve"),
     ("reviews", "rev", "state", 3, "review.decline"),
     ("adjustments", "adj", "state", 3, "adjustment.reject"),
+    ("disputes", "dsp", "state", 2, "dispute.win"),
+    ("closings", "clo", "state", 2, "closing.pay"),
 ];
 
 fn standings(look: &Look<'_>, out: &mut Report) -> Result<(), AuditError> {
@@ -142,6 +144,14 @@ fn standings(look: &Look<'_>, out: &mut Report) -> Result<(), AuditError> {
     for row in look.books.table("frozen") {
         let act = if row.int("kind")? == 1 { "key.freeze" } else { "device.freeze" };
         wanted.push((act, row.text("name")?.to_owned()));
+    }
+    for row in look.books.table("disputes") {
+        let subject = format!("dsp_{}", hex::encode(row.id("id")?));
+        wanted.push(("dispute.open", subject.clone()));
+        // One that nobody decided in time may have been lost by the clock.
+        if row.int("state")? == 3 && row.maybe_id("decider")?.is_some() {
+            wanted.push(("dispute.lose", subject));
+        }
     }
     for row in look.books.table("adjustments") {
         let subject = format!("adj_{}", hex::encode(row.id("id")?));

@@ -16,7 +16,7 @@ const DEALINGS: [(&str, &str, &str); 5] = [
 ];
 
 /// Entries that are explained by a row, and rows by an entry: kind of entry, table, whether each row has exactly one such entry.
-const EXPLAINED: [(&str, &[&str], bool); 16] = [
+const EXPLAINED: [(&str, &[&str], bool); 19] = [
     ("payment", &["payments"], false),
     ("authorisation", &["payments"], false),
     ("void", &["payments"], false),
@@ -33,6 +33,9 @@ const EXPLAINED: [(&str, &[&str], bool); 16] = [
     ("bonus-grant", &["bonus_lots"], true),
     ("bonus-expiry", &["bonus_lots"], false),
     ("bonus-revocation", &["bonus_lots"], false),
+    ("dispute", &["disputes"], false),
+    ("closing", &["closings"], false),
+    ("payout", &["closings"], false),
 ];
 
 /// I3: everything that was acknowledged is there with its amount, and if the log is complete, nothing else is. Beyond the log: each entry has

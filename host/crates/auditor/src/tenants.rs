@@ -17,7 +17,7 @@ pub(crate) fn i13_rows_stay_with_their_tenant(look: &Look<'_>, out: &mut Report)
     for row in books.table("payments") {
         payments.insert(row.id("id")?, (row.id("payer")?, row.id("merchant")?));
     }
-    for (table, has_payer) in [("captures", false), ("refunds", true)] {
+    for (table, has_payer) in [("captures", false), ("refunds", true), ("disputes", true)] {
         for row in books.table(table) {
             let place = format!("{table} {}", hex::encode(row.id("id")?));
             let Some((payer, merchant)) = payments.get(&row.id("payment")?) else {

@@ -40,6 +40,14 @@ pub enum Class {
     FxPosition = 14,
     /// What rounding of exchanges left.
     Rounding = 15,
+    /// What merchants paid for the platform's work.
+    FeeIncome = 16,
+    /// Consumption tax on those fees, owed to the state.
+    ConsumptionTax = 17,
+    /// What is contested of a merchant's payments, until it is decided whose it is.
+    Disputed = 18,
+    /// What closings say that a merchant is to be paid.
+    PayoutDue = 19,
 }
 
 /// A side of an account.
@@ -84,7 +92,7 @@ impl Layer {
 
 impl Class {
     /// Every class, in order of code.
-    pub const ALL: [Class; 14] = [
+    pub const ALL: [Class; 18] = [
         Class::Prepaid,
         Class::Funds,
         Class::Receivable,
@@ -99,6 +107,10 @@ impl Class {
         Class::ClosedBalances,
         Class::FxPosition,
         Class::Rounding,
+        Class::FeeIncome,
+        Class::ConsumptionTax,
+        Class::Disputed,
+        Class::PayoutDue,
     ];
 
     /// The class with this code.
@@ -128,6 +140,10 @@ impl Class {
             Class::ClosedBalances => "closed-balances",
             Class::FxPosition => "fx-position",
             Class::Rounding => "rounding",
+            Class::FeeIncome => "fee-income",
+            Class::ConsumptionTax => "consumption-tax",
+            Class::Disputed => "disputed",
+            Class::PayoutDue => "payout-due",
         }
     }
 
@@ -141,7 +157,11 @@ impl Class {
             | Class::Bonus
             | Class::ClosedBalances
             | Class::FxPosition
-            | Class::Rounding => PostingSide::Credit,
+            | Class::Rounding
+            | Class::FeeIncome
+            | Class::ConsumptionTax
+            | Class::Disputed
+            | Class::PayoutDue => PostingSide::Credit,
             Class::Receivable | Class::Clearing | Class::Bank | Class::WriteOff | Class::Fees | Class::BonusExpense => {
                 PostingSide::Debit
             }
@@ -149,19 +169,27 @@ impl Class {
     }
 
     /// The least balance, counted on the normal side and after pending entries; `None` where a partner's or a bank's own acts
-    /// may turn it over.
+    /// may turn it over, or another row says how far it may fall, as for a merchant ([`crate::books::Books::floor`]).
     pub const fn floor(self) -> Option<i64> {
         match self {
             Class::Prepaid
             | Class::Funds
             | Class::Receivable
-            | Class::Payable
             | Class::Suspense
             | Class::Bonus
             | Class::BonusExpense
             | Class::ClosedBalances
-            | Class::Rounding => Some(0),
-            Class::Clearing | Class::Bank | Class::WriteOff | Class::Fees | Class::FxPosition => None,
+            | Class::Rounding
+            | Class::Disputed
+            | Class::PayoutDue => Some(0),
+            Class::Payable
+            | Class::FeeIncome
+            | Class::ConsumptionTax
+            | Class::Clearing
+            | Class::Bank
+            | Class::WriteOff
+            | Class::Fees
+            | Class::FxPosition => None,
         }
     }
 }
@@ -275,23 +303,27 @@ impl Account {
             }
     }
 
-    /// The account after one posting in this layer; `None` if a sum would no longer fit, what is left would fall under the floor,
+    /// The account after one posting in this layer; `None` if a sum would no longer fit, what is left would fall under this floor,
     /// or more would be released than is reserved.
     #[must_use]
-    pub fn after(self, layer: Layer, side: PostingSide, amount: i64) -> Option<Account> {
+    pub fn after(self, layer: Layer, side: PostingSide, amount: i64, floor: Option<i64>) -> Option<Account> {
         match layer {
-            Layer::Posted => self.posted(side, amount),
-            Layer::Reserved => self.reserved(side, amount),
+            Layer::Posted => self.grown(side, amount)?.above(floor, side),
+            Layer::Reserved => self.set_aside(side, amount)?.above(floor, side),
             Layer::Released => self.released(side, amount),
         }
     }
 
     /// The account with this much set aside; `None` as for [`Account::posted`].
     #[must_use]
-    pub fn reserved(mut self, side: PostingSide, amount: i64) -> Option<Account> {
+    pub fn reserved(self, side: PostingSide, amount: i64) -> Option<Account> {
+        self.set_aside(side, amount)?.above(self.key.class.floor(), side)
+    }
+
+    fn set_aside(mut self, side: PostingSide, amount: i64) -> Option<Account> {
         let pending = self.pending(side);
         *pending = pending.checked_add(amount).filter(|sum| *sum <= i64::MAX / 4)?;
-        self.above_floor(side)
+        Some(self)
     }
 
     /// The account with this much no longer set aside; `None` if less is.
@@ -309,22 +341,26 @@ impl Account {
         }
     }
 
-    /// The account after one posting; `None` if a sum would no longer fit or the balance would fall under the floor.
+    /// The account after one posting; `None` if a sum would no longer fit or the balance would fall under the floor of its class.
     #[must_use]
-    pub fn posted(mut self, side: PostingSide, amount: i64) -> Option<Account> {
+    pub fn posted(self, side: PostingSide, amount: i64) -> Option<Account> {
+        self.grown(side, amount)?.above(self.key.class.floor(), side)
+    }
+
+    fn grown(mut self, side: PostingSide, amount: i64) -> Option<Account> {
         let sum = match side {
             PostingSide::Debit => &mut self.debits_posted,
             PostingSide::Credit => &mut self.credits_posted,
         };
         // Sums stay below half the range, so that differences and sums of two always fit.
         *sum = sum.checked_add(amount).filter(|sum| *sum <= i64::MAX / 4)?;
-        self.above_floor(side)
+        Some(self)
     }
 
-    /// Itself, unless something left it on this side and there is now less than its floor.
-    fn above_floor(self, side: PostingSide) -> Option<Account> {
+    /// Itself, unless something left it on this side and there is now less than this floor.
+    fn above(self, floor: Option<i64>, side: PostingSide) -> Option<Account> {
         let leaves = side != self.key.class.normal();
-        match self.key.class.floor() {
+        match floor {
             Some(floor) if leaves && self.available() < floor => None,
             _ => Some(self),
         }

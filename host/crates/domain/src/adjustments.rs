@@ -2,9 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::accounts::AccountKey;
+use crate::accounts::{AccountKey, Class};
 use crate::books::{Books, Postings};
-use crate::ids::{AdjustmentId, FlowId, OperatorId};
+use crate::ids::{AdjustmentId, FlowId, MerchantId, OperatorId};
 use crate::outcomes::Refusal;
 use crate::paths::{self, EntryKind};
 use crate::time::Timestamp;
@@ -167,6 +167,7 @@ pub fn judge(books: &mut Books, command: &Judge, now: Timestamp) -> Result<(Post
         // In their order: what one line brings, the next may take. A refusal takes all of it back.
         for line in &adjustment.lines {
             postings.post(books, EntryKind::Adjustment, line.debit, line.credit, line.amount)?;
+            count(books, line);
         }
     }
     adjustment.state = if command.approve { State::Approved } else { State::Rejected };
@@ -174,4 +175,16 @@ pub fn judge(books: &mut Books, command: &Judge, now: Timestamp) -> Result<(Post
     adjustment.decided_at = Some(now);
     books.adjustments.put(adjustment.id, adjustment.clone());
     Ok((postings, adjustment))
+}
+
+/// A merchant's next closing tells adjustments from captures and refunds.
+fn count(books: &mut Books, line: &Line) {
+    for (key, up, down) in [(line.credit, line.amount, 0), (line.debit, 0, line.amount)] {
+        if key.class == Class::Payable {
+            books.tally(MerchantId(key.owner), key.currency, |tally| {
+                tally.adjusted_up = tally.adjusted_up.saturating_add(up);
+                tally.adjusted_down = tally.adjusted_down.saturating_add(down);
+            });
+        }
+    }
 }

@@ -7,14 +7,17 @@ use std::sync::Arc;
 use crate::access::Access;
 use crate::accounts::{Account, AccountId, AccountKey, Class, Layer, PluginKey, PostingSide};
 use crate::adjustments::Adjustment;
+use crate::arrangements::Arrangement;
 use crate::bonus::{self, Campaign, Lot};
 use crate::captures::Capture;
 use crate::charges::{Exposure, PartnerReference, ReferenceKey};
+use crate::closings::Closing;
+use crate::disputes::Dispute;
 use crate::exchanges::Exchange;
 use crate::flows::Expectation;
 use crate::ids::{
-    AdjustmentId, CampaignId, CaptureId, ExchangeId, FlowId, LotId, MerchantId, PaymentId, RefundId, ReviewId,
-    SubmissionId, TransferId, UserId,
+    AdjustmentId, CampaignId, CaptureId, ClosingId, DisputeId, ExchangeId, FlowId, LotId, MerchantId, PaymentId,
+    RefundId, ReviewId, StepUpId, SubmissionId, TransferId, UserId,
 };
 use crate::journal::Posting;
 use crate::limits::{CounterKey, WalletKind};
@@ -29,6 +32,7 @@ use crate::refunds::Refund;
 use crate::reviews::Review;
 use crate::settlements::{Difference, SettlementFile};
 use crate::signals::{Ring, SubjectKey};
+use crate::step_ups::StepUp;
 use crate::time::Timestamp;
 use crate::transfers::Transfer;
 use crate::verification::{Submission, Verification};
@@ -219,6 +223,16 @@ books! {
     captures: CaptureId => Capture,
     /// Refunds, new ones only.
     refunds: RefundId => Refund,
+    /// What is agreed with merchants.
+    arrangements: (MerchantId, Currency) => Arrangement,
+    /// Disputes.
+    disputes: DisputeId => Dispute,
+    /// Closings: new ones, and those that are paid out.
+    closings: ClosingId => Closing,
+    /// Which closing was paid under a reference of the bank.
+    payout_references: String => ClosingId,
+    /// Challenges: new ones, and those that are used.
+    step_ups: StepUpId => StepUp,
     /// Reviews.
     reviews: ReviewId => Review,
     /// Transfers: new ones, and those whose review ends.
@@ -312,23 +326,24 @@ impl Postings {
         if amount < 0 || debit.currency != credit.currency || !paths::allowed(kind, debit.class, credit.class) {
             return Err(Refusal::PathNotAllowed);
         }
-        self.side(books, debit, (layer, PostingSide::Debit), amount)?;
-        self.side(books, credit, (layer, PostingSide::Credit), amount)
+        self.side(books, (kind, debit), (layer, PostingSide::Debit), amount)?;
+        self.side(books, (kind, credit), (layer, PostingSide::Credit), amount)
     }
 
     fn side(
         &mut self,
         books: &mut Books,
-        key: AccountKey,
+        (kind, key): (EntryKind, AccountKey),
         (layer, side): (Layer, PostingSide),
         amount: i64,
     ) -> Result<(), Refusal> {
         let id = key.id();
         let account = books.accounts.get(&id).copied().unwrap_or_else(|| Account::empty(key));
-        let after = account.after(layer, side, amount).ok_or_else(|| {
+        let floor = if side == key.class.normal() { None } else { books.floor(kind, key) };
+        let after = account.after(layer, side, amount, floor).ok_or_else(|| {
             if layer == Layer::Released {
                 Refusal::PathNotAllowed
-            } else if side != key.class.normal() && account.available() < amount {
+            } else if floor.is_some_and(|floor| account.available().saturating_sub(amount) < floor) {
                 Refusal::InsufficientFunds
             } else {
                 Refusal::Overflow

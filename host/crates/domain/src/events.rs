@@ -3,20 +3,19 @@
 //! A commit turns what its commands did into [`News`] with the event's public body. Stored answers may change
 //! from version to version; these bodies may only grow. `docs/reference/events.md` is made from this file and the examples of its test.
 
+mod merchants;
+
 use serde::Serialize;
 use serde_json::Value;
 
 use crate::bonus::Lot;
-use crate::captures::Capture;
 use crate::exchanges::{Exchange, Rate};
 use crate::ids::{
-    CampaignId, CaptureId, EventId, ExchangeId, FileId, FlowId, LotId, MerchantId, PaymentId, RecordId, RefundId,
-    TransferId, UserId,
+    CampaignId, EventId, ExchangeId, FileId, FlowId, LotId, MerchantId, PaymentId, RecordId, TransferId, UserId,
 };
 use crate::ledger::{Answer, Command, News};
 use crate::money::{Currency, Money};
 use crate::payments::{Payment, PaymentState};
-use crate::refunds::Refund;
 use crate::reviews::Concluded;
 use crate::time::Timestamp;
 use crate::transfers::{Transfer, TransferState};
@@ -110,6 +109,36 @@ pub const CATALOGUE: &[EventType] = &[
         "A payment was given back, in part or whole.",
         "the refund, as the list of refunds gives it",
     ),
+    row(
+        "dispute.opened",
+        Audience::Merchant,
+        "A contested amount was set aside from what the merchant is owed.",
+        "the dispute, as `GET /v1/merchant/disputes/{id}` gives it",
+    ),
+    row(
+        "dispute.won",
+        Audience::Merchant,
+        "The merchant has a contested amount again.",
+        "the dispute, as `GET /v1/merchant/disputes/{id}` gives it",
+    ),
+    row(
+        "dispute.lost",
+        Audience::Merchant,
+        "A contested amount was given back to the payer.",
+        "the dispute, as `GET /v1/merchant/disputes/{id}` gives it",
+    ),
+    row(
+        "closing.made",
+        Audience::Merchant,
+        "A period was closed with the merchant.",
+        "the closing, as `GET /v1/merchant/closings/{id}` gives it",
+    ),
+    row(
+        "closing.paid",
+        Audience::Merchant,
+        "What a closing says was paid out.",
+        "the closing, as `GET /v1/merchant/closings/{id}` gives it",
+    ),
     row("charge.credited", Audience::Platform, "A partner brought money for a wallet.", "what came, and where it went"),
     row(
         "charge.reversed",
@@ -199,10 +228,8 @@ pub fn of(id: EventId, command: Option<&Command>, answer: &Answer, at: Timestamp
         (Answer::Increased(payment), _) => {
             news("payment.increased", Some(payment.merchant), json(&PaymentData::of(payment)))
         }
-        (Answer::Captured(capture), _) => {
-            news("capture.posted", Some(capture.merchant), json(&CaptureData::of(capture)))
-        }
-        (Answer::Refunded(refund), _) => news("refund.posted", Some(refund.merchant), json(&RefundData::of(refund))),
+        (Answer::Captured(capture), _) => news("capture.posted", Some(capture.merchant), merchants::capture(capture)),
+        (Answer::Refunded(refund), _) => news("refund.posted", Some(refund.merchant), merchants::refund(refund)),
         (Answer::Transferred(transfer), _) => news(word_of_transfer(transfer), None, json(&TransferData::of(transfer))),
         (Answer::Granted(lot), Some(Command::Grant(_))) => {
             news("bonus.granted", None, json(&LotData::of(lot, None, at)))
@@ -211,6 +238,12 @@ pub fn of(id: EventId, command: Option<&Command>, answer: &Answer, at: Timestamp
         (Answer::Ended(ended), command) => {
             let kind = if matches!(command, Some(Command::Revoke(_))) { "bonus.revoked" } else { "bonus.expired" };
             news(kind, None, json(&LotData::of(&ended.lot, Some(ended.taken), at)))
+        }
+        (Answer::Contested(dispute) | Answer::Adjudged(dispute), _) => {
+            news(merchants::word_of_dispute(dispute), Some(dispute.of.merchant), merchants::dispute(dispute))
+        }
+        (Answer::Closing(Some(closing)) | Answer::PaidOut(closing), _) => {
+            news(merchants::word_of_closing(closing), Some(closing.merchant), merchants::closing(closing))
         }
         (Answer::Exchanged(exchange), _) => news("exchange.posted", None, json(&ExchangeData::of(exchange))),
         (Answer::Credited(credited), Some(Command::Credit(credit))) => {
@@ -329,6 +362,7 @@ struct PaymentData<'a> {
     held: i64,
     captured: i64,
     refunded: i64,
+    disputed: i64,
     refundable: i64,
     currency: Currency,
     reference: Option<&'a str>,
@@ -348,69 +382,13 @@ impl<'a> PaymentData<'a> {
             held: payment.held(),
             captured: payment.captured,
             refunded: payment.refunded,
+            disputed: payment.disputed,
             refundable: payment.refundable(),
             currency: payment.amount.currency,
             reference: payment.reference.as_deref(),
             decision: payment.decision,
             expires_at: payment.expires_at.map(|at| at.to_string()),
             at: payment.at.to_string(),
-        }
-    }
-}
-
-#[derive(Serialize)]
-struct CaptureData {
-    id: CaptureId,
-    payment: PaymentId,
-    amount: i64,
-    let_go: i64,
-    currency: Currency,
-    #[serde(rename = "final")]
-    last: bool,
-    decision: Option<RecordId>,
-    at: String,
-}
-
-impl CaptureData {
-    fn of(capture: &Capture) -> CaptureData {
-        CaptureData {
-            id: capture.id,
-            payment: capture.payment,
-            amount: capture.amount.minor,
-            let_go: capture.let_go,
-            currency: capture.amount.currency,
-            last: capture.last,
-            decision: capture.decision,
-            at: capture.at.to_string(),
-        }
-    }
-}
-
-#[derive(Serialize)]
-struct RefundData {
-    id: RefundId,
-    payment: PaymentId,
-    payer: UserId,
-    amount: i64,
-    repaid: i64,
-    bonus: i64,
-    lapsed: i64,
-    currency: Currency,
-    at: String,
-}
-
-impl RefundData {
-    fn of(refund: &Refund) -> RefundData {
-        RefundData {
-            id: refund.id,
-            payment: refund.payment,
-            payer: refund.payer,
-            amount: refund.amount.minor,
-            repaid: refund.repaid,
-            bonus: refund.bonus,
-            lapsed: refund.lapsed,
-            currency: refund.amount.currency,
-            at: refund.at.to_string(),
         }
     }
 }

@@ -108,6 +108,12 @@ ids! {
     EventId "evt" "an event id";
     /// A partner's settlement file.
     FileId "fil" "a file id";
+    /// A dispute about a payment.
+    DisputeId "dsp" "a dispute id";
+    /// A closing with a merchant.
+    ClosingId "clo" "a closing id";
+    /// A challenge by which a payer proves again who they are.
+    StepUpId "stu" "a step-up id";
     /// What a user submitted to be verified.
     SubmissionId "sub" "a submission id";
     /// An adjustment that two operators make.

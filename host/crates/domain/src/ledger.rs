@@ -9,11 +9,14 @@ use uuid::Uuid;
 use crate::access::{self, Freeze};
 use crate::accounts::{AccountId, PluginKey};
 use crate::adjustments::{self, Adjustment, Judge, Propose};
+use crate::arrangements::{self, Arrange, Arrangement};
 use crate::bonus::{self, Campaign, Ended, Grant, Lot, OfLot, Plan, Revoke};
 use crate::books::{Books, Postings};
 use crate::captures::{self, Capture, Collect, Increase, OfPayment};
 use crate::charges::{self, ChargeCredit, ChargeReversal, Credited, Tombstone};
+use crate::closings::{self, Closing, MakeClosing, PayOut};
 use crate::closures::{self, Close};
+use crate::disputes::{self, Dispute, EndDispute, OpenDispute};
 use crate::events;
 use crate::exchanges::{self, Exchange, Trade};
 use crate::flows::{self, Arrival, StepCommit};
@@ -30,7 +33,8 @@ use crate::refunds::{self, GiveBack, Refund};
 use crate::reviews::{self, Conclude, Concluded, Review};
 use crate::settlements::{self, Settle, Settled, WriteOff, WrittenOff};
 use crate::signals::{Ring, Subjects};
-use crate::time::Timestamp;
+use crate::step_ups::{self, Challenge};
+use crate::time::{Timestamp, date_of_day};
 use crate::transfers::{self, Send, Transfer};
 use crate::verification::{self, Submission, Unverify, Verify};
 
@@ -95,6 +99,16 @@ pub enum Command {
     Revoke(Revoke),
     /// An operator lets a lot be spent before its date.
     Release(OfLot),
+    /// An operator sets the terms for a merchant.
+    Arrange(Arrange),
+    /// A contested amount is set aside.
+    OpenDispute(OpenDispute),
+    /// A dispute ends.
+    EndDispute(EndDispute),
+    /// A merchant is closed with.
+    MakeClosing(MakeClosing),
+    /// What a closing says was paid.
+    PayOut(PayOut),
 }
 
 /// A flow's wish to get the calls with a correlation.
@@ -170,6 +184,16 @@ pub enum Answer {
     Granted(Lot),
     /// A lot that came to an end, and what was left of it.
     Ended(Ended),
+    /// The terms for a merchant.
+    Arranged(Arrangement),
+    /// A dispute that was opened.
+    Contested(Box<Dispute>),
+    /// A dispute that ended.
+    Adjudged(Box<Dispute>),
+    /// A closing; none if nothing had moved since the last one.
+    Closing(Option<Box<Closing>>),
+    /// A closing that was paid out.
+    PaidOut(Box<Closing>),
 }
 
 /// A record, encoded once by whoever made the call.
@@ -266,6 +290,8 @@ pub struct Work {
     pub parts: Vec<Work>,
     /// Whether it is only tried: decided like any other, and then taken back.
     pub trial: Option<Trial>,
+    /// What a challenge is bound to, for dealings whose payer can be asked to prove who they are.
+    pub challenge: Option<Challenge>,
 }
 
 impl Work {
@@ -288,6 +314,7 @@ impl Work {
             device: None,
             parts: Vec::new(),
             trial: None,
+            challenge: None,
         }
     }
 
@@ -377,6 +404,7 @@ impl Commit {
             && self.books.adjustments.changed().next().is_none()
             && self.books.campaigns.changed().next().is_none()
             && self.books.lots.changed().next().is_none()
+            && self.books.arrangements.changed().next().is_none()
     }
 
     /// Decides one unit of work against the books as the work before it left them.
@@ -411,6 +439,9 @@ impl Commit {
         };
         if let Some(claim) = work.operation {
             self.note_operation(claim, work, &decided);
+            if let (Decided::Refused(_, Refusal::StepUpRequired), Some(challenge)) = (&decided, &work.challenge) {
+                step_ups::open(&mut self.books, challenge, (claim.key, claim.fingerprint), self.now);
+            }
         }
         self.records.extend(std::iter::once(work).chain(&work.parts).flat_map(|unit| unit.records.iter().cloned()));
         decided
@@ -434,6 +465,9 @@ impl Commit {
         if let Some(refusal) = work.refused {
             return Err((0, refusal));
         }
+        if let (Some(challenge), Some(claim)) = (&work.challenge, &work.operation) {
+            step_ups::spend(&mut self.books, challenge, claim.fingerprint, self.now).map_err(|refusal| (0, refusal))?;
+        }
         let mut answers = Vec::with_capacity(work.commands.len());
         let mut applied = Applied::default();
         for (place, command) in work.commands.iter().enumerate() {
@@ -454,6 +488,7 @@ impl Commit {
     fn apply_one(&mut self, work: &Work, command: &Command, applied: &mut Applied) -> Result<Answer, Refusal> {
         let (books, now) = (&mut self.books, self.now);
         let entry = EntryId(offset(work.id, applied.drafts.len()));
+        let posted = self.head.sequence + i64::try_from(applied.drafts.len()).unwrap_or(i64::MAX);
         let draft = |kind, subject: Uuid, reverses, meta: String, postings: Postings| Draft {
             id: entry,
             kind,
@@ -584,6 +619,30 @@ impl Commit {
                 (draft(EntryKind::BonusRevocation, command.of.lot.0, None, meta, postings), Answer::Ended(ended))
             }
             Command::Release(of) => return bonus::release(books, of, now).map(Answer::Granted),
+            Command::Arrange(command) => return arrangements::arrange(books, command).map(Answer::Arranged),
+            Command::OpenDispute(command) => {
+                let (postings, dispute) = disputes::open(books, command, now)?;
+                let payment = dispute.of.payment.to_string();
+                let meta = meta(&[("payment", Some(&payment)), ("reason", Some(&dispute.reason))]);
+                (draft(EntryKind::Dispute, dispute.id.0, None, meta, postings), Answer::Contested(Box::new(dispute)))
+            }
+            Command::EndDispute(command) => {
+                let (postings, dispute) = disputes::end(books, command, now)?;
+                let payment = dispute.of.payment.to_string();
+                let meta = meta(&[("payment", Some(&payment)), ("dispute", Some(dispute.state.word()))]);
+                (draft(EntryKind::Dispute, dispute.id.0, None, meta, postings), Answer::Adjudged(Box::new(dispute)))
+            }
+            Command::MakeClosing(command) => {
+                let (postings, closing) = closings::make(books, command, posted, now)?;
+                let meta = meta(&[("until", Some(&date_of_day(command.until)))]);
+                let answer = Answer::Closing(closing.map(Box::new));
+                (draft(EntryKind::Closing, command.closing.0, None, meta, postings), answer)
+            }
+            Command::PayOut(command) => {
+                let (postings, closing) = closings::pay_out(books, command, now)?;
+                let meta = meta(&[("reference", Some(&command.reference))]);
+                (draft(EntryKind::Payout, closing.id.0, None, meta, postings), Answer::PaidOut(Box::new(closing)))
+            }
             Command::Tombstone(command) => {
                 charges::tombstone(books, command, now)?;
                 return Ok(Answer::Noted);

@@ -27,6 +27,12 @@ pub enum Refusal {
     /// There is no such lot of bonus, or it is another wallet's.
     #[error("there is no such lot of bonus")]
     LotNotFound,
+    /// There is no such dispute, or it is about something else.
+    #[error("there is no such dispute")]
+    DisputeNotFound,
+    /// There is no such closing, or it is about something else.
+    #[error("there is no such closing")]
+    ClosingNotFound,
     /// Payer and payee are the same.
     #[error("sender and receiver are the same")]
     SameParty,
@@ -111,6 +117,18 @@ pub enum Refusal {
     /// The campaign grants nothing any more, or not now.
     #[error("the campaign grants nothing now")]
     CampaignClosed,
+    /// The dispute was decided, or its time has run out.
+    #[error("the dispute was decided before or has ended")]
+    DisputeClosed,
+    /// The period was closed before.
+    #[error("the period was closed before")]
+    PeriodClosed,
+    /// The period to be closed has not ended.
+    #[error("the period has not ended")]
+    PeriodNotOver,
+    /// What was due was paid, or nothing is due.
+    #[error("nothing is due of this closing any more")]
+    ClosingPaid,
     /// An operator has yet to look at the payment.
     #[error("the payment is in review")]
     PaymentInReview,
@@ -132,6 +150,9 @@ pub enum Refusal {
     /// The partner's reference was used before on this side.
     #[error("the partner's reference was used before")]
     ReferenceUsed,
+    /// The bank's reference was used for another closing.
+    #[error("the reference is that of another payout")]
+    PayoutReferenceUsed,
     /// The partner's reference was killed by a reversal that came first.
     #[error("the partner's reference was reversed before it was credited")]
     ReferenceTombstoned,
@@ -159,6 +180,12 @@ pub enum Refusal {
     /// The campaign would grant more than its budget.
     #[error("the campaign's budget is used up")]
     CampaignBudgetExhausted,
+    /// More would be contested than is left of the payment.
+    #[error("more would be contested than is left of the payment")]
+    DisputeExceedsPayment,
+    /// The merchant is further behind than the new credit limit lets it be.
+    #[error("the merchant is further behind than this credit limit")]
+    CreditInUse,
     /// What was written off to the plugin reaches its loss budget.
     #[error("the channel's loss budget is used up")]
     LossBudgetExhausted,
@@ -183,8 +210,8 @@ pub enum Refusal {
     /// The platform's position in a currency would pass its limit.
     #[error("the platform cannot exchange this much at the moment")]
     PositionLimit,
-    /// The merchant is owed less than shall be refunded.
-    #[error("the merchant's balance is too low for this refund")]
+    /// The merchant is owed less, and has less credit, than shall be refunded or set aside.
+    #[error("the merchant's balance and credit are too low for this")]
     MerchantBalanceTooLow,
     /// There is nothing open under this reference.
     #[error("there is no open difference or unsettled credit under this reference")]
@@ -220,7 +247,7 @@ pub enum Retry {
 
 impl Refusal {
     /// Every refusal, in the order of precedence.
-    pub const ALL: [Refusal; 67] = [
+    pub const ALL: [Refusal; 76] = [
         Refusal::AmountNotPositive,
         Refusal::UserNotFound,
         Refusal::MerchantNotFound,
@@ -228,6 +255,8 @@ impl Refusal {
         Refusal::ReviewNotFound,
         Refusal::CampaignNotFound,
         Refusal::LotNotFound,
+        Refusal::DisputeNotFound,
+        Refusal::ClosingNotFound,
         Refusal::SameParty,
         Refusal::KeyFrozen,
         Refusal::DeviceFrozen,
@@ -256,6 +285,10 @@ impl Refusal {
         Refusal::MerchantReferenceUsed,
         Refusal::ReviewClosed,
         Refusal::CampaignClosed,
+        Refusal::DisputeClosed,
+        Refusal::PeriodClosed,
+        Refusal::PeriodNotOver,
+        Refusal::ClosingPaid,
         Refusal::PaymentInReview,
         Refusal::HoldExpired,
         Refusal::HoldEnded,
@@ -263,6 +296,7 @@ impl Refusal {
         Refusal::LotEmpty,
         Refusal::NotExpired,
         Refusal::ReferenceUsed,
+        Refusal::PayoutReferenceUsed,
         Refusal::ReferenceTombstoned,
         Refusal::ReferenceCredited,
         Refusal::CreditNotFound,
@@ -272,6 +306,8 @@ impl Refusal {
         Refusal::BudgetBelowGranted,
         Refusal::LotsFull,
         Refusal::CampaignBudgetExhausted,
+        Refusal::DisputeExceedsPayment,
+        Refusal::CreditInUse,
         Refusal::LossBudgetExhausted,
         Refusal::ExposureCapReached,
         Refusal::AmountLimit,
@@ -300,6 +336,8 @@ impl Refusal {
             Refusal::ReviewNotFound => "review_not_found",
             Refusal::CampaignNotFound => "campaign_not_found",
             Refusal::LotNotFound => "lot_not_found",
+            Refusal::DisputeNotFound => "dispute_not_found",
+            Refusal::ClosingNotFound => "closing_not_found",
             Refusal::SameParty => "same_party",
             Refusal::KeyFrozen => "key_frozen",
             Refusal::DeviceFrozen => "device_frozen",
@@ -328,6 +366,10 @@ impl Refusal {
             Refusal::MerchantReferenceUsed => "merchant_reference_used",
             Refusal::ReviewClosed => "review_closed",
             Refusal::CampaignClosed => "campaign_closed",
+            Refusal::DisputeClosed => "dispute_closed",
+            Refusal::PeriodClosed => "period_closed",
+            Refusal::PeriodNotOver => "period_not_over",
+            Refusal::ClosingPaid => "closing_paid",
             Refusal::PaymentInReview => "payment_in_review",
             Refusal::HoldExpired => "hold_expired",
             Refusal::HoldEnded => "hold_ended",
@@ -335,6 +377,7 @@ impl Refusal {
             Refusal::LotEmpty => "lot_empty",
             Refusal::NotExpired => "not_expired",
             Refusal::ReferenceUsed => "reference_used",
+            Refusal::PayoutReferenceUsed => "payout_reference_used",
             Refusal::ReferenceTombstoned => "reference_tombstoned",
             Refusal::ReferenceCredited => "reference_credited",
             Refusal::CreditNotFound => "credit_not_found",
@@ -344,6 +387,8 @@ impl Refusal {
             Refusal::BudgetBelowGranted => "budget_below_granted",
             Refusal::LotsFull => "lots_full",
             Refusal::CampaignBudgetExhausted => "campaign_budget_exhausted",
+            Refusal::DisputeExceedsPayment => "dispute_exceeds_payment",
+            Refusal::CreditInUse => "credit_in_use",
             Refusal::LossBudgetExhausted => "loss_budget_exhausted",
             Refusal::ExposureCapReached => "exposure_cap_reached",
             Refusal::AmountLimit => "amount_limit",
@@ -369,6 +414,8 @@ impl Refusal {
             Refusal::AmountNotPositive => 400,
             Refusal::UserNotFound
             | Refusal::MerchantNotFound
+            | Refusal::ClosingNotFound
+            | Refusal::DisputeNotFound
             | Refusal::ReviewNotFound
             | Refusal::CampaignNotFound
             | Refusal::LotNotFound
@@ -387,6 +434,11 @@ impl Refusal {
             | Refusal::ReviewRequired
             | Refusal::NotVerified => 403,
             Refusal::AlreadyVerified
+            | Refusal::ClosingPaid
+            | Refusal::PeriodNotOver
+            | Refusal::PeriodClosed
+            | Refusal::DisputeClosed
+            | Refusal::PayoutReferenceUsed
             | Refusal::ReviewClosed
             | Refusal::CampaignClosed
             | Refusal::LotEmpty
@@ -409,6 +461,8 @@ impl Refusal {
             | Refusal::ReceiverNotVerified
             | Refusal::MerchantFrozen
             | Refusal::ReceiverUnavailable
+            | Refusal::CreditInUse
+            | Refusal::DisputeExceedsPayment
             | Refusal::RepaymentDue
             | Refusal::CaptureExceedsHold
             | Refusal::ReversalExceedsCredit
@@ -444,6 +498,8 @@ impl Refusal {
             | Refusal::MerchantFrozen
             | Refusal::ReceiverUnavailable
             | Refusal::VerificationRevoked
+            | Refusal::PeriodNotOver
+            | Refusal::CreditInUse
             | Refusal::VerificationState
             | Refusal::HoldsOpen
             | Refusal::StepUpRequired
@@ -479,6 +535,13 @@ impl Refusal {
             | Refusal::CurrencyNotAccepted
             | Refusal::DeclinedByFraud
             | Refusal::AlreadyVerified
+            | Refusal::ClosingNotFound
+            | Refusal::DisputeNotFound
+            | Refusal::ClosingPaid
+            | Refusal::PeriodClosed
+            | Refusal::DisputeClosed
+            | Refusal::PayoutReferenceUsed
+            | Refusal::DisputeExceedsPayment
             | Refusal::ReviewNotFound
             | Refusal::CampaignNotFound
             | Refusal::LotNotFound

@@ -47,11 +47,17 @@ pub enum EntryKind {
     BonusExpiry = 14,
     /// An operator took back what was left of a lot of bonus.
     BonusRevocation = 15,
+    /// A contested amount was set aside, or given to one of the two.
+    Dispute = 21,
+    /// A merchant was closed with.
+    Closing = 22,
+    /// A merchant was paid what was due.
+    Payout = 23,
 }
 
 impl EntryKind {
     /// Every kind, in order of code.
-    pub const ALL: [EntryKind; 19] = [
+    pub const ALL: [EntryKind; 22] = [
         EntryKind::ChargeCredit,
         EntryKind::ChargeReversal,
         EntryKind::Payment,
@@ -71,6 +77,9 @@ impl EntryKind {
         EntryKind::BonusGrant,
         EntryKind::BonusExpiry,
         EntryKind::BonusRevocation,
+        EntryKind::Dispute,
+        EntryKind::Closing,
+        EntryKind::Payout,
     ];
 
     /// The kind with this code.
@@ -105,6 +114,9 @@ impl EntryKind {
             EntryKind::BonusGrant => "bonus-grant",
             EntryKind::BonusExpiry => "bonus-expiry",
             EntryKind::BonusRevocation => "bonus-revocation",
+            EntryKind::Dispute => "dispute",
+            EntryKind::Closing => "closing",
+            EntryKind::Payout => "payout",
         }
     }
 }
@@ -203,6 +215,18 @@ pub const PATHS: &[(EntryKind, Class, Class)] = &[
     (EntryKind::BonusGrant, Class::BonusExpense, Class::Bonus),
     (EntryKind::BonusExpiry, Class::Bonus, Class::BonusExpense),
     (EntryKind::BonusRevocation, Class::Bonus, Class::BonusExpense),
+    (EntryKind::Dispute, Class::Payable, Class::Disputed),
+    (EntryKind::Dispute, Class::Disputed, Class::Payable),
+    (EntryKind::Dispute, Class::Disputed, Class::Prepaid),
+    (EntryKind::Dispute, Class::Disputed, Class::Funds),
+    (EntryKind::Dispute, Class::Disputed, Class::Receivable),
+    (EntryKind::Dispute, Class::Disputed, Class::ClosedBalances),
+    (EntryKind::Dispute, Class::Disputed, Class::Bonus),
+    (EntryKind::Dispute, Class::Disputed, Class::BonusExpense),
+    (EntryKind::Closing, Class::Payable, Class::FeeIncome),
+    (EntryKind::Closing, Class::Payable, Class::ConsumptionTax),
+    (EntryKind::Closing, Class::Payable, Class::PayoutDue),
+    (EntryKind::Payout, Class::PayoutDue, Class::Bank),
 ];
 
 /// Whether this command may debit the one class and credit the other.
@@ -236,7 +260,7 @@ mod tests {
     }
 
     #[test]
-    fn only_charges_refunds_transfers_exchanges_verification_and_adjustments_reach_a_wallet() {
+    fn only_charges_refunds_disputes_transfers_exchanges_verification_and_adjustments_reach_a_wallet() {
         for (kind, debit, credit) in PATHS {
             // What is let go was in a wallet all the time.
             let own = LETTING_GO.contains(kind) && matches!(debit, Class::Prepaid | Class::Funds);
@@ -249,13 +273,14 @@ mod tests {
                         | EntryKind::Verification
                         | EntryKind::Adjustment
                         | EntryKind::Exchange
+                        | EntryKind::Dispute
                 ));
             }
         }
     }
 
     #[test]
-    fn bonus_pays_merchants_or_ends_and_comes_from_campaigns_and_refunds_alone() {
+    fn bonus_pays_merchants_or_ends_and_comes_from_campaigns_refunds_and_lost_disputes_alone() {
         for (kind, debit, credit) in PATHS {
             if *debit == Class::Bonus {
                 assert!(matches!(credit, Class::Payable | Class::BonusExpense), "{kind:?} {credit:?}");
@@ -263,7 +288,8 @@ mod tests {
             if *credit == Class::Bonus {
                 let (grant, refund) =
                     ((EntryKind::BonusGrant, Class::BonusExpense), (EntryKind::Refund, Class::Payable));
-                assert!([grant, refund].contains(&(*kind, *debit)), "{kind:?} {debit:?}");
+                let lost = (EntryKind::Dispute, Class::Disputed);
+                assert!([grant, refund, lost].contains(&(*kind, *debit)), "{kind:?} {debit:?}");
             }
         }
     }

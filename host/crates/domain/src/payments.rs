@@ -143,7 +143,7 @@ pub struct Payment {
     pub captured: i64,
     /// What was given back of that: the sum of the parts, minor units.
     pub refunded: i64,
-    /// What of the captured amount is in dispute or was lost in one, minor units.
+    /// What of the captured amount is in dispute, minor units. What was lost in one was given back.
     pub disputed: i64,
     /// When what is held is let go, or was to be; none if it was paid at once.
     pub expires_at: Option<Timestamp>,

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
+use crate::arrangements::CutOff;
 use crate::exchanges::{Pair, Reference};
 use crate::guest::Verdict;
 use crate::ids::KeyId;
@@ -33,6 +34,10 @@ pub struct Policy {
     pub frozen_devices: BTreeSet<String>,
     /// How long a review waits for somebody.
     pub review: ReviewPolicy,
+    /// How long a dispute waits, and what comes of one that nobody decided.
+    pub dispute: DisputePolicy,
+    /// When merchants are closed with that have no cut-off of their own.
+    pub cut_off: CutOff,
     /// The currencies that wallets may hold beside yen, with the most that the platform's position in each may reach either way,
     /// minor units.
     pub currencies: BTreeMap<Currency, i64>,
@@ -88,6 +93,22 @@ impl Default for ReviewPolicy {
     /// A day.
     fn default() -> Self {
         ReviewPolicy { hours: 24 }
+    }
+}
+
+/// How long disputes wait for a decision.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DisputePolicy {
+    /// Days.
+    pub days: u16,
+    /// Whether one that nobody decided in time is lost by the merchant. Otherwise it stays open, and operators are alarmed.
+    pub lost_when_over: bool,
+}
+
+impl Default for DisputePolicy {
+    /// 30 days, and no money moves because nobody looked.
+    fn default() -> Self {
+        DisputePolicy { days: 30, lost_when_over: false }
     }
 }
 

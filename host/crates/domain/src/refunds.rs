@@ -78,14 +78,14 @@ pub fn refund(books: &mut Books, command: &GiveBack, now: Timestamp) -> Result<(
     }
     let back = divide(books, &wallet, &payment, amount.minor, now)?;
     books.check_balance_limit(&wallet, Money::new(back.to_wallet(), currency), now)?;
-    let payable = books.account(AccountKey::payable(command.merchant, currency));
-    if payable.available() < amount.minor {
+    if books.can_give(command.merchant, currency) < amount.minor {
         return Err(Refusal::MerchantBalanceTooLow);
     }
 
     // After this point the refund must succeed.
     let mut postings = Postings::default();
-    give_back(books, &mut postings, (EntryKind::Refund, payable.key), &mut payment, &back)?;
+    let payable = AccountKey::payable(command.merchant, currency);
+    give_back(books, &mut postings, (EntryKind::Refund, payable), &mut payment, &back)?;
     let refund = Refund {
         id: command.refund,
         payment: payment.id,
@@ -130,6 +130,19 @@ impl Back {
     /// By how much the wallet will hold more.
     pub(crate) fn to_wallet(&self) -> i64 {
         self.money + self.bonus
+    }
+
+    /// What goes back as money, beside what repays.
+    pub(crate) fn money(&self) -> i64 {
+        self.money
+    }
+
+    /// Notes on a payment that all of it was given back, to somebody who has no wallet any more.
+    pub(crate) fn note(&self, payment: &mut Payment) {
+        for ShareBack { place, share, .. } in &self.shares {
+            payment.parts[*place].refunded += share;
+            payment.refunded += share;
+        }
     }
 }
 

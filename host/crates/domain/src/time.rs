@@ -74,8 +74,7 @@ impl Timestamp {
 
     /// `2018-09-25` in Japan.
     pub fn jst_date(self) -> String {
-        let (year, month, day) = civil(i64::from(self.jst_day()));
-        format!("{year:04}-{month:02}-{day:02}")
+        date_of_day(self.jst_day())
     }
 }
 
@@ -93,6 +92,32 @@ impl fmt::Debug for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)
     }
+}
+
+/// `2018-09-25` of a day count since 1970-01-01.
+pub fn date_of_day(day: i32) -> String {
+    let (year, month, day) = civil(i64::from(day));
+    format!("{year:04}-{month:02}-{day:02}")
+}
+
+/// The day count since 1970-01-01 of a date such as `2018-09-25`; none if it is written in another way or there is no such day.
+pub fn day_of_date(text: &str) -> Option<i32> {
+    let bytes = text.as_bytes();
+    if bytes.len() != 10 || bytes[4] != b'-' || bytes[7] != b'-' {
+        return None;
+    }
+    let part = |from: usize, to: usize| digits(text.get(from..to)?);
+    i32::try_from(days_before(part(0, 4)?, part(5, 7)?, part(8, 10)?)?).ok()
+}
+
+/// The day of the month, 1 to 31, of a day count since 1970-01-01.
+pub fn day_of_month(day: i32) -> i32 {
+    i32::try_from(civil(i64::from(day)).2).unwrap_or(1)
+}
+
+/// When a Japanese day begins, of a day count since 1970-01-01.
+pub fn beginning_of_day(day: i32) -> Timestamp {
+    Timestamp(i64::from(day) * DAY_MS - JST_OFFSET_MS)
 }
 
 /// Year, month and day of a day count since 1970-01-01 in the proleptic Gregorian calendar. Years are counted from March in
@@ -175,6 +200,19 @@ mod tests {
             "２018-09-25T03:00:0Z",
         ] {
             assert_eq!(Timestamp::parse(wrong), None, "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_date_reads_back_as_it_was_written_and_nothing_else_is_a_date() {
+        for date in ["1970-01-01", "2018-09-25", "2020-02-29", "0001-12-31"] {
+            let day = day_of_date(date).unwrap();
+            assert_eq!((date_of_day(day), beginning_of_day(day).jst_day()), (date.to_owned(), day));
+            assert_eq!(beginning_of_day(day).plus_ms(-1).jst_day(), day - 1);
+        }
+        assert_eq!(day_of_month(day_of_date("2018-09-25").unwrap()), 25);
+        for wrong in ["", "2018-9-25", "2018-02-29", "2018-09-25T", "2018/09/25", "２018-09-2", "+018-09-25"] {
+            assert_eq!(day_of_date(wrong), None, "{wrong}");
         }
     }
 

@@ -8,7 +8,10 @@ use crate::bonus::OfLot;
 use crate::captures::OfPayment;
 use crate::charges::ReferenceKey;
 use crate::guest::Side;
-use crate::ids::{AdjustmentId, CampaignId, FlowId, LotId, MerchantId, PaymentId, ReviewId, TransferId, UserId};
+use crate::ids::{
+    AdjustmentId, CampaignId, ClosingId, DisputeId, FlowId, LotId, MerchantId, PaymentId, ReviewId, StepUpId,
+    TransferId, UserId,
+};
 use crate::ledger::{Command, Work};
 use crate::limits::{self, Action, CounterKey};
 use crate::money::Currency;
@@ -33,6 +36,16 @@ pub struct Touched {
     pub transfers: BTreeSet<TransferId>,
     /// Reviews.
     pub reviews: BTreeSet<ReviewId>,
+    /// What is agreed with merchants.
+    pub arrangements: BTreeSet<(MerchantId, Currency)>,
+    /// Disputes.
+    pub disputes: BTreeSet<DisputeId>,
+    /// Closings that are paid out.
+    pub closings: BTreeSet<ClosingId>,
+    /// References under which closings are paid out.
+    pub payout_references: BTreeSet<String>,
+    /// Challenges that are used.
+    pub step_ups: BTreeSet<StepUpId>,
     /// Merchants' references.
     pub merchant_references: BTreeSet<(MerchantId, String)>,
     /// Partners' references.
@@ -79,6 +92,7 @@ impl Touched {
         // Whether the user of a new flow may deal is decided with it.
         let opened = work.step.as_ref().filter(|step| step.expected.is_none());
         self.users.extend(opened.map(|step| step.flow.authorisation.user));
+        self.step_ups.extend(work.challenge.and_then(|challenge| challenge.proof));
         if let Some(counted) = &work.counted {
             self.signals.extend(counted.subjects.iter());
         }
@@ -129,7 +143,7 @@ impl Touched {
                 self.wallet(command.payer, currency);
                 self.merchants.insert(command.merchant);
                 self.payments.insert(command.payment);
-                self.account(AccountKey::payable(command.merchant, currency));
+                self.payable(command.merchant, currency);
                 self.account(AccountKey::platform(Class::BonusExpense, currency));
             }
             Command::Transfer(command) => {
@@ -170,9 +184,11 @@ impl Touched {
             Command::Propose(_) => {}
             Command::Judge(command) => {
                 self.adjustments.insert(command.adjustment);
-                for line in &command.lines {
-                    self.account(line.debit);
-                    self.account(line.credit);
+                for key in command.lines.iter().flat_map(|line| [line.debit, line.credit]) {
+                    self.account(key);
+                    if key.class == Class::Payable {
+                        self.arrangements.insert((MerchantId(key.owner), key.currency));
+                    }
                 }
             }
             Command::Settle(command) => {
@@ -209,6 +225,31 @@ impl Touched {
                     }
                 }
             }
+            Command::Arrange(command) => {
+                self.merchants.insert(command.merchant);
+                self.payable(command.merchant, command.currency);
+            }
+            Command::OpenDispute(command) => self.dispute(&command.of),
+            Command::EndDispute(command) => {
+                self.disputes.insert(command.dispute);
+                self.dispute(&command.of);
+                self.account(AccountKey::platform(Class::ClosedBalances, command.of.currency));
+                self.account(AccountKey::platform(Class::BonusExpense, command.of.currency));
+            }
+            Command::MakeClosing(command) => {
+                let currency = command.currency;
+                self.merchants.insert(command.merchant);
+                self.payable(command.merchant, currency);
+                self.account(payout_due(command.merchant, currency));
+                self.account(AccountKey::platform(Class::FeeIncome, currency));
+                self.account(AccountKey::platform(Class::ConsumptionTax, currency));
+            }
+            Command::PayOut(command) => {
+                self.closings.insert(command.closing);
+                self.payout_references.insert(command.reference.clone());
+                self.account(payout_due(command.merchant, command.currency));
+                self.account(AccountKey::platform(Class::Bank, command.currency));
+            }
             Command::Expect(command) => {
                 self.expectations.insert((command.plugin, command.correlation.clone()));
             }
@@ -240,6 +281,18 @@ impl Touched {
         self.account(AccountKey::platform(Class::BonusExpense, of.currency));
     }
 
+    /// What a merchant is owed, and how far it may fall.
+    fn payable(&mut self, merchant: MerchantId, currency: Currency) {
+        self.account(AccountKey::payable(merchant, currency));
+        self.arrangements.insert((merchant, currency));
+    }
+
+    fn dispute(&mut self, of: &OfPayment) {
+        self.payment(of);
+        self.arrangements.insert((of.merchant, of.currency));
+        self.account(AccountKey { class: Class::Disputed, ..AccountKey::payable(of.merchant, of.currency) });
+    }
+
     fn plugin(&mut self, plugin: PluginKey, currency: Currency) {
         self.exposures.insert((plugin, currency));
         self.account(AccountKey::clearing(plugin, currency));
@@ -258,4 +311,9 @@ impl Touched {
     fn account(&mut self, key: AccountKey) {
         self.accounts.insert(key.id());
     }
+}
+
+/// What closings say that a merchant is to be paid.
+fn payout_due(merchant: MerchantId, currency: Currency) -> AccountKey {
+    AccountKey { class: Class::PayoutDue, ..AccountKey::payable(merchant, currency) }
 }

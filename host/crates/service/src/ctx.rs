@@ -1,6 +1,6 @@
 //! Who asks, and in which circumstances: the first argument of every use case.
 
-use koban_domain::ids::{KeyId, MerchantId, OperatorId, ScheduleId, UserId};
+use koban_domain::ids::{KeyId, MerchantId, OperatorId, ScheduleId, StepUpId, UserId};
 
 /// What stands for an operator where nobody was named: the command line and the check of identities.
 pub const COMMAND_LINE: OperatorId = OperatorId(uuid::Uuid::nil());
@@ -53,12 +53,14 @@ pub struct Ctx {
     pub locale: String,
     /// Whether the request is only tried: decided like any other, told, and taken back. Its key is not used.
     pub trial: bool,
+    /// The `Koban-Step-Up` header: a challenge that the payer has confirmed.
+    pub step_up: Option<StepUpId>,
 }
 
 impl Ctx {
     /// A request of this actor under this key.
     pub fn new(actor: Actor, key: impl Into<String>) -> Ctx {
-        Ctx { actor, key: key.into(), device: None, locale: "en".to_owned(), trial: false }
+        Ctx { actor, key: key.into(), device: None, locale: "en".to_owned(), trial: false, step_up: None }
     }
 
     /// Errors: the request is only tried, and what it asks for cannot be foreseen by the books alone.

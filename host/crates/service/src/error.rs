@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use koban_domain::ids::StepUpId;
 use koban_domain::outcomes::Refusal;
 use koban_domain::records::Fault;
 use koban_store::{StoreError, StoreErrorKind};
@@ -41,6 +42,15 @@ pub enum Error {
         /// Why.
         #[source]
         cause: Box<Error>,
+    },
+    /// A fraud rule wants the payer to prove again who they are. The refusal sticks to the key; once this challenge is confirmed, the
+    /// same request may be sent under a new key with it.
+    #[error("the payer must confirm who they are before this payment")]
+    StepUp {
+        /// What is to be confirmed.
+        challenge: StepUpId,
+        /// Whether the same key had this answer before.
+        replayed: bool,
     },
     /// The key was used before for another request.
     #[error("this idempotency key was used for another request; use a new key")]

@@ -17,12 +17,15 @@ use crate::app::App;
 use crate::bonus;
 use crate::captures;
 use crate::charges::AUTHORISED_MS;
+use crate::closings;
+use crate::disputes;
 use crate::error::Error;
 use crate::flows::drive::{self, Driven};
 use crate::flows::{effects, settlement};
 use crate::reviews;
 use crate::schedules;
 use crate::standing;
+use crate::step_ups;
 
 /// Most flows that are driven at the same moment.
 const DRIVEN_MAX: usize = 32;
@@ -203,8 +206,8 @@ async fn sweep(app: App, mut stop: watch::Receiver<bool>) {
     }
 }
 
-/// One round of what is done from time to time: ended sessions, flows that have outlived their kind, holds and reviews that have run
-/// out, and what metrics count.
+/// One round of what is done from time to time: ended sessions, flows that have outlived their kind, holds, reviews and disputes that
+/// have run out, periods that are over, and what metrics count.
 pub async fn sweep_once(app: &App, round: &mut Round) -> Result<(), Error> {
     let now = app.clock.now();
     koban_store::sessions::expire(&app.store, now, SESSIONS_MAX).await?;
@@ -213,6 +216,9 @@ pub async fn sweep_once(app: &App, round: &mut Round) -> Result<(), Error> {
     captures::expire_due(app, now).await?;
     reviews::expire_due(app, now).await?;
     bonus::expire_due(app, now).await?;
+    disputes::expire_due(app, now).await?;
+    closings::make_due(app, now).await?;
+    step_ups::sweep(app, now).await?;
     app.metrics.queue_waiting.set(i64::try_from(app.ledger.waiting()).unwrap_or(i64::MAX));
     app.metrics.clocks(app.ledger.counts());
     Ok(standing::measure(app, now).await?)

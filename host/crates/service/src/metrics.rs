@@ -94,6 +94,8 @@ pub struct Metrics {
     pub faults: Family<Faulted, Counter>,
     /// Flows that need an operator.
     pub flows_stuck: Gauge,
+    /// Open disputes whose time is over.
+    pub disputes_overdue: Gauge,
     /// Units of work waiting for a commit.
     pub queue_waiting: Gauge,
     /// Effects that were sent, by nothing else: partners are few and known.
@@ -155,6 +157,8 @@ impl Default for Metrics {
         registry.register("plugin_faults", "Guest faults by class", faults.clone());
         let flows_stuck = Gauge::default();
         registry.register("flows_stuck", "Flows that need an operator", flows_stuck.clone());
+        let disputes_overdue = Gauge::default();
+        registry.register("disputes_overdue", "Open disputes whose time is over", disputes_overdue.clone());
         let queue_waiting = Gauge::default();
         registry.register("ledger_queue_waiting", "Units of work waiting for a commit", queue_waiting.clone());
         let effects_sent = Counter::default();
@@ -213,6 +217,7 @@ impl Default for Metrics {
             calls,
             faults,
             flows_stuck,
+            disputes_overdue,
             queue_waiting,
             effects_sent,
             clock_lead_ms,

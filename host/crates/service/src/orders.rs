@@ -11,6 +11,7 @@ use crate::ctx::Ctx;
 use crate::error::Error;
 use crate::judged::{self, Dealing, Found, Verdicts};
 use crate::operations::{self, Answered, Begun};
+use crate::step_ups;
 
 /// How often an order is decided again because a rule was switched meanwhile.
 pub(crate) const DECIDED_MAX: u32 = 3;
@@ -73,6 +74,10 @@ impl Order {
     /// Decides it by itself under the key of its request.
     pub(crate) async fn decide(&self, app: &App, ctx: &Ctx) -> Result<Answered<Answer>, Error> {
         let operation = self.begin(app, ctx)?;
+        self.decide_under(app, ctx, &operation).await.map_err(|error| step_ups::name(error, ctx, &operation.claim))
+    }
+
+    async fn decide_under(&self, app: &App, ctx: &Ctx, operation: &Begun) -> Result<Answered<Answer>, Error> {
         for _ in 0..DECIDED_MAX {
             let mut found = None;
             if let Some(dealing) = &self.dealing {
@@ -83,7 +88,11 @@ impl Order {
                 }
                 found = Some(read);
             }
-            let answer = operation.commit(app, self.work(app, ctx, found).await?).await;
+            let mut work = self.work(app, ctx, found).await?;
+            if let Some(dealing) = &self.dealing {
+                step_ups::challenge(&mut work, ctx, dealing);
+            }
+            let answer = operation.commit(app, work).await;
             app.metrics.dealt(self.kind, operations::result_word(&answer));
             if let Some(answered) = answer? {
                 return Ok(answered);

@@ -1,7 +1,10 @@
-//! What happens to payments when the fraud rules fail, and how long reviews wait: an operator's choice.
+//! What happens to payments when the fraud rules fail, how long reviews and disputes wait, and when merchants are closed with: an
+//! operator's choice.
 
+use koban_domain::arrangements::CutOff;
+use koban_domain::disputes::DAYS_MAX;
 use koban_domain::guest::Verdict;
-use koban_domain::policy::{FailurePolicy, ReviewPolicy};
+use koban_domain::policy::{DisputePolicy, FailurePolicy, ReviewPolicy};
 use serde_json::json;
 
 use crate::app::App;
@@ -29,6 +32,33 @@ pub async fn set_review(app: &App, ctx: &Ctx, policy: ReviewPolicy) -> Result<()
     let audit = audit(app, ctx, "policy.review", "review".to_owned(), &json!(policy).to_string());
     let hours = policy.hours.to_string();
     koban_store::limits::put_settings(&app.store, &[("review.hours", &hours)], &audit, app.clock.now()).await?;
+    app.ledger.refresh().await
+}
+
+/// How long disputes wait, and what comes of one that nobody decided.
+pub fn dispute(app: &App) -> DisputePolicy {
+    app.ledger.policy().dispute
+}
+
+/// Sets how long disputes wait; those that are open keep their time, but end as this says when it is over.
+pub async fn set_dispute(app: &App, ctx: &Ctx, policy: DisputePolicy) -> Result<(), Error> {
+    ctx.operator()?;
+    if !(1..=DAYS_MAX).contains(&policy.days) {
+        return Err(Error::invalid("dispute_days", format!("use 1 to {DAYS_MAX} whole days")));
+    }
+    let audit = audit(app, ctx, "policy.dispute", "dispute".to_owned(), &json!(policy).to_string());
+    let (days, over) = (policy.days.to_string(), if policy.lost_when_over { "lost" } else { "open" });
+    let settings = [("dispute.days", days.as_str()), ("dispute.when_over", over)];
+    koban_store::limits::put_settings(&app.store, &settings, &audit, app.clock.now()).await?;
+    app.ledger.refresh().await
+}
+
+/// Sets when merchants are closed with that have no cut-off of their own.
+pub async fn set_cut_off(app: &App, ctx: &Ctx, cut_off: CutOff) -> Result<(), Error> {
+    ctx.operator()?;
+    let audit = audit(app, ctx, "policy.closing", "closing".to_owned(), &json!({ "cut_off": cut_off }).to_string());
+    let settings = [("closing.cut_off", cut_off.word())];
+    koban_store::limits::put_settings(&app.store, &settings, &audit, app.clock.now()).await?;
     app.ledger.refresh().await
 }
 

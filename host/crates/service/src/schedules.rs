@@ -184,6 +184,7 @@ async fn execute(app: &App, schedule: Schedule) {
         device: schedule.device.clone(),
         locale: schedule.locale.clone(),
         trial: false,
+        step_up: None,
     };
     let done = match schedule.wish {
         Wish::Payment { merchant, amount, reference } => {

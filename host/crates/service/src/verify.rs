@@ -4,6 +4,7 @@
 //! rows, components and exposures must follow from it.
 
 mod bonus;
+mod merchants;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -100,6 +101,7 @@ pub async fn verify(store: &Store) -> Result<Verdict, StoreError> {
         marks: BTreeSet::new(),
         named: BTreeSet::new(),
         components: BTreeSet::new(),
+        merchants: merchants::Moved::default(),
     };
     walk.seen.difference = match walk.all(store).await {
         Ok(()) => None,
@@ -120,6 +122,8 @@ struct Walk {
     named: BTreeSet<Digest>,
     /// Components that records name.
     components: BTreeSet<Digest>,
+    /// What moved on merchants' accounts, for their closings.
+    merchants: merchants::Moved,
 }
 
 impl Walk {
@@ -139,6 +143,7 @@ impl Walk {
         let lots = self.holds(&mut reader).await?;
         self.bonus(&mut reader, lots).await?;
         self.marks(&mut reader).await?;
+        self.merchants.check(&mut reader, &self.accounts).await?;
         self.records(&mut reader, head.record_sequence, head.record_hash).await?;
         self.audit(&mut reader).await?;
         drop(reader);
@@ -243,6 +248,7 @@ impl Walk {
                 return differs(place(), format!("releases more of {} than was set aside", shown(&posting.account)));
             }
         }
+        self.merchants.entry(entry);
         self.named.extend(&entry.draft.records);
         self.seen.postings += u64::try_from(entry.draft.postings.len()).unwrap_or(0);
         self.seen.entries += 1;

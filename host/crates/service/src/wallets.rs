@@ -254,7 +254,8 @@ pub async fn whole_statement(
 /// The id of what an entry is about, as the API writes it.
 pub fn subject(kind: EntryKind, bytes: [u8; 16]) -> String {
     use koban_domain::ids::{
-        AdjustmentId, CaptureId, ExchangeId, FileId, FlowId, LotId, PaymentId, RefundId, ReviewId, TransferId,
+        AdjustmentId, CaptureId, ClosingId, DisputeId, ExchangeId, FileId, FlowId, LotId, PaymentId, RefundId,
+        ReviewId, TransferId,
     };
     let id = uuid::Uuid::from_bytes(bytes);
     match kind {
@@ -272,5 +273,7 @@ pub fn subject(kind: EntryKind, bytes: [u8; 16]) -> String {
         EntryKind::Adjustment => AdjustmentId(id).to_string(),
         EntryKind::Exchange => ExchangeId(id).to_string(),
         EntryKind::BonusGrant | EntryKind::BonusExpiry | EntryKind::BonusRevocation => LotId(id).to_string(),
+        EntryKind::Dispute => DisputeId(id).to_string(),
+        EntryKind::Closing | EntryKind::Payout => ClosingId(id).to_string(),
     }
 }

@@ -2,6 +2,8 @@
 //!
 //! A reader sees one moment: what is committed meanwhile does not disturb sums that are taken over several pages.
 
+mod merchants;
+
 use koban_domain::accounts::{Account, AccountId};
 use koban_domain::bonus::{Campaign, Lot};
 use koban_domain::ids::{AuditId, CampaignId, LotId, PaymentId, RecordId, TransferId};

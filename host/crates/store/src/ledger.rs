@@ -8,11 +8,13 @@ mod cache;
 mod exchanges;
 pub(crate) mod json;
 pub mod marks;
+pub(crate) mod merchants;
 pub(crate) mod pages;
 pub(crate) mod people;
 mod postgres;
 pub(crate) mod rows;
 mod sqlite;
+pub(crate) mod step_ups;
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -219,6 +221,8 @@ impl LedgerTx<'_> {
         }
         people::load(&mut self.tx, touched, &mut books).await?;
         bonus::load(&mut self.tx, touched, &mut books).await?;
+        merchants::load(&mut self.tx, touched, &mut books).await?;
+        step_ups::load(&mut self.tx, touched, &mut books).await?;
         self.cache.learn(&missing, &books);
         Ok(books)
     }
@@ -257,6 +261,8 @@ impl LedgerTx<'_> {
         }
         people::write(&mut self.tx, commit).await?;
         bonus::write(&mut self.tx, commit).await?;
+        merchants::write(&mut self.tx, commit).await?;
+        step_ups::write(&mut self.tx, commit).await?;
         pages::append_audit(&mut self.tx, &commit.audit).await?;
         self.head = next;
         Ok(())

@@ -34,6 +34,7 @@ const STEPS: &[Step] = &[
     step!(1, "start", "0001_start.sql"),
     step!(2, "dealings", "0002_dealings.sql"),
     step!(3, "bonus", "0003_bonus.sql"),
+    step!(4, "disputes", "0004_disputes.sql"),
     step!(5, "operating", "0005_operating.sql"),
     step!(9, "histories", "0009_histories.sql"),
     step!(10, "operations", "0010_operations.sql"),

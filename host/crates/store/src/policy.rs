@@ -1,5 +1,7 @@
 //! What operators decided, as every commit must know it: read in the commit's own transaction when the generation has moved.
 
+use koban_domain::arrangements::CutOff;
+use koban_domain::disputes::DAYS_MAX;
 use koban_domain::guest::Verdict;
 use koban_domain::limits::{Action, Limit, Limits, Window};
 use koban_domain::manifest::Kind;
@@ -66,6 +68,9 @@ fn setting(policy: &mut Policy, name: &str, value: &str) -> Result<(), StoreErro
         "fraud.on_fault" => policy.fraud.on_fault = verdict(value)?,
         "fraud.on_missing" => policy.fraud.on_missing = verdict(value)?,
         "review.hours" => policy.review.hours = hours(value)?,
+        "dispute.days" => policy.dispute.days = days(value)?,
+        "dispute.when_over" => policy.dispute.lost_when_over = value == "lost",
+        "closing.cut_off" => policy.cut_off = cut_off(value)?,
         platform::AHEAD => policy.clock_ahead_ms = platform::parse_ahead(Some(value))?,
         _ => exchanges::setting(policy, name, value)?,
     }
@@ -104,6 +109,16 @@ fn kind(word: &str) -> Result<Kind, StoreError> {
 fn hours(text: &str) -> Result<u16, StoreError> {
     let hours = text.parse().ok().filter(|hours| (1..=ReviewPolicy::HOURS_MAX).contains(hours));
     hours.ok_or_else(|| StoreError::damaged(format!("a review cannot wait `{text}` hours")))
+}
+
+fn days(text: &str) -> Result<u16, StoreError> {
+    let days = text.parse().ok().filter(|days| (1..=DAYS_MAX).contains(days));
+    days.ok_or_else(|| StoreError::damaged(format!("a dispute cannot wait `{text}` days")))
+}
+
+fn cut_off(word: &str) -> Result<CutOff, StoreError> {
+    let known = CutOff::ALL.into_iter().find(|cut_off| cut_off.word() == word);
+    known.ok_or_else(|| StoreError::damaged(format!("`{word}` is no cut-off")))
 }
 
 fn verdict(word: &str) -> Result<Verdict, StoreError> {

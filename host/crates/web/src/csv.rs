@@ -1,6 +1,8 @@
-//! Statements as CSV (RFC 4180) for spreadsheets: no cell that others wrote can become a formula there.
+//! Statements and closings as CSV (RFC 4180) for spreadsheets: no cell that others wrote can become a formula there.
 
+use koban_domain::closings::Closing;
 use koban_domain::money::Money;
+use koban_domain::time::date_of_day;
 use koban_service::wallets::StatementLine;
 
 use crate::amounts::moment;
@@ -22,6 +24,43 @@ pub(crate) fn of(lines: &[StatementLine]) -> String {
             number(line.balance),
             text(line.change.currency.code()),
             text(&line.entry.to_string()),
+        ];
+        csv.push_str(&cells.join(","));
+        csv.push_str("\r\n");
+    }
+    csv
+}
+
+/// The columns of closings, in order.
+const CLOSINGS: &str = "until,state,currency,carried,captured,refunded,disputed,returned,adjusted,fee_rate,fee,tax_rate,tax,due,left,\
+    reference,closing,merchant,at,paid_at";
+
+/// Closings under a header, with CRLF at each end.
+pub(crate) fn of_closings(closings: &[Closing]) -> String {
+    let mut csv = format!("{CLOSINGS}\r\n");
+    for closing in closings {
+        let amount = |minor| number(Money::new(minor, closing.currency));
+        let cells = [
+            text(&date_of_day(closing.until)),
+            text(closing.state.word()),
+            text(closing.currency.code()),
+            amount(closing.carried),
+            amount(closing.captured),
+            amount(closing.refunded),
+            amount(closing.disputed),
+            amount(closing.returned),
+            amount(closing.adjusted),
+            closing.fee_rate.to_string(),
+            amount(closing.fee),
+            closing.tax_rate.to_string(),
+            amount(closing.tax),
+            amount(closing.due),
+            amount(closing.left),
+            text(closing.reference.as_deref().unwrap_or_default()),
+            text(&closing.id.to_string()),
+            text(&closing.merchant.to_string()),
+            text(&moment(closing.at)),
+            text(&closing.paid_at.map(moment).unwrap_or_default()),
         ];
         csv.push_str(&cells.join(","));
         csv.push_str("\r\n");

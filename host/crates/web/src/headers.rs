@@ -4,12 +4,16 @@ use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, header};
 
+use koban_domain::ids::StepUpId;
+
 use crate::codes::Trouble;
 use crate::problem::Problem;
 use crate::trials::OnTrial;
 
 /// The header that names the device, for rules.
 pub(crate) const DEVICE: HeaderName = HeaderName::from_static("koban-device");
+/// The header that names a confirmed challenge.
+pub(crate) const STEP_UP: HeaderName = HeaderName::from_static("koban-step-up");
 /// The header that makes a money request safe to repeat.
 pub(crate) const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 
@@ -55,6 +59,15 @@ pub(crate) fn device(headers: &HeaderMap) -> Result<Option<String>, Problem> {
     match value.to_str() {
         Ok(text) if !text.is_empty() && text.len() <= DEVICE_CHARACTERS_MAX => Ok(Some(text.to_owned())),
         _ => Err(Problem::invalid("Koban-Device", "send 1 to 128 printable ASCII characters, or leave it out")),
+    }
+}
+
+/// The challenge that the client says to have confirmed, if it does. Errors: what cannot be one.
+pub(crate) fn step_up(headers: &HeaderMap) -> Result<Option<StepUpId>, Problem> {
+    let Some(value) = single(headers, &STEP_UP)? else { return Ok(None) };
+    match value.to_str().ok().and_then(|text| text.parse().ok()) {
+        Some(id) => Ok(Some(id)),
+        None => Err(Problem::invalid("Koban-Step-Up", "send the `step_up` of the problem, or leave it out")),
     }
 }
 

@@ -5,7 +5,7 @@ use std::marker::PhantomData;
 
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
-use koban_domain::ids::{MerchantId, UserId};
+use koban_domain::ids::{MerchantId, StepUpId, UserId};
 use koban_service::ctx::{Actor, Ctx};
 use koban_service::keys::{self, Scope};
 use koban_service::users::{self, Signed};
@@ -21,6 +21,7 @@ pub(crate) struct Asker {
     actor: Actor,
     device: Option<String>,
     locale: &'static str,
+    step_up: Option<StepUpId>,
 }
 
 impl Asker {
@@ -31,7 +32,12 @@ impl Asker {
 
     /// The context of a request that moves none.
     pub(crate) fn reading(&self) -> Ctx {
-        Ctx { device: self.device.clone(), locale: self.locale.to_owned(), ..Ctx::new(self.actor, "") }
+        Ctx {
+            step_up: self.step_up,
+            device: self.device.clone(),
+            locale: self.locale.to_owned(),
+            ..Ctx::new(self.actor, "")
+        }
     }
 }
 
@@ -64,7 +70,8 @@ async fn identify(parts: &Parts, web: &Web) -> Result<(Identity, Asker), Problem
     };
     web.limits.identified(&actor)?;
     let (device, locale) = (headers::device(&parts.headers)?, headers::locale(&parts.headers));
-    Ok((identity, Asker { actor, device, locale }))
+    let step_up = headers::step_up(&parts.headers)?;
+    Ok((identity, Asker { actor, device, locale, step_up }))
 }
 
 fn forbidden(why: &'static str) -> Problem {

@@ -161,6 +161,7 @@ mod tests {
             "/v1/operator/currencies",
             "/v1/exchange-rates",
             "/v1/wallets",
+            "/v1/operator/merchants/{id}/arrangement",
         ];
         let mut document = document();
         for (path, item) in &mut document.paths.paths {

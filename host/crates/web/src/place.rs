@@ -5,8 +5,8 @@ use std::str::FromStr;
 use axum::extract::{FromRequestParts, Path as AnyPath, Query as AnyQuery};
 use axum::http::request::Parts;
 use koban_domain::ids::{
-    AdjustmentId, CampaignId, EventId, ExchangeId, FlowId, IdError, KeyId, LotId, MerchantId, OperatorId, PaymentId,
-    RecordId, ReviewId, ScheduleId, TransferId, UserId, WebhookId,
+    AdjustmentId, CampaignId, ClosingId, DisputeId, EventId, ExchangeId, FlowId, IdError, KeyId, LotId, MerchantId,
+    OperatorId, PaymentId, RecordId, ReviewId, ScheduleId, StepUpId, TransferId, UserId, WebhookId,
 };
 use koban_domain::money::Currency;
 use koban_domain::records::Digest;
@@ -34,6 +34,9 @@ named! {
     MerchantId: "merchant",
     PaymentId: "payment",
     ReviewId: "review",
+    DisputeId: "dispute",
+    ClosingId: "closing",
+    StepUpId: "step-up",
     TransferId: "transfer",
     ExchangeId: "exchange",
     ScheduleId: "schedule",

@@ -3,6 +3,7 @@
 use axum::body::Body;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use koban_domain::outcomes::Refusal;
 use koban_service::error::Error;
 use koban_service::ledger::chain;
 use koban_service::trials::Foresight;
@@ -26,6 +27,7 @@ struct Facts {
     detail: Option<String>,
     field: Option<String>,
     plugin_code: Option<String>,
+    step_up: Option<String>,
     retry_after_s: Option<u64>,
     replayed: bool,
     left: Option<Left>,
@@ -99,6 +101,10 @@ pub(crate) struct ProblemBody {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(required = false)]
     plugin_code: Option<String>,
+    /// The challenge to confirm at `/v1/step-ups/{id}/confirm`, where a rule wants the payer to prove again who they are.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(required = false, example = "stu_5d41402abc4b2a76b9719d911017c592")]
+    step_up: Option<String>,
     /// Whether the very same request, with the same key, may have another outcome later.
     retryable: bool,
     /// What to do next.
@@ -114,6 +120,7 @@ impl From<Code> for Problem {
             detail: None,
             field: None,
             plugin_code: None,
+            step_up: None,
             retry_after_s: None,
             replayed: false,
             left: None,
@@ -214,7 +221,7 @@ impl Problem {
 
     /// The body in this language.
     pub(crate) fn body(&self, locale: &str, request_id: &str) -> ProblemBody {
-        let Facts { code, detail, field, plugin_code, .. } = &*self.0;
+        let Facts { code, detail, field, plugin_code, step_up, .. } = &*self.0;
         let title = code.title.in_language(locale);
         ProblemBody {
             kind: format!("/problems/{}", code.code),
@@ -225,6 +232,7 @@ impl Problem {
             code: code.code,
             field: field.clone(),
             plugin_code: plugin_code.clone(),
+            step_up: step_up.clone(),
             retryable: code.retryable,
             hint: code.next.in_language(locale),
             request_id: request_id.to_owned(),
@@ -248,6 +256,12 @@ impl From<Error> for Problem {
             Error::Foreseen(foresight) => Problem::foreseen(foresight),
             Error::TrialNotPossible => Trouble::TrialNotPossible.into(),
             Error::Item { place, cause } => Problem::from(*cause).within(&format!("items[{place}]")),
+            Error::StepUp { challenge, replayed } => {
+                let mut problem = Problem::from(codes::of_refusal(Refusal::StepUpRequired));
+                problem.0.step_up = Some(challenge.to_string());
+                problem.0.replayed = replayed;
+                problem
+            }
             Error::KeyReused => Problem::from(Trouble::IdempotencyKeyReused).at("Idempotency-Key"),
             Error::KeyRunning => Trouble::IdempotencyKeyRunning.into(),
             Error::NotFound(_) => Problem::from(Trouble::NotFound).because(error.to_string()),
@@ -318,7 +332,6 @@ impl IntoResponse for Problem {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use koban_domain::outcomes::Refusal;
 
     fn json(problem: Problem) -> serde_json::Value {
         serde_json::to_value(problem.body("en", "req_1")).unwrap()

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use koban_domain::access::Holder;
 use koban_domain::accounts::{AccountKey, Class, PostingSide};
 use koban_domain::closures::Close;
+use koban_domain::disputes::Outcome;
 use koban_domain::guest::Side;
 use koban_domain::ledger::{Command, Expect, Unexpected};
 use koban_domain::money::{Currency, Money};
@@ -15,6 +16,7 @@ use koban_domain::verification::Unverify;
 
 use crate::bonus;
 use crate::pages;
+use crate::shops::TODAY;
 use crate::world::{
     COLLEAGUE, HANAKO, HOUR_MS, KENJI, OPERATOR, SHOP, TARO, World, arrived, atm, flow, judgement, offer_dollars, plan,
     proposal, submission, t_account, usd,
@@ -228,6 +230,63 @@ const EXAMPLES: &[Example] = &[
         },
     ),
     (
+        "A dispute sets aside what the merchant may have to give back",
+        |world| {
+            world.charge(TARO, 10_000, "r1").unwrap();
+            world.pay(TARO, 1_280, 1).unwrap();
+        },
+        |world| drop(world.contest(1, 1_000).unwrap()),
+    ),
+    (
+        "A dispute that the merchant wins gives it the amount again",
+        |world| {
+            world.charge(TARO, 10_000, "r1").unwrap();
+            world.pay(TARO, 1_280, 1).unwrap();
+            world.contest(1, 1_000).unwrap();
+        },
+        |world| drop(world.end_dispute(1, Outcome::Won(OPERATOR)).unwrap()),
+    ),
+    (
+        "A dispute that the merchant loses gives back in reverse order",
+        |world| {
+            world.charge(HANAKO, 10_000, "r1").unwrap();
+            world.hold_prepaid(HANAKO, 500);
+            world.pay(HANAKO, 1_280, 1).unwrap();
+            world.contest(1, 1_000).unwrap();
+            world.unverify(HANAKO);
+        },
+        |world| drop(world.end_dispute(1, Outcome::Lost(OPERATOR)).unwrap()),
+    ),
+    (
+        "A closing takes fee and consumption tax, and the rest is due",
+        |world| {
+            world.charge(TARO, 20_000, "r1").unwrap();
+            world.arrange(0, "0.0324");
+            world.pay(TARO, 10_000, 1).unwrap();
+            world.refund(TARO, 1_000, 1).unwrap();
+        },
+        |world| drop(world.close(TODAY).unwrap()),
+    ),
+    (
+        "A closing of a merchant that is behind takes the fee alone; the rest is carried forward",
+        |world| {
+            world.charge(TARO, 20_000, "r1").unwrap();
+            world.arrange(0, "0.0324");
+            world.pay(TARO, 10_000, 1).unwrap();
+            world.refund(TARO, 10_000, 1).unwrap();
+        },
+        |world| drop(world.close(TODAY).unwrap()),
+    ),
+    (
+        "A payout leaves the bank",
+        |world| {
+            world.charge(TARO, 20_000, "r1").unwrap();
+            world.pay(TARO, 10_000, 1).unwrap();
+            world.close(TODAY).unwrap();
+        },
+        |world| drop(world.pay_out(TODAY, "20181005-0042").unwrap()),
+    ),
+    (
         "A settlement brings the money of the credits it lists to the bank, less fees",
         |world| {
             world.charge(TARO, 10_000, "r1").unwrap();
@@ -346,9 +405,39 @@ macro_rules! commands {
 }
 
 commands!(
-    Credit, Reverse, Tombstone, Pay, Refund, Transfer, Verify, Submit, Unverify, Freeze, Close, Propose, Judge, Settle,
-    WriteOff, Expect, Unexpected, Collect, Void, Expire, Increase, Conclude, Exchange, Plan, Grant, Lapse, Revoke,
+    Credit,
+    Reverse,
+    Tombstone,
+    Pay,
+    Refund,
+    Transfer,
+    Verify,
+    Submit,
+    Unverify,
+    Freeze,
+    Close,
+    Propose,
+    Judge,
+    Settle,
+    WriteOff,
+    Expect,
+    Unexpected,
+    Collect,
+    Void,
+    Expire,
+    Increase,
+    Conclude,
+    Exchange,
+    Plan,
+    Grant,
+    Lapse,
+    Revoke,
     Release,
+    Arrange,
+    OpenDispute,
+    EndDispute,
+    MakeClosing,
+    PayOut,
 );
 
 /// Commands that move nothing: no entry, only rows.
@@ -393,6 +482,8 @@ const SILENT: &[Example] = &[
             world.does(Command::Unexpected(Unexpected { plugin, correlation: "s2".into() })).unwrap();
         },
     ),
+    ("A merchant is given terms", |_| {}, |world| world.arrange(50_000, "0.0324")),
+    ("A period in which nothing moved is closed", |_| {}, |world| assert!(world.close(TODAY).unwrap().is_none())),
     ("A campaign is made, or changed", |_| {}, |world| drop(world.does(plan(1_000)).unwrap())),
     (
         "A lot of bonus may be spent before its date",

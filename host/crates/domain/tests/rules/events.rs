@@ -3,9 +3,11 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
+use crate::shops::TODAY;
 use crate::world::{DAY_MS, HANAKO, HOUR_MS, NOON, OPERATOR, SHOP, TARO, World, grant, offer_dollars, usd};
 use expect_test::expect_file;
 use koban_domain::bonus::{Grant, Revoke};
+use koban_domain::disputes::Outcome;
 use koban_domain::events::{self, Audience, BODY_BYTES_MAX, CATALOGUE};
 use koban_domain::guest::Side;
 use koban_domain::ids::{EventId, TransferId};
@@ -57,6 +59,13 @@ fn a_day() -> Vec<News> {
     world.does(Command::Lapse(world.of_lot(1))).unwrap();
     offer_dollars(&mut world, 1_000);
     world.trade(Currency::JPY, usd(), Money::new(1_000, usd())).unwrap();
+    world.arrange(0, "0.0324");
+    for (number, outcome) in [(1, Outcome::Won(OPERATOR)), (2, Outcome::Lost(OPERATOR))] {
+        world.contest_as(number, 1, 500).unwrap();
+        world.end_dispute(number, outcome).unwrap();
+    }
+    world.close(TODAY).unwrap().unwrap();
+    world.pay_out(TODAY, "20181005-0042").unwrap();
     world.reverse(HANAKO, 5_000, "ATM1/43", "ATM1/44").unwrap();
     world.settle(&[(Side::Credit, "ATM1/42", 9_000)]).unwrap();
     world.write_off(Side::Credit, "ATM1/42").unwrap();

@@ -2,6 +2,7 @@
 
 mod bonus;
 mod holds;
+mod shops;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -106,6 +107,8 @@ pub(crate) struct Model {
     /// Payments that somebody shall look at, or has.
     asked: BTreeSet<u128>,
     pub(crate) now: Timestamp,
+    /// The shop's credit, disputes and closings.
+    shops: shops::Shops,
     /// What the partner said last of each row.
     said: BTreeMap<(Side, String), i64>,
     /// Rows that were closed, as the books show them: the one thing that the model does not work out by itself.
@@ -134,7 +137,7 @@ impl Model {
 
     /// Who paid, and what is left to give back.
     pub(crate) fn sale(&self, number: u128) -> Option<(UserId, i64)> {
-        self.sales.get(&number).map(|sale| (sale.who, sale.got()))
+        self.sales.get(&number).map(|sale| (sale.who, sale.got() - self.shops.contested(number)))
     }
 
     /// What should come of a command of a person or a plugin. Files and write-offs are followed, not foretold: see `follow`.
@@ -159,6 +162,9 @@ impl Model {
             Command::Lapse(of) => self.lapse(of),
             Command::Revoke(c) => self.take_back(c),
             Command::Release(of) => self.release(of),
+            Command::OpenDispute(c) => self.contest(c),
+            Command::EndDispute(c) => self.end_dispute(c),
+            Command::MakeClosing(c) => self.close(c.until),
             other => panic!("not foretold: {other:?}"),
         }
     }
@@ -281,7 +287,7 @@ impl Model {
             person.funds -= funds;
             person.spend(&given);
             bonus::add(&mut sale.slices, &given, false);
-            self.shop += yen;
+            self.sold(yen);
             Sale { prepaid, funds, ..sale }
         };
         let number = wish.payment.0.as_u128() - 0xa000;
@@ -297,12 +303,20 @@ impl Model {
             return Err(Refusal::AmountNotPositive);
         }
         let Some(sale) = self.sales.get(&number).cloned() else { return Err(Refusal::PaymentNotFound) };
-        if yen > sale.got() {
+        if yen > sale.got() - self.shops.contested(number) {
             return Err(Refusal::RefundExceedsPayment);
         }
-        let (shop, now) = (self.shop, self.now);
+        let can = yen <= self.shop + self.shops.credit;
+        self.give_back(yen, number, sale, can)?;
+        self.shop -= yen;
+        self.shops.refunded += yen;
+        Ok(())
+    }
+
+    /// The payer gets so much of a sale, after what they owe, if the wallet has room and whoever gives it can.
+    fn give_back(&mut self, yen: i64, number: u128, mut sale: Sale, can: bool) -> Result<(), Refusal> {
+        let now = self.now;
         let person = self.person(sale.who);
-        let mut sale = sale;
         let funds = yen.min(sale.funds);
         let prepaid = (yen - funds).min(sale.prepaid);
         let repays = (funds + prepaid).min(person.owed);
@@ -322,7 +336,7 @@ impl Model {
         if person.will_hold(now) + more > if person.verified { 1_000_000 } else { 100_000 } {
             return Err(Refusal::BalanceLimit);
         }
-        if yen > shop {
+        if !can {
             return Err(Refusal::MerchantBalanceTooLow);
         }
         person.owed -= repays;
@@ -331,7 +345,6 @@ impl Model {
         for (lot, share) in back {
             person.bring_back(lot, share);
         }
-        self.shop -= yen;
         sale.funds -= funds;
         sale.prepaid -= prepaid;
         self.sales.insert(number, sale);
@@ -481,6 +494,7 @@ impl Model {
         assert_eq!(world.payable(), self.shop);
         let campaign = world.shelf.books.campaigns.get(&SPRING).unwrap();
         assert_eq!((campaign.granted, campaign.budget.minor), (self.granted, self.budget));
+        self.shops.compare(world);
         assert_eq!(world.platform(Class::Suspense), self.suspense);
         assert_eq!(world.platform(Class::WriteOff), self.lost);
         assert_eq!(world.clearing(), self.clearing());

@@ -1,5 +1,16 @@
 //! Every refusal can be reached, and where several apply, the first of the command's list wins.
 
+macro_rules! repair {
+    ($variant:ident, $field:ident = $value:expr) => {
+        |_: &mut World, command: &mut Command| match command {
+            Command::$variant(command) => command.$field = $value,
+            other => panic!("not the command that is repaired: {other:?}"),
+        }
+    };
+}
+
+mod merchants;
+
 use std::collections::BTreeSet;
 
 use koban_domain::access::{Access, Freeze, Holder};
@@ -76,6 +87,9 @@ fn sorted(world: &World) -> Vec<String> {
     rows.extend(books.users.iter().map(|row| format!("{row:?}")));
     rows.extend(books.payments.iter().map(|row| format!("{row:?}")));
     rows.extend(books.reviews.iter().map(|row| format!("{row:?}")));
+    rows.extend(books.arrangements.iter().map(|row| format!("{row:?}")));
+    rows.extend(books.disputes.iter().map(|row| format!("{row:?}")));
+    rows.extend(books.closings.iter().map(|row| format!("{row:?}")));
     rows.extend(books.references.iter().map(|row| format!("{row:?}")));
     rows.extend(books.exposures.iter().map(|row| format!("{row:?}")));
     rows.extend(books.counters.iter().map(|row| format!("{row:?}")));
@@ -84,15 +98,6 @@ fn sorted(world: &World) -> Vec<String> {
     rows.extend(books.expectations.iter().map(|row| format!("{row:?}")));
     rows.sort();
     rows
-}
-
-macro_rules! repair {
-    ($variant:ident, $field:ident = $value:expr) => {
-        |_: &mut World, command: &mut Command| match command {
-            Command::$variant(command) => command.$field = $value,
-            other => panic!("not the command that is repaired: {other:?}"),
-        }
-    };
 }
 
 fn limit(wallet: WalletKind, action: Action, window: Window, yen: i64) -> Limit {
@@ -728,6 +733,11 @@ fn ladders() -> Vec<(&'static str, Vec<Refusal>)> {
         releasing(),
         settling(),
         writing_off(),
+        merchants::contesting(),
+        merchants::ending(),
+        merchants::arranging(),
+        merchants::closing(),
+        merchants::paying_out(),
         expecting(),
     ]
 }

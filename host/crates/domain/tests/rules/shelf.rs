@@ -46,6 +46,11 @@ impl Shelf {
         copy(&all.payments, &mut some.payments, &touched.payments);
         copy(&all.transfers, &mut some.transfers, &touched.transfers);
         copy(&all.reviews, &mut some.reviews, &touched.reviews);
+        copy(&all.arrangements, &mut some.arrangements, &touched.arrangements);
+        copy(&all.disputes, &mut some.disputes, &touched.disputes);
+        copy(&all.closings, &mut some.closings, &touched.closings);
+        copy(&all.payout_references, &mut some.payout_references, &touched.payout_references);
+        copy(&all.step_ups, &mut some.step_ups, &touched.step_ups);
         copy(&all.merchant_references, &mut some.merchant_references, &touched.merchant_references);
         copy(&all.references, &mut some.references, &touched.references);
         // The store loads the credit that a reversal names together with the reversal.
@@ -94,6 +99,11 @@ impl Shelf {
         absorb(&from.campaigns, &mut to.campaigns);
         absorb(&from.lots, &mut to.lots);
         absorb(&from.payments, &mut to.payments);
+        absorb(&from.arrangements, &mut to.arrangements);
+        absorb(&from.disputes, &mut to.disputes);
+        absorb(&from.closings, &mut to.closings);
+        absorb(&from.payout_references, &mut to.payout_references);
+        absorb(&from.step_ups, &mut to.step_ups);
         absorb(&from.merchant_references, &mut to.merchant_references);
         absorb(&from.captures, &mut to.captures);
         absorb(&from.refunds, &mut to.refunds);

@@ -6,9 +6,10 @@ use std::collections::BTreeMap;
 
 use koban_domain::bonus::{Grant, OfLot, Revoke};
 use koban_domain::captures::{Collect, Increase, OfPayment};
+use koban_domain::disputes::{EndDispute, OpenDispute, Outcome};
 use koban_domain::flows::{self, Authorisation, Flow, StepCommit};
 use koban_domain::guest::Side;
-use koban_domain::ids::{CaptureId, LotId, OperatorId, RefundId, TransferId};
+use koban_domain::ids::{CaptureId, DisputeId, LotId, OperatorId, RefundId, TransferId};
 use koban_domain::ledger::{Command, Decided, Work};
 use koban_domain::manifest::Beginning;
 use koban_domain::money::{Currency, Money};
@@ -24,6 +25,7 @@ use proptest::prelude::*;
 use uuid::Uuid;
 
 use crate::model::{CAP, Model};
+use crate::shops::close;
 use crate::world::{
     HANAKO, KENJI, LOSS_BUDGET, NOON, SHOP, SPRING, TARO, World, arrived, atm, credit, flow, pay, payment, plan,
     reverse, settle, with_terms,
@@ -31,6 +33,9 @@ use crate::world::{
 
 /// What the campaign may grant: little enough to be used up by a long history.
 const GIFTS: i64 = 200_000;
+
+/// A day behind which consumption tax stays the same for longer than a history has closings.
+const BEFORE_TAX_ROSE: i32 = 16_200;
 
 /// One wish, in numbers that shrink well.
 type Raw = (u8, u8, u8, u16);
@@ -52,14 +57,9 @@ impl Trial {
         let mut world = World::new();
         world.budget(CAP, LOSS_BUDGET);
         world.does(plan(GIFTS)).unwrap();
-        Trial {
-            world,
-            model: Model::with_budget(GIFTS),
-            operations: Vec::new(),
-            flows: BTreeMap::new(),
-            numbers: 0,
-            epoch: 0,
-        }
+        let mut model = Model::with_budget(GIFTS);
+        model.arranged(&mut world, 20_000);
+        Trial { world, model, operations: Vec::new(), flows: BTreeMap::new(), numbers: 0, epoch: 0 }
     }
 
     /// Wishes of people and plugins go into one commit; a file or a write-off has one of its own.
@@ -230,7 +230,8 @@ impl Trial {
                 reverse(who, part, &name, &reversal)
             }
             9 if a % 4 == 2 => self.bonus(user, b, c, model),
-            9 if a % 4 == 0 => Command::Verify(Verify { user, operator: operator() }),
+            9 if a % 4 != 0 => self.shop(b, c, yen, model),
+            9 => Command::Verify(Verify { user, operator: operator() }),
             _ => Command::Tombstone(koban_domain::charges::Tombstone { plugin: atm(), flow: None, reference: name }),
         }
     }
@@ -306,6 +307,35 @@ impl Trial {
         let amount = Money::yen([left, left / 2, yen, left + 1][usize::from(c) % 4]);
         let refund = RefundId(Uuid::from_u128(self.number()));
         Command::Refund(GiveBack { refund, payment: payment(number), merchant: SHOP, payer, amount })
+    }
+
+    /// A dispute, the end of one, or a closing.
+    fn shop(&mut self, b: u8, c: u16, yen: i64, model: &Model) -> Command {
+        let contests = model.contests();
+        if b.is_multiple_of(8) {
+            let number = i32::try_from(self.number() / 8).unwrap_or(i32::MAX);
+            return Command::MakeClosing(close(BEFORE_TAX_ROSE.saturating_add(number)));
+        }
+        if b % 8 < 4 && !contests.is_empty() {
+            let (dispute, number) = contests[contests.len() - 1 - usize::from(b / 8) % contests.len().min(6)];
+            let outcome = [Outcome::Won(operator()), Outcome::Lost(operator()), Outcome::RanOut][usize::from(c) % 3];
+            let of = self.of(number, model);
+            return Command::EndDispute(EndDispute { dispute: DisputeId(Uuid::from_u128(dispute)), of, outcome });
+        }
+        let numbers = model.payments();
+        let behind = usize::from(b / 8) % numbers.len().clamp(1, 12);
+        let number = numbers.len().checked_sub(behind + 1).map_or(0, |place| numbers[place]);
+        let (_, left) = model.sale(number).unwrap_or((TARO, 0));
+        let amount = Money::yen([left, left / 2, yen, left + 1][usize::from(c) % 4]);
+        let (dispute, of) = (DisputeId(Uuid::from_u128(self.number())), self.of(number, model));
+        let (reason, evidence, operator) = ("random".to_owned(), None, operator());
+        Command::OpenDispute(OpenDispute { dispute, of, amount, reason, evidence, operator, days: None })
+    }
+
+    /// How a command names a payment, whether there is one or not.
+    fn of(&self, number: u128, model: &Model) -> OfPayment {
+        let (payer, _) = model.hold(number).unwrap_or((TARO, 0));
+        OfPayment { payment: payment(number), payer, merchant: SHOP, currency: Currency::JPY }
     }
 
     /// A number that was not used before.
@@ -410,6 +440,7 @@ fn a_seeded_history_agrees_with_the_model() {
     };
     let length = if full { 4_000 } else { 600 };
     let (mut payments, mut captures, mut reviews, mut gifts, mut lapsed) = (0, 0, 0, 0, 0);
+    let (mut disputes, mut closings) = (0, 0);
     for seed in seeds {
         eprintln!("seed {seed}, {length} wishes; run it alone with KOBAN_SOAK_SEED={seed}");
         let mut numbers = Numbers(seed);
@@ -421,12 +452,15 @@ fn a_seeded_history_agrees_with_the_model() {
         let parts = trial.world.shelf.books.payments.iter().flat_map(|(_, payment)| &payment.parts);
         gifts += parts.filter(|part| !part.source.is_money() && part.captured > 0).count();
         lapsed += trial.world.shelf.books.refunds.iter().filter(|(_, refund)| refund.lapsed > 0).count();
+        disputes += trial.world.shelf.books.disputes.iter().filter(|(_, dispute)| dispute.ended_at.is_some()).count();
+        closings += trial.world.shelf.books.closings.iter().count();
         reviews += trial.world.shelf.books.reviews.iter().filter(|(_, review)| review.ended_at.is_some()).count();
     }
     eprintln!(
-        "{payments} payments, {captures} captures, {reviews} reviews that ended, {gifts} parts of bonus, {lapsed} refunds too late"
+        "{payments} payments, {captures} captures, {reviews} reviews and {disputes} disputes that ended, {closings} closings, \
+         {gifts} parts of bonus, {lapsed} refunds too late"
     );
-    let all = [payments, captures, reviews, gifts, lapsed];
+    let all = [payments, captures, reviews, gifts, lapsed, disputes, closings];
     assert!(all.iter().all(|count| *count > 0), "a history without them proves little");
 }
 

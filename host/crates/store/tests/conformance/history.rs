@@ -42,11 +42,11 @@ impl Dice {
         u128::from(mixed ^ (mixed >> 31)) % bound
     }
 
-    fn one_in(&mut self, bound: u128) -> bool {
+    pub(crate) fn one_in(&mut self, bound: u128) -> bool {
         self.below(bound) == 0
     }
 
-    fn amount(&mut self, most: u128) -> Money {
+    pub(crate) fn amount(&mut self, most: u128) -> Money {
         Money::yen(i64::try_from(self.below(most)).unwrap())
     }
 }
@@ -64,7 +64,7 @@ impl History {
         History { dice: Dice(seed), next: 1_000_000, claims: Vec::new(), flows: Vec::new() }
     }
 
-    fn id(&mut self) -> Uuid {
+    pub(crate) fn id(&mut self) -> Uuid {
         self.next += 16;
         Uuid::from_u128(self.next)
     }
@@ -117,6 +117,9 @@ impl History {
         if self.dice.one_in(6) {
             work.step = Some(Box::new(self.step(now)));
         }
+        if self.dice.one_in(12) {
+            work = self.challenged(memory, work);
+        }
         work
     }
 
@@ -126,7 +129,8 @@ impl History {
         if self.dice.one_in(8) {
             return self.bonus(memory, number, now);
         }
-        match self.dice.below(20) {
+        match self.dice.below(24) {
+            20..24 => self.with_merchants(memory),
             0..5 => Command::Transfer(Send {
                 transfer: TransferId(self.id()),
                 sender: user(number),

@@ -1,9 +1,10 @@
 //! A small world that both stores and the model in memory begin with, and the way in which each commits.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use koban_domain::accounts::PluginKey;
-use koban_domain::books::{Books, Merchant, User};
+use koban_domain::books::{Books, Merchant, Table, User};
 use koban_domain::charges::Exposure;
 use koban_domain::ids::{AuditId, MerchantId, UserId};
 use koban_domain::journal::{Entry, Head};
@@ -152,10 +153,48 @@ pub(crate) async fn same_captures(store: &Store, all: &Books, name: &str) {
     let mut expected: Vec<_> = all.captures.iter().map(|(_, capture)| capture.clone()).collect();
     expected.sort_by_key(|capture| (capture.payment, capture.id));
     assert!(!expected.is_empty(), "no captures in the history");
-    let payments: std::collections::BTreeSet<_> = expected.iter().map(|capture| capture.payment).collect();
+    let payments: BTreeSet<_> = expected.iter().map(|capture| capture.payment).collect();
     let mut stored = Vec::new();
     for payment in payments {
         stored.extend(koban_store::captures::of_payment(store, payment, None, 1_000).await.unwrap());
     }
     assert_eq!(stored, expected, "{name}");
+}
+
+/// Every row that these books have, as the store has it.
+pub(crate) async fn load_all(writer: &mut LedgerWriter, all: &Books) -> Books {
+    let touched = Touched {
+        accounts: keys(&all.accounts),
+        users: keys(&all.users),
+        merchants: keys(&all.merchants),
+        payments: keys(&all.payments),
+        transfers: keys(&all.transfers),
+        reviews: keys(&all.reviews),
+        arrangements: keys(&all.arrangements),
+        disputes: keys(&all.disputes),
+        closings: keys(&all.closings),
+        payout_references: keys(&all.payout_references),
+        step_ups: keys(&all.step_ups),
+        merchant_references: keys(&all.merchant_references),
+        references: keys(&all.references),
+        exposures: keys(&all.exposures),
+        counters: keys(&all.counters),
+        differences: keys(&all.differences),
+        files: keys(&all.files),
+        expectations: keys(&all.expectations),
+        signals: keys(&all.signals),
+        adjustments: keys(&all.adjustments),
+        campaigns: keys(&all.campaigns),
+        purses: keys(&all.purses),
+        lots: keys(&all.lots),
+        flows: keys(&all.flows),
+        operations: keys(&all.operations),
+    };
+    let mut tx = writer.begin().await.unwrap();
+    let policy = Arc::new(tx.policy().await.unwrap());
+    tx.load(&touched, policy).await.unwrap()
+}
+
+fn keys<K: Ord + Clone + std::hash::Hash + Eq, V: Clone>(table: &Table<K, V>) -> BTreeSet<K> {
+    table.iter().map(|(key, _)| key.clone()).collect()
 }

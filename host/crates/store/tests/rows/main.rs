@@ -9,6 +9,7 @@ mod dealings;
 mod effects;
 mod evidence;
 mod flows;
+mod merchants;
 mod partners;
 mod people;
 mod policy;

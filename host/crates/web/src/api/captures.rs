@@ -12,7 +12,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::payments::PaymentBody;
-use super::{DeviceHeader, KeyHeader};
+use super::{DeviceHeader, KeyHeader, StepUpHeader};
 use crate::Web;
 use crate::amounts::{Minor, moment};
 use crate::headers::IdempotencyKey;
@@ -145,7 +145,7 @@ pub(crate) async fn void(
 ///
 /// The fraud rules judge it like a payment of its own. The hold ends when it would have ended.
 #[utoipa::path(post, path = "/v1/payments/{id}/increments", tag = "payments", security(("session" = [])),
-    params(("id" = String, Path, description = "The payment's id."), KeyHeader, DeviceHeader),
+    params(("id" = String, Path, description = "The payment's id."), KeyHeader, DeviceHeader, StepUpHeader),
     responses((status = 200, body = PaymentBody)))]
 pub(crate) async fn increase(
     State(app): State<App>,

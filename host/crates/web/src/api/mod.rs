@@ -4,6 +4,8 @@ pub(crate) mod bonus;
 pub(crate) mod bulk;
 pub(crate) mod captures;
 pub(crate) mod charges;
+pub(crate) mod closings;
+pub(crate) mod disputes;
 pub(crate) mod exchanges;
 pub(crate) mod inbound;
 pub(crate) mod keys;
@@ -15,6 +17,7 @@ pub(crate) mod refunds;
 pub(crate) mod schedules;
 pub(crate) mod sessions;
 pub(crate) mod statements;
+pub(crate) mod step_ups;
 pub(crate) mod transfers;
 pub(crate) mod users;
 pub(crate) mod verification;
@@ -38,11 +41,14 @@ pub(crate) fn routes() -> OpenApiRouter<Web> {
         .merge(payments::routes())
         .merge(captures::routes())
         .merge(refunds::routes())
+        .merge(step_ups::routes())
         .merge(transfers::routes())
         .merge(exchanges::routes())
         .merge(bulk::routes())
         .merge(schedules::routes())
         .merge(merchant::routes())
+        .merge(disputes::routes())
+        .merge(closings::routes())
         .merge(keys::routes())
         .merge(webhooks::routes())
         .merge(operator::routes())
@@ -68,4 +74,14 @@ pub(crate) struct DeviceHeader {
     /// What the app calls this device, 1 to 128 printable ASCII characters. Rules may count by it.
     #[param(rename = "Koban-Device", required = false)]
     device: Option<String>,
+}
+
+/// The header by which a payer says that they have confirmed a request.
+#[derive(utoipa::IntoParams)]
+#[into_params(parameter_in = Header)]
+#[expect(dead_code, reason = "describes a header; the extractor reads it")]
+pub(crate) struct StepUpHeader {
+    /// The challenge that the problem `step_up_required` named and that was confirmed since. It counts for the very same request, once.
+    #[param(rename = "Koban-Step-Up", required = false, example = "stu_5d41402abc4b2a76b9719d911017c592")]
+    step_up: Option<String>,
 }

@@ -12,7 +12,7 @@ use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::{DeviceHeader, KeyHeader};
+use super::{DeviceHeader, KeyHeader, StepUpHeader};
 use crate::Web;
 use crate::amounts::{Line, Minor, moment};
 use crate::headers::IdempotencyKey;
@@ -96,6 +96,8 @@ pub(crate) struct PaymentBody {
     captured: i64,
     /// What of that has been given back.
     refunded: i64,
+    /// What of it is in dispute and set aside.
+    disputed: i64,
     /// What of it can still be given back.
     refundable: i64,
     /// ISO 4217 code.
@@ -123,6 +125,7 @@ impl From<Payment> for PaymentBody {
             held: payment.held(),
             captured: payment.captured,
             refunded: payment.refunded,
+            disputed: payment.disputed,
             refundable: payment.refundable(),
             currency: payment.amount.currency,
             reference: payment.reference,
@@ -152,7 +155,7 @@ pub(crate) struct PaymentQuery {
 /// The fraud rules judge it first. Prepaid value is spent before funds. With `capture: false` the amount is held for the merchant. If a
 /// rule wants a person to look, the amount is held until then and the answer is 202.
 #[utoipa::path(post, path = "/v1/payments", tag = "payments", security(("session" = [])),
-    params(KeyHeader, DeviceHeader), responses((status = 201, body = PaymentBody),
+    params(KeyHeader, DeviceHeader, StepUpHeader), responses((status = 201, body = PaymentBody),
         (status = 202, body = PaymentBody, description = "Held until an operator has looked at it.")))]
 pub(crate) async fn create(
     State(app): State<App>,

@@ -11,7 +11,7 @@ use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::{DeviceHeader, KeyHeader};
+use super::{DeviceHeader, KeyHeader, StepUpHeader};
 use crate::Web;
 use crate::amounts::{Line, Minor, moment};
 use crate::headers::IdempotencyKey;
@@ -103,7 +103,7 @@ impl From<Transfer> for TransferBody {
 /// Both sides must be verified. The fraud rules judge it first; if one wants a person to look, the amount is held until then and the
 /// answer is 202.
 #[utoipa::path(post, path = "/v1/transfers", tag = "transfers", security(("session" = [])),
-    params(KeyHeader, DeviceHeader), responses((status = 201, body = TransferBody),
+    params(KeyHeader, DeviceHeader, StepUpHeader), responses((status = 201, body = TransferBody),
         (status = 202, body = TransferBody, description = "Held until an operator has looked at it.")))]
 pub(crate) async fn create(
     State(app): State<App>,

@@ -82,6 +82,60 @@ pub(super) fn words_of(refusal: Refusal) -> (Words, Words) {
             "少ない額にするか、予算を増やしてから新しいキーでお試しください。",
             "Grant less, or raise the budget and try with a new key.",
         ),
+        Refusal::DisputeNotFound => (
+            "異議申し立てが見つかりません",
+            "there is no such dispute",
+            "異議申し立てのIDを確かめてください。",
+            "Check the dispute's id.",
+        ),
+        Refusal::ClosingNotFound => (
+            "締めが見つかりません",
+            "there is no such closing",
+            "締めのIDを確かめてください。",
+            "Check the closing's id.",
+        ),
+        Refusal::DisputeClosed => (
+            "この異議申し立てはすでに終わっています",
+            "the dispute was decided before or has ended",
+            "いまの状態を確かめてください。",
+            "Look at how the dispute stands now.",
+        ),
+        Refusal::PeriodClosed => (
+            "この期間はすでに締められています",
+            "the period was closed before",
+            "締めの一覧を確かめるか、後の日を指定してください。",
+            "Look at the list of closings, or name a later day.",
+        ),
+        Refusal::PeriodNotOver => (
+            "この期間はまだ終わっていません",
+            "the period has not ended",
+            "今日（日本時間）までの日を指定してください。",
+            "Name a day up to today in Japan.",
+        ),
+        Refusal::ClosingPaid => (
+            "この締めに支払うものはもうありません",
+            "nothing is due of this closing any more",
+            "締めの状態と金額を確かめてください。",
+            "Look at the closing's state and at what was due.",
+        ),
+        Refusal::PayoutReferenceUsed => (
+            "この参照番号は別の支払いで使われています",
+            "the reference is that of another payout",
+            "銀行の明細の参照番号を確かめてください。",
+            "Check the reference on the bank's statement.",
+        ),
+        Refusal::DisputeExceedsPayment => (
+            "支払いの残りを超える金額です",
+            "more would be contested than is left of the payment",
+            "返金も異議もされていない残りの金額までにしてください。",
+            "Ask for at most what is left of the payment: captured, less refunded and disputed.",
+        ),
+        Refusal::CreditInUse => (
+            "加盟店の不足額がこの与信枠を超えています",
+            "the merchant is further behind than this credit limit",
+            "不足額以上の枠を指定するか、解消されるまでお待ちください。",
+            "Set at least what the merchant is behind, or wait until it has caught up.",
+        ),
         Refusal::SameParty => (
             "送り手と受け手が同じです",
             "sender and receiver are the same",
@@ -172,8 +226,8 @@ pub(super) fn words_of(refusal: Refusal) -> (Words, Words) {
         Refusal::StepUpRequired => (
             "本人確認をもう一度行う必要があります",
             "the payer must confirm who they are before this payment",
-            "本人確認の後、新しいキーでお支払いください。",
-            "Have the payer confirm who they are, then pay with a new key.",
+            "`step_up` をパスワードで確認し、同じ内容を新しいキーと `Koban-Step-Up` ヘッダーで送り直してください。",
+            "Confirm the `step_up` with the password, then send the same request with a new key and the `Koban-Step-Up` header.",
         ),
         Refusal::ReviewRequired => (
             "お支払いの前に確認が必要です",
@@ -356,10 +410,10 @@ pub(super) fn words_of(refusal: Refusal) -> (Words, Words) {
             "Exchange a smaller amount, or try later with a new key.",
         ),
         Refusal::MerchantBalanceTooLow => (
-            "加盟店の残高が返金額に足りません",
-            "the merchant's balance is too low for this refund",
-            "売上が入ってから、新しいキーで返金してください。",
-            "Refund with a new key once the merchant is owed enough.",
+            "加盟店の残高と与信枠が足りません",
+            "the merchant's balance and credit are too low for this",
+            "売上が入ってから、新しいキーでお試しください。運営は与信枠を設定できます。",
+            "Try with a new key once the merchant is owed enough; operators can give it credit.",
         ),
         Refusal::DifferenceNotFound => (
             "未処理の差異が見つかりません",

@@ -101,7 +101,7 @@ impl Model {
             return Err(Refusal::CaptureExceedsHold);
         }
         sale.take(yen, self.people.get_mut(&sale.who).unwrap());
-        self.shop += yen;
+        self.sold(yen);
         if last || yen == whole {
             sale.give_up(self.people.get_mut(&sale.who).unwrap(), now);
             sale.standing = Standing::Over;
@@ -166,7 +166,8 @@ impl Model {
             (Ruling::Approved(_), Some(for_ms)) => sale.standing = Standing::Held(self.now.plus_ms(for_ms)),
             (Ruling::Approved(_), None) => {
                 sale.take(sale.total, person);
-                self.shop += sale.total;
+                let total = sale.total;
+                self.sold(total);
                 sale.standing = Standing::Over;
             }
             (Ruling::Declined(_), _) => {

@@ -26,6 +26,7 @@ impl World {
         assert!(sums.values().all(|sum| *sum == 0), "the books do not sum to zero: {sums:?}");
         self.check_holds();
         self.check_lots();
+        self.check_shop();
         for (_, exposure) in self.shelf.books.exposures.iter() {
             assert!(exposure.used >= 0 && exposure.lost >= 0, "{exposure:?}");
         }

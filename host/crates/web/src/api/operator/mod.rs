@@ -5,10 +5,12 @@ pub(crate) mod adjustments;
 pub(crate) mod audit;
 pub(crate) mod bonus;
 pub(crate) mod clock;
+pub(crate) mod closings;
 pub(crate) mod closures;
 pub(crate) mod currencies;
 pub(crate) mod decisions;
 pub(crate) mod differences;
+pub(crate) mod disputes;
 pub(crate) mod flows;
 pub(crate) mod ledger;
 pub(crate) mod limits;
@@ -38,6 +40,8 @@ pub(super) fn routes() -> OpenApiRouter<Web> {
         .merge(adjustments::routes())
         .merge(bonus::routes())
         .merge(merchants::routes())
+        .merge(closings::routes())
+        .merge(disputes::routes())
         .merge(plugins::routes())
         .merge(flows::routes())
         .merge(decisions::routes())

@@ -1,9 +1,10 @@
-//! What happens to payments when the fraud rules fail, and how long reviews wait.
+//! What happens to payments when the fraud rules fail, how long reviews and disputes wait, and when merchants are closed with.
 
 use axum::extract::State;
+use koban_domain::arrangements::CutOff;
 use koban_domain::guest::Verdict;
-use koban_domain::policy::{FailurePolicy, ReviewPolicy};
-use koban_service::{App, policy};
+use koban_domain::policy::{DisputePolicy, FailurePolicy, ReviewPolicy};
+use koban_service::{App, closings, policy};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
@@ -34,11 +35,32 @@ pub(crate) struct PolicyBody {
     #[serde(default)]
     #[schema(minimum = 1, maximum = 168, example = 24)]
     review_hours: Option<u16>,
+    /// How many days a dispute waits unless told, 1 to 180. Left out, it stays as it is.
+    #[serde(default)]
+    #[schema(minimum = 1, maximum = 180, example = 30)]
+    dispute_days: Option<u16>,
+    /// Whether a dispute that nobody decided in time is lost by the merchant; otherwise it stays open and operators are alarmed. Left out,
+    /// it stays as it is.
+    #[serde(default)]
+    #[schema(example = false)]
+    dispute_lost_when_over: Option<bool>,
+    /// When merchants are closed with that have no cut-off of their own: `daily`, `twice-monthly`, `monthly`. Left out, it stays as it is.
+    #[serde(default)]
+    #[schema(value_type = Option<String>, example = "monthly")]
+    cut_off: Option<CutOff>,
 }
 
 fn in_force(app: &App) -> PolicyBody {
     let FailurePolicy { on_fault, on_missing } = policy::get(app);
-    PolicyBody { on_fault, on_missing, review_hours: Some(policy::review(app).hours) }
+    let dispute = policy::dispute(app);
+    PolicyBody {
+        on_fault,
+        on_missing,
+        review_hours: Some(policy::review(app).hours),
+        dispute_days: Some(dispute.days),
+        dispute_lost_when_over: Some(dispute.lost_when_over),
+        cut_off: Some(closings::own_cut_off(app)),
+    }
 }
 
 /// The policy in force.
@@ -60,6 +82,15 @@ pub(crate) async fn put(
     let ctx = operator.reading();
     if let Some(hours) = body.review_hours {
         policy::set_review(&app, &ctx, ReviewPolicy { hours }).await?;
+    }
+    if body.dispute_days.is_some() || body.dispute_lost_when_over.is_some() {
+        let known = policy::dispute(&app);
+        let days = body.dispute_days.unwrap_or(known.days);
+        let lost_when_over = body.dispute_lost_when_over.unwrap_or(known.lost_when_over);
+        policy::set_dispute(&app, &ctx, DisputePolicy { days, lost_when_over }).await?;
+    }
+    if let Some(cut_off) = body.cut_off {
+        policy::set_cut_off(&app, &ctx, cut_off).await?;
     }
     policy::set(&app, &ctx, wanted).await?;
     Ok(Json(in_force(&app)))
