@@ -41,7 +41,7 @@ pub struct Rotated {
     pub made: bool,
     /// Values that were sealed again.
     pub resealed: u64,
-    /// What does not open, at most [`NAMED_MAX`] of them; nothing of it was changed.
+    /// What does not open, at most twenty of them; nothing of it was changed.
     pub unopened: Vec<String>,
     /// Keys that nothing names any more.
     pub removable: Vec<String>,
