@@ -6,6 +6,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::OnceLock;
 
 use serde_json::{Value, json};
 
@@ -16,8 +17,14 @@ use crate::load::is_soak;
 const CHECKS: &str = "the_host_makes_no_mistake,status_code_conformance,content_type_conformance,response_headers_conformance,\
      response_schema_conformance,unsupported_method,ignored_auth,negative_data_rejection";
 
-/// The program, installed once for all runs of a build folder.
+/// The program. Tests that need it at the same moment wait for one installation.
 fn schemathesis() -> PathBuf {
+    static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
+    PROGRAM.get_or_init(install).clone()
+}
+
+/// Installs it, once for all runs of a build folder.
+fn install() -> PathBuf {
     let wanted = root().join("tests/schemathesis/requirements.txt");
     let pins = std::fs::read(&wanted).expect("the pinned packages");
     let digest = koban_domain::records::Digest::of(&pins).to_string();
