@@ -6,6 +6,7 @@ mod house;
 
 mod access;
 mod adjustments;
+mod anomalies;
 mod auditor;
 mod backup;
 mod bad_input;
@@ -47,6 +48,7 @@ mod schema;
 mod seal_keys;
 mod sessions;
 mod settlements;
+mod simulation;
 mod statements;
 mod step_up;
 mod sweep;

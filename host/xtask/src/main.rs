@@ -27,7 +27,8 @@ Koban's chores. Each installs what it needs first and says what and why.
   cargo xtask test [--only PART]  everything that must hold, on SQLite and PostgreSQL, with a time budget per part
   cargo xtask guests              build the plugins and the test guests into packages
   cargo xtask bench [ARGS]        build for release and measure, beside a temporary PostgreSQL (ARGS go to `koban bench`)
-  cargo xtask soak [--seeds N]    the heavy tests at full scale (other arguments choose tests by name)
+  cargo xtask soak [--only PARTS] [--seeds N]
+                                  the heavy tests at full scale: simulation,anomalies,kills,faults (other arguments choose tests by name)
   cargo xtask artifacts           try unit, alert rules and Containerfile with the programs they are for, where these are installed
 ";
 

@@ -12,9 +12,24 @@ use crate::setup;
 use crate::tally::Tally;
 use crate::tree::{Profile, Tree};
 
-/// Runs the ledger against its model, then the end-to-end tests, with `KOBAN_SOAK=1`. `--seeds N` becomes `KOBAN_SOAK_SEEDS`; other arguments go to the test runner.
+/// One part that can be run by itself: its name, whether the domain's own histories belong to it, and the end-to-end tests that do.
+type Part = (&'static str, bool, &'static [&'static str]);
+
+const PARTS: [Part; 4] = [
+    ("simulation", true, &["simulation"]),
+    ("anomalies", false, &["anomalies"]),
+    ("kills", false, &["kills", "two_hosts"]),
+    ("faults", false, &["faults", "unsure"]),
+];
+
+/// Runs the ledger against its model and the end-to-end tests, with `KOBAN_SOAK=1`. `--only PART,PART` runs these parts; `--seeds N` becomes
+/// `KOBAN_SOAK_SEEDS`; other arguments go to the end-to-end test runner.
 pub(crate) fn soak(tree: &Tree, arguments: &[String]) -> Result<ExitCode> {
-    let (seeds, filters) = take_seeds(arguments)?;
+    let (only, rest) = take_only(arguments)?;
+    let (seeds, mut filters) = take_seeds(&rest)?;
+    let domain = only.is_empty() || only.iter().any(|part| part.1);
+    filters.extend(only.iter().flat_map(|part| part.2.iter().map(|test| (*test).to_owned())));
+    let end_to_end = only.is_empty() || !filters.is_empty();
     setup::c_compiler()?;
     setup::guest_toolchain()?;
     setup::postgresql()?;
@@ -23,15 +38,20 @@ pub(crate) fn soak(tree: &Tree, arguments: &[String]) -> Result<ExitCode> {
     let server = Server::start(Purpose::Tests)?;
 
     let mut tally = Tally::default();
-    let mut outcome = timed("soak of the domain", || {
-        let mut command = tree.cargo();
-        command.args(["test", "--workspace", "--test", "rules", "--", "--show-output", "soak"]).env("KOBAN_SOAK", "1");
-        if let Some(seeds) = &seeds {
-            command.env("KOBAN_SOAK_SEEDS", seeds);
-        }
-        run_tests(&mut command, &mut tally)
-    });
-    for store in ["sqlite", "postgres"] {
+    let mut outcome = Ok(());
+    if domain {
+        outcome = outcome.and(timed("soak of the domain", || {
+            let mut command = tree.cargo();
+            command
+                .args(["test", "--workspace", "--test", "rules", "--", "--show-output", "soak"])
+                .env("KOBAN_SOAK", "1");
+            if let Some(seeds) = &seeds {
+                command.env("KOBAN_SOAK_SEEDS", seeds);
+            }
+            run_tests(&mut command, &mut tally)
+        }));
+    }
+    for store in ["sqlite", "postgres"].into_iter().filter(|_| end_to_end) {
         outcome = outcome.and(timed(&format!("soak on {store}"), || {
             let mut command = tree.cargo();
             command.args(["test", "--workspace", "--test", "it", "--", "--show-output"]).args(&filters);
@@ -44,12 +64,36 @@ pub(crate) fn soak(tree: &Tree, arguments: &[String]) -> Result<ExitCode> {
         }));
     }
     // With tests chosen by name, only these.
-    if filters.is_empty() {
+    if filters.is_empty() && only.is_empty() {
         outcome = outcome.and_then(|()| artifacts::try_all(tree));
     }
     println!("{}", tally.line());
     outcome?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Splits `--only PART,PART` (or `--only=…`) off.
+fn take_only(arguments: &[String]) -> Result<(Vec<&'static Part>, Vec<String>)> {
+    let (mut parts, mut left) = (Vec::new(), Vec::new());
+    let mut rest = arguments.iter();
+    while let Some(argument) = rest.next() {
+        let names = match argument.strip_prefix("--only=") {
+            Some(names) => names,
+            None if argument == "--only" => rest.next().context("--only needs parts after it, with commas")?,
+            None => {
+                left.push(argument.clone());
+                continue;
+            }
+        };
+        for name in names.split(',') {
+            let part = PARTS.iter().find(|part| part.0 == name).with_context(|| {
+                let known: Vec<&str> = PARTS.iter().map(|part| part.0).collect();
+                format!("there is no part `{name}` of soak; the parts are {}", known.join(", "))
+            })?;
+            parts.push(part);
+        }
+    }
+    Ok((parts, left))
 }
 
 /// Splits `--seeds N` (or `--seeds=N`) off.
@@ -87,6 +131,16 @@ mod tests {
             assert_eq!((seeds.as_deref(), filters), (Some("20"), words("kills")), "{line}");
         }
         assert_eq!(take_seeds(&words("kills")).unwrap(), (None, words("kills")));
+    }
+
+    #[test]
+    fn parts_are_taken_out_by_name_and_an_unknown_one_is_refused() {
+        for line in ["--only simulation,kills --seeds 20", "--seeds 20 --only=simulation,kills"] {
+            let (parts, rest) = take_only(&words(line)).unwrap();
+            assert_eq!(parts.iter().map(|part| part.0).collect::<Vec<_>>(), ["simulation", "kills"], "{line}");
+            assert_eq!(rest, words("--seeds 20"), "{line}");
+        }
+        assert!(take_only(&words("--only nothing")).is_err() && take_only(&words("--only")).is_err());
     }
 
     #[test]

@@ -1,0 +1,171 @@
+//! What may happen next in a small town, drawn from its seed.
+
+use super::model::Model;
+use crate::load::Dice;
+
+/// Whether somebody may deal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) enum Access {
+    #[default]
+    Open,
+    Frozen,
+    Closed,
+}
+
+/// What an operator says to a review.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Ruling {
+    Approve,
+    Decline,
+}
+
+/// One thing that is done. People, sales, gifts, credits and proposals are named by their number in the town.
+#[derive(Debug, Clone)]
+pub(super) enum Step {
+    Charge { who: usize, yen: i64, arrived: bool, again: Option<usize> },
+    TakeBack { credit: usize, yen: i64 },
+    Pay { who: usize, yen: i64, held_ms: Option<i64>, review: bool },
+    Increase { sale: usize, yen: i64 },
+    Capture { sale: usize, yen: Option<i64>, last: bool },
+    Void { sale: usize },
+    Refund { sale: usize, yen: i64 },
+    Send { from: usize, to: usize, yen: i64, review: bool },
+    Rule { sale: usize, ruling: Ruling },
+    RuleGift { gift: usize, ruling: Ruling },
+    BuyDollars { who: usize, cents: i64, right: bool },
+    SellDollars { who: usize, cents: i64 },
+    Submit { who: usize },
+    Verify { who: usize },
+    Unverify { who: usize, revoked: bool },
+    Freeze { who: Option<usize>, frozen: bool },
+    Close { who: usize },
+    Propose { who: usize, yen: i64, gives: bool },
+    Judge { proposal: usize, approve: bool, same: bool },
+    Settle { credit: usize },
+    WriteOff { credit: usize },
+}
+
+impl Step {
+    /// The word under which steps are counted.
+    pub(super) fn word(&self) -> &'static str {
+        match self {
+            Step::Charge { .. } => "charge",
+            Step::TakeBack { .. } => "reversal",
+            Step::Pay { review: true, .. } => "review of a payment",
+            Step::Pay { held_ms: Some(_), .. } => "authorisation",
+            Step::Pay { .. } => "payment",
+            Step::Increase { .. } => "increment",
+            Step::Capture { .. } => "capture",
+            Step::Void { .. } => "void",
+            Step::Refund { .. } => "refund",
+            Step::Send { review: true, .. } => "review of a transfer",
+            Step::Send { .. } => "transfer",
+            Step::Rule { .. } | Step::RuleGift { .. } => "ruling",
+            Step::BuyDollars { .. } | Step::SellDollars { .. } => "exchange",
+            Step::Submit { .. } | Step::Verify { .. } | Step::Unverify { .. } => "verification",
+            Step::Freeze { .. } => "freeze",
+            Step::Close { .. } => "closure",
+            Step::Propose { .. } | Step::Judge { .. } => "adjustment",
+            Step::Settle { .. } => "settlement",
+            Step::WriteOff { .. } => "write-off",
+        }
+    }
+
+    /// The next step. What there is is used more often than what there is not.
+    pub(super) fn draw(dice: &mut Dice, model: &Model) -> Step {
+        const TRIES: usize = 16;
+        let drawn = (0..TRIES).find_map(|_| Step::drawn(dice, model));
+        drawn.unwrap_or(Step::Charge { who: 0, yen: 1, arrived: false, again: None })
+    }
+
+    /// A step, if there is what it is about.
+    fn drawn(dice: &mut Dice, model: &Model) -> Option<Step> {
+        let who = number(dice, 3);
+        let yen = amount(dice);
+        let held = model.held_sales();
+        let sale = match dice.below(4) {
+            0 => newest(dice, model.sales()),
+            _ => newest(dice, held.len()).map(|place| held[place]).or(newest(dice, model.sales())),
+        };
+        let credit = newest(dice, model.credits());
+        let ruling = if dice.below(3) == 0 { Ruling::Decline } else { Ruling::Approve };
+        let review = dice.below(6) == 0;
+        Some(match dice.below(40) {
+            0..=6 => {
+                let again = credit.filter(|_| dice.below(12) == 0);
+                Step::Charge { who, yen: yen * 3, arrived: dice.below(3) == 0, again }
+            }
+            7 | 8 => Step::TakeBack { credit: credit?, yen: part_of(dice, model.credit(credit?)) },
+            9..=13 => {
+                let held_ms = (dice.below(2) == 0).then(|| 60_000 * (1 + whole(dice, 120)));
+                Step::Pay { who, yen, held_ms, review }
+            }
+            14..=16 => {
+                let yen = (dice.below(3) > 0).then(|| part_of(dice, model.held(sale.unwrap_or(0))));
+                Step::Capture { sale: sale?, yen, last: dice.below(3) == 0 }
+            }
+            17 => Step::Void { sale: sale? },
+            18 => Step::Increase { sale: sale?, yen: 1 + yen / 4 },
+            19..=21 => {
+                let sale = newest(dice, model.sales())?;
+                Step::Refund { sale, yen: part_of(dice, model.refundable(sale)) }
+            }
+            22..=25 => {
+                let to = if dice.below(8) == 0 { who } else { (who + 1 + number(dice, 2)) % 3 };
+                Step::Send { from: who, to, yen: yen * (1 + whole(dice, 3)), review }
+            }
+            26 => Step::Rule { sale: model.asked_sales().last().copied().or(sale)?, ruling },
+            27 => Step::RuleGift { gift: *model.gifts_asked().last()?, ruling },
+            28 => Step::BuyDollars { who, cents: 1 + whole(dice, 30_000), right: dice.below(6) > 0 },
+            29 => Step::SellDollars { who, cents: [1, 1 + whole(dice, 20_000)][number(dice, 2)] },
+            30 | 31 => match dice.below(4) {
+                0 => Step::Submit { who },
+                1 => Step::Unverify { who, revoked: dice.below(2) == 0 },
+                _ => Step::Verify { who },
+            },
+            32 | 33 => Step::Freeze { who: (dice.below(3) > 0).then_some(who), frozen: dice.below(3) == 0 },
+            34 if dice.below(3) == 0 => Step::Close { who },
+            34 | 35 => {
+                let proposal = newest(dice, model.proposals())?;
+                Step::Judge { proposal, approve: dice.below(3) > 0, same: dice.below(5) == 0 }
+            }
+            36 => Step::Propose { who, yen: 1 + yen / 10, gives: dice.below(3) > 0 },
+            37 | 38 => Step::Settle { credit: credit.filter(|credit| model.is_plain(*credit))? },
+            _ => Step::WriteOff { credit: credit.filter(|credit| model.is_plain(*credit))? },
+        })
+    }
+}
+
+fn whole(dice: &mut Dice, below: u64) -> i64 {
+    i64::try_from(dice.below(below)).unwrap_or(0)
+}
+
+fn number(dice: &mut Dice, below: u64) -> usize {
+    usize::try_from(dice.below(below)).unwrap_or(0)
+}
+
+/// Small for the most part, and now and then about a limit.
+fn amount(dice: &mut Dice) -> i64 {
+    match dice.below(8) {
+        0 => 25_000 + whole(dice, 20_000),
+        1 => 1 + whole(dice, 10),
+        _ => 1 + whole(dice, 9_000),
+    }
+}
+
+/// Of those that there are, one of the last few.
+fn newest(dice: &mut Dice, count: usize) -> Option<usize> {
+    let back = number(dice, 3).min(count.saturating_sub(1));
+    count.checked_sub(1 + back)
+}
+
+/// All of it, a half, a little, or one too much.
+fn part_of(dice: &mut Dice, whole: i64) -> i64 {
+    let part = match dice.below(5) {
+        0 => whole / 2,
+        1 => whole / 7,
+        2 => whole + 1,
+        _ => whole,
+    };
+    part.max(1)
+}
