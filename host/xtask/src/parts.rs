@@ -185,7 +185,7 @@ impl Bench<'_> {
     }
 }
 
-/// The names of test files that crates keep in a `tests` folder of their own. Cargo can name a test but not leave one out,
+/// The names of tests that crates keep in a `tests` folder of their own. Cargo can name a test but not leave one out,
 /// and leaving the package `host` out would select other features and build much a second time.
 fn test_files(root: &Path) -> Result<Vec<String>> {
     let mut names = Vec::new();
@@ -194,7 +194,8 @@ fn test_files(root: &Path) -> Result<Vec<String>> {
             let Ok(files) = std::fs::read_dir(package?.path().join("tests")) else { continue };
             for file in files {
                 let path = file?.path();
-                if path.extension().is_some_and(|extension| extension == "rs") {
+                // A test of several files is a folder with a `main.rs`.
+                if path.extension().is_some_and(|extension| extension == "rs") || path.join("main.rs").is_file() {
                     names.extend(path.file_stem().map(|name| name.to_string_lossy().into_owned()));
                 }
             }
@@ -212,6 +213,15 @@ mod tests {
     #[test]
     fn the_budgets_of_the_parts_add_up_to_the_budget() {
         assert_eq!(PARTS.iter().map(|part| part.budget_s).sum::<u64>(), BUDGET_S);
+    }
+
+    #[test]
+    fn tests_of_several_files_are_run_as_well_as_those_of_one() {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+        let names = test_files(&root).unwrap();
+        for name in ["rules", "conformance", "rows", "flows", "door", "build"] {
+            assert!(names.iter().any(|known| known == name), "{name} in {names:?}");
+        }
     }
 
     #[test]
