@@ -171,8 +171,6 @@ fn it_postgres(bench: &mut Bench) -> Result<()> {
 fn it(tree: &Tree) -> std::process::Command {
     let mut command = tree.cargo();
     command.args(["test", "--workspace", "--test", "it"]);
-    // Their samples have not been run on both databases often enough to stand between a change and its landing: `cargo xtask soak`.
-    command.args(["--", "--skip", "anomalies::", "--skip", "simulation::"]);
     command
 }
 

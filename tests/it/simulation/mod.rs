@@ -84,7 +84,7 @@ const ROUNDS: [Round; 26] = [
 ];
 
 /// What must have come at least once in a run of all seeds: outcomes of the model's list, and steps.
-const SOMETIMES: [&str; 30] = [
+const SOMETIMES: [&str; 31] = [
     "done",
     "account_closed",
     "adjustment_closed",
@@ -99,6 +99,7 @@ const SOMETIMES: [&str; 30] = [
     "holds_open",
     "insufficient_funds",
     "loss_budget_exhausted",
+    "merchant_balance_too_low",
     "merchant_frozen",
     "not_verified",
     "payment_in_review",
@@ -193,7 +194,7 @@ async fn live(seeds: &[u64], came: &mut Came) {
         let mut founding = JoinSet::new();
         for seed in group {
             let (hosts, seed) = (Arc::clone(&hosts), *seed);
-            founding.spawn(async move { Town::found(seed, &hosts).await });
+            founding.spawn(async move { Town::found(seed, &hosts, now).await });
         }
         let mut towns = founding.join_all().await;
         for round in &ROUNDS {

@@ -98,6 +98,8 @@ struct Proposal {
 pub(super) struct Model {
     people: [Person; 3],
     shop: i64,
+    /// The Japanese day up to which the shop was closed with.
+    closed_to: i64,
     shop_frozen: bool,
     credits: Vec<Credit>,
     sales: Vec<Sale>,
@@ -111,6 +113,11 @@ type Told = Result<(), &'static str>;
 
 fn refuse(code: &'static str, if_so: bool) -> Told {
     if if_so { Err(code) } else { Ok(()) }
+}
+
+/// The day in Japan, since 1970.
+fn day(now: i64) -> i64 {
+    (now + JAPAN_MS).div_euclid(DAY_MS)
 }
 
 impl Person {
@@ -155,9 +162,9 @@ impl Person {
 }
 
 impl Model {
-    /// One who is not verified, and two who are.
-    pub(super) fn new() -> Model {
-        let mut model = Model::default();
+    /// One who is not verified, and two who are; the shop is closed with every day from this one on.
+    pub(super) fn new(now: i64) -> Model {
+        let mut model = Model { closed_to: day(now), ..Model::default() };
         for person in &mut model.people[1..] {
             (person.is_funds, person.papers) = (true, Papers::Verified);
         }
@@ -264,6 +271,10 @@ impl Model {
                 self.gift_back(gift);
             }
         }
+        // What the shop is owed is due to be paid out from then on, and gives nothing back any more.
+        if day(now) > self.closed_to {
+            (self.shop, self.closed_to) = (0, day(now));
+        }
     }
 
     fn charge(&mut self, who: usize, yen: i64, arrived: bool, again: Option<usize>) -> Told {
@@ -325,7 +336,7 @@ impl Model {
         refuse("receiver_unavailable", receiver.may_deal().is_err() || receiver.is_revoked())?;
         refuse("verification_revoked", sender.is_revoked())?;
         refuse("repayment_due", sender.owed > 0)?;
-        let day = (now + JAPAN_MS).div_euclid(DAY_MS);
+        let day = day(now);
         refuse("day_limit", sender.sent_on(day) + yen > SENT)?;
         let repays = yen.min(receiver.owed);
         refuse("balance_limit", !receiver.fits(yen - repays))?;

@@ -6,6 +6,7 @@ use std::sync::atomic::Ordering;
 use koban_domain::access::{Access, Holder};
 use koban_domain::accounts::{AccountKey, Class, PluginKey};
 use koban_domain::adjustments::Line;
+use koban_domain::arrangements::{CutOff, Share};
 use koban_domain::charges::{ChargeCredit, ChargeReversal};
 use koban_domain::exchanges::Rate;
 use koban_domain::guest::{SettlementLine, Side};
@@ -23,6 +24,7 @@ use koban_domain::time::Timestamp;
 use koban_domain::transfers::Send;
 use koban_domain::verification::{Submission, Verification, Verify};
 use koban_service::captures::{self, CaptureInput, IncrementInput};
+use koban_service::closings::{self, ArrangementInput};
 use koban_service::differences::{self, WriteOffInput};
 use koban_service::exchanges::{self, ExchangeInput};
 use koban_service::operations::Answered;
@@ -89,7 +91,7 @@ pub(super) fn till(seed: u64) -> String {
 
 impl Town {
     /// Founds a town: its people, its shop and what its partner may owe.
-    pub(super) async fn found(seed: u64, hosts: &Hosts) -> Town {
+    pub(super) async fn found(seed: u64, hosts: &Hosts, now: Timestamp) -> Town {
         let names = Names {
             seed,
             people: [1, 2, 3].map(|number| UserId(id(seed, number))),
@@ -104,7 +106,7 @@ impl Town {
         let asked = names.clone();
         let founded = hosts.ask(0, move |app| found(app, asked.clone())).await;
         founded.expect("a town is founded");
-        Town { seed, dice: Dice::new(seed), model: Model::new(), names, steps: 0, log: Vec::new() }
+        Town { seed, dice: Dice::new(seed), model: Model::new(now.0), names, steps: 0, log: Vec::new() }
     }
 
     /// The next step on both sides; they must agree. Answers its word and what came of it.
@@ -208,6 +210,16 @@ async fn found(app: App, names: Names) -> Result<(), Error> {
     };
     let row = audit(&app, names.operators[0], "merchant.create", names.shop.to_string());
     koban_store::merchants::create(&app.store, &merchant, &row).await?;
+    // Each day, whatever day of the month it is: so every seed meets the same closings.
+    let terms = ArrangementInput {
+        merchant: names.shop,
+        currency: Currency::JPY,
+        credit_limit: 0,
+        fee_rate: Share::default(),
+        cut_off: Some(CutOff::Daily),
+        reason: "simulated".into(),
+    };
+    closings::arrange(&app, &Ctx::new(Actor::Operator(names.operators[0]), "arrange"), terms).await?;
     let row = audit(&app, names.operators[0], "plugin.limits", names.till.clone());
     let most = [Allowance { currency: Currency::JPY, cap: CAP, loss_budget: LOSS_BUDGET }];
     let till = PluginKey::of(&names.till);
