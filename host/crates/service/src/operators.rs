@@ -3,6 +3,7 @@
 use koban_domain::ids::OperatorId;
 use koban_domain::time::Timestamp;
 use koban_store::operators::{OperatorRow, Removed};
+use koban_store::passwords;
 use koban_store::sessions::SessionOwner;
 use koban_store::{Store, StoreErrorKind};
 use serde_json::json;
@@ -121,7 +122,8 @@ pub async fn change_password(app: &App, ctx: &Ctx, token: &str, change: Password
     let audit = users::audit(app, ctx, "operator.password", id.to_string(), "{}");
     let keep = Some(token_hash(token));
     let now = app.clock.now();
-    match koban_store::operators::set_password(&app.store, id, (Some(&before), &hash), keep, (&audit, now)).await? {
+    match passwords::change(&app.store, SessionOwner::Operator(id), (Some(&before), &hash), keep, (&audit, now)).await?
+    {
         true => Ok(()),
         false => Err(users::password_moved()),
     }
@@ -135,7 +137,7 @@ pub async fn reset_password(app: &App, ctx: &Ctx, id: OperatorId, password: Stri
     let hash = app.hashing.hash(password).await?;
     let audit = users::audit(app, ctx, "operator.password-reset", id.to_string(), "{}");
     let now = app.clock.now();
-    match koban_store::operators::set_password(&app.store, id, (None, &hash), None, (&audit, now)).await? {
+    match passwords::change(&app.store, SessionOwner::Operator(id), (None, &hash), None, (&audit, now)).await? {
         true => Ok(()),
         false => Err(Error::NotFound("operator")),
     }

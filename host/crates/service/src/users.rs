@@ -7,6 +7,7 @@ use koban_domain::limits::WalletKind;
 use koban_domain::time::Timestamp;
 use koban_domain::verification::{Verification, Verify};
 use koban_store::StoreErrorKind;
+use koban_store::passwords;
 use koban_store::sessions::{self, SessionOwner, SessionRow};
 use koban_store::users::UserRow;
 
@@ -148,7 +149,7 @@ pub async fn change_password(app: &App, ctx: &Ctx, token: &str, change: Password
     let audit = audit(app, ctx, "user.password", id.to_string(), "{}");
     let keep = Some(token_hash(token));
     let now = app.clock.now();
-    match koban_store::users::set_password(&app.store, id, (&before, &hash), keep, (&audit, now)).await? {
+    match passwords::change(&app.store, SessionOwner::User(id), (Some(&before), &hash), keep, (&audit, now)).await? {
         true => Ok(()),
         false => Err(password_moved()),
     }

@@ -5,7 +5,7 @@ use koban_domain::ledger::Audit;
 use koban_domain::records::Digest;
 use koban_domain::time::Timestamp;
 
-use crate::database::{Columns, Store, on};
+use crate::database::{Columns, Store, all};
 use crate::error::StoreError;
 use crate::ledger::pages::{append_audit, audit_hash};
 
@@ -85,16 +85,7 @@ pub async fn list(
     let from = filter.from.map_or(i64::MIN, |from| from.0);
     let to = filter.to.map_or(i64::MAX, |to| to.0);
     if filter.is_time_alone() {
-        return on!(store, pool => sqlx::query(BY_TIME)
-            .bind(before.unwrap_or(0))
-            .bind(i64::from(limit))
-            .bind(from)
-            .bind(to)
-            .fetch_all(pool)
-            .await?
-            .iter()
-            .map(read)
-            .collect());
+        return all!(store, BY_TIME, [before.unwrap_or(0), i64::from(limit), from, to], read);
     }
     // Each text leads with the column whose index serves it; what may be absent follows.
     let sql = match filter {
@@ -111,33 +102,19 @@ pub async fn list(
             select_audit!("cast($2 as text) is null and cast($3 as text) is null and cast($4 as text) is null")
         }
     };
-    on!(store, pool => sqlx::query(sql)
-        .bind(before.unwrap_or(i64::MAX))
-        .bind(filter.actor)
-        .bind(filter.act)
-        .bind(filter.subject)
-        .bind(i64::from(limit))
-        .bind(from)
-        .bind(to)
-        .fetch_all(pool)
-        .await?
-        .iter()
-        .map(read)
-        .collect())
+    all!(
+        store,
+        sql,
+        [before.unwrap_or(i64::MAX), filter.actor, filter.act, filter.subject, i64::from(limit), from, to],
+        read
+    )
 }
 
 /// Rows behind this one, oldest first: how the chain is checked and exported.
 pub async fn after(store: &Store, sequence: i64, limit: u16) -> Result<Vec<AuditRow>, StoreError> {
     const SQL: &str = "select sequence, id, at, actor, act, subject, detail, hash from audit
         where sequence > $1 order by sequence limit $2";
-    on!(store, pool => sqlx::query(SQL)
-        .bind(sequence)
-        .bind(i64::from(limit))
-        .fetch_all(pool)
-        .await?
-        .iter()
-        .map(read)
-        .collect())
+    all!(store, SQL, [sequence, i64::from(limit)], read)
 }
 
 fn read(row: &impl Columns) -> Result<AuditRow, StoreError> {

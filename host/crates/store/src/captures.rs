@@ -4,7 +4,7 @@ use koban_domain::captures::Capture;
 use koban_domain::ids::{CaptureId, MerchantId, PaymentId, RecordId};
 use koban_domain::money::Money;
 
-use crate::database::{Columns, Store, blob, on};
+use crate::database::{Columns, Store, all, blob};
 use crate::error::StoreError;
 
 /// The captures of a payment, oldest first, after this one.
@@ -16,15 +16,7 @@ pub async fn of_payment(
 ) -> Result<Vec<Capture>, StoreError> {
     const SQL: &str = "select id, payment, merchant, amount, currency, let_go, last, decision, at from captures
         where payment = $1 and id > $2 order by id limit $3";
-    on!(store, pool => sqlx::query(SQL)
-        .bind(blob(payment.bytes()))
-        .bind(blob(after.unwrap_or_default().bytes()))
-        .bind(i64::from(limit))
-        .fetch_all(pool)
-        .await?
-        .iter()
-        .map(read)
-        .collect())
+    all!(store, SQL, [blob(payment.bytes()), blob(after.unwrap_or_default().bytes()), i64::from(limit)], read)
 }
 
 fn read(row: &impl Columns) -> Result<Capture, StoreError> {

@@ -8,7 +8,7 @@ use koban_domain::money::Currency;
 use koban_domain::settlements::Difference;
 use koban_domain::time::Timestamp;
 
-use crate::database::{Columns as _, Store, blob, on};
+use crate::database::{Columns as _, Store, all, blob, on};
 use crate::error::StoreError;
 use crate::ledger::rows::{self, side_code};
 
@@ -81,37 +81,21 @@ pub async fn unsettled(
             order by at, side, reference limit $5"
     );
     let (at, side, reference) = behind(after);
-    on!(store, pool => sqlx::query(sql)
-        .bind(blob(plugin.0.as_bytes()))
-        .bind(at)
-        .bind(side)
-        .bind(reference)
-        .bind(i64::from(limit))
-        .fetch_all(pool)
-        .await?
-        .iter()
-        .map(rows::reference)
-        .collect())
+    all!(store, sql, [blob(plugin.0.as_bytes()), at, side, reference, i64::from(limit)], rows::reference)
 }
 
 /// What a plugin's partner has not settled, by currency.
 pub async fn unsettled_totals(store: &Store, plugin: PluginKey) -> Result<Vec<Unsettled>, StoreError> {
     const SQL: &str = "select currency, count(*), cast(sum(exposed) as bigint), min(at) from partner_references
         where plugin = $1 and side = 1 and released = 0 and state < 3 group by currency order by currency";
-    on!(store, pool => sqlx::query(SQL)
-        .bind(blob(plugin.0.as_bytes()))
-        .fetch_all(pool)
-        .await?
-        .iter()
-        .map(|row| {
-            Ok(Unsettled {
-                currency: row.currency(0)?,
-                count: row.long(1)?,
-                exposed: row.long(2)?,
-                oldest_at: row.time(3)?,
-            })
+    all!(store, SQL, [blob(plugin.0.as_bytes())], |row| {
+        Ok(Unsettled {
+            currency: row.currency(0)?,
+            count: row.long(1)?,
+            exposed: row.long(2)?,
+            oldest_at: row.time(3)?,
         })
-        .collect())
+    })
 }
 
 /// How many differences are open, plugin by plugin; those without any are not listed.
@@ -134,17 +118,7 @@ pub async fn open_differences(
         where plugin = $1 and open = 1 and (at, side, reference) > ($2, $3, $4)
         order by at, side, reference limit $5";
     let (at, side, reference) = behind(after);
-    on!(store, pool => sqlx::query(SQL)
-        .bind(blob(plugin.0.as_bytes()))
-        .bind(at)
-        .bind(side)
-        .bind(reference)
-        .bind(i64::from(limit))
-        .fetch_all(pool)
-        .await?
-        .iter()
-        .map(rows::difference)
-        .collect())
+    all!(store, SQL, [blob(plugin.0.as_bytes()), at, side, reference, i64::from(limit)], rows::difference)
 }
 
 /// A cursor as columns; before the first row if there is none.

@@ -5,7 +5,7 @@ use koban_domain::closings::Closing;
 use koban_domain::ids::{ClosingId, MerchantId};
 use koban_domain::money::Currency;
 
-use crate::database::{Columns as _, Store, blob, on};
+use crate::database::{Columns as _, Store, all, blob, on, one};
 use crate::error::StoreError;
 use crate::ledger::merchants::{arrangement, closing};
 use crate::query::LAST_ID;
@@ -13,24 +13,14 @@ use crate::query::LAST_ID;
 /// What is agreed with a merchant, in each currency in which something is.
 pub async fn arrangements(store: &Store, merchant: MerchantId) -> Result<Vec<(Currency, Arrangement)>, StoreError> {
     const SQL: &str = "select * from arrangements where merchant = $1 order by currency limit 200";
-    on!(store, pool => sqlx::query(SQL)
-        .bind(blob(merchant.bytes()))
-        .fetch_all(pool)
-        .await?
-        .iter()
-        .map(|row| arrangement(row).map(|((_, currency), arrangement)| (currency, arrangement)))
-        .collect())
+    all!(store, SQL, [blob(merchant.bytes())], |row| arrangement(row)
+        .map(|((_, currency), arrangement)| (currency, arrangement)))
 }
 
 /// The closing with this id.
 pub async fn by_id(store: &Store, id: ClosingId) -> Result<Option<Closing>, StoreError> {
     const SQL: &str = "select * from closings where id = $1";
-    on!(store, pool => sqlx::query(SQL)
-        .bind(blob(id.bytes()))
-        .fetch_optional(pool)
-        .await?
-        .map(|row| closing(&row))
-        .transpose())
+    one!(store, SQL, [blob(id.bytes())], closing)
 }
 
 /// Closings, newest first, before this one: those of a merchant, or all of them.
@@ -98,18 +88,19 @@ pub async fn due(store: &Store, today: i32, own: CutOff, limit: u16) -> Result<V
             from merchants m left join arrangements a on a.merchant = m.id) periods
         where closed_to < until and created_at < until * 86400000 - 32400000
         order by until, merchant, currency limit $5";
-    on!(store, pool => sqlx::query(SQL)
-        .bind(i64::from(own.code()))
-        .bind(i64::from(CutOff::Daily.latest(today)))
-        .bind(i64::from(CutOff::TwiceMonthly.latest(today)))
-        .bind(i64::from(CutOff::Monthly.latest(today)))
-        .bind(i64::from(limit))
-        .fetch_all(pool)
-        .await?
-        .iter()
-        .map(|row| {
+    all!(
+        store,
+        SQL,
+        [
+            i64::from(own.code()),
+            i64::from(CutOff::Daily.latest(today)),
+            i64::from(CutOff::TwiceMonthly.latest(today)),
+            i64::from(CutOff::Monthly.latest(today)),
+            i64::from(limit)
+        ],
+        |row| {
             let until = i32::try_from(row.long(2)?).map_err(|_| StoreError::damaged("a period ends on no day"))?;
             Ok(Due { merchant: MerchantId(row.id(0)?), currency: row.currency(1)?, until })
-        })
-        .collect())
+        }
+    )
 }

@@ -139,7 +139,32 @@ macro_rules! on_tx {
     };
 }
 
-pub(crate) use {on, on_tx, on_write};
+/// The row that a statement finds, if it finds one: `one!(store, SQL, [value, value], read)`, where `read` makes the value of a row.
+macro_rules! one {
+    ($store:expr, $sql:expr, [$($value:expr),* $(,)?], $read:expr) => {
+        $crate::database::on!($store, pool => sqlx::query($sql)
+            $(.bind($value))*
+            .fetch_optional(pool)
+            .await?
+            .map(|row| $read(&row))
+            .transpose())
+    };
+}
+
+/// As `one!`, for all rows that a statement finds, in its order. The statement bounds them.
+macro_rules! all {
+    ($store:expr, $sql:expr, [$($value:expr),* $(,)?], $read:expr) => {
+        $crate::database::on!($store, pool => sqlx::query($sql)
+            $(.bind($value))*
+            .fetch_all(pool)
+            .await?
+            .iter()
+            .map($read)
+            .collect())
+    };
+}
+
+pub(crate) use {all, on, on_tx, on_write, one};
 
 /// A transaction on either database. Dropping it without `commit` takes everything back.
 #[derive(Debug)]

@@ -4,7 +4,7 @@ use koban_domain::disputes::Dispute;
 use koban_domain::ids::{DisputeId, MerchantId};
 use koban_domain::time::Timestamp;
 
-use crate::database::{Columns as _, Store, blob, on};
+use crate::database::{Columns as _, Store, all, blob, on, one};
 use crate::error::StoreError;
 use crate::ledger::merchants::dispute;
 use crate::query::LAST_ID;
@@ -12,12 +12,7 @@ use crate::query::LAST_ID;
 /// The dispute with this id.
 pub async fn by_id(store: &Store, id: DisputeId) -> Result<Option<Dispute>, StoreError> {
     const SQL: &str = "select * from disputes where id = $1";
-    on!(store, pool => sqlx::query(SQL)
-        .bind(blob(id.bytes()))
-        .fetch_optional(pool)
-        .await?
-        .map(|row| dispute(&row))
-        .transpose())
+    one!(store, SQL, [blob(id.bytes())], dispute)
 }
 
 /// Disputes, newest first, before this one: all of them, or those that are open.
@@ -29,14 +24,12 @@ pub async fn list(
 ) -> Result<Vec<Dispute>, StoreError> {
     const ALL: &str = "select * from disputes where id < $1 order by id desc limit $2";
     const OPEN: &str = "select * from disputes where state = 1 and id < $1 order by id desc limit $2";
-    on!(store, pool => sqlx::query(if open { OPEN } else { ALL })
-        .bind(blob(before.map_or(LAST_ID, |id| id.bytes())))
-        .bind(i64::from(limit))
-        .fetch_all(pool)
-        .await?
-        .iter()
-        .map(dispute)
-        .collect())
+    all!(
+        store,
+        if open { OPEN } else { ALL },
+        [blob(before.map_or(LAST_ID, |id| id.bytes())), i64::from(limit)],
+        dispute
+    )
 }
 
 /// A merchant's disputes, newest first, before this one.
@@ -47,28 +40,13 @@ pub async fn by_merchant(
     limit: u16,
 ) -> Result<Vec<Dispute>, StoreError> {
     const SQL: &str = "select * from disputes where merchant = $1 and id < $2 order by id desc limit $3";
-    on!(store, pool => sqlx::query(SQL)
-        .bind(blob(merchant.bytes()))
-        .bind(blob(before.map_or(LAST_ID, |id| id.bytes())))
-        .bind(i64::from(limit))
-        .fetch_all(pool)
-        .await?
-        .iter()
-        .map(dispute)
-        .collect())
+    all!(store, SQL, [blob(merchant.bytes()), blob(before.map_or(LAST_ID, |id| id.bytes())), i64::from(limit)], dispute)
 }
 
 /// Open disputes whose time has run out, the oldest end first.
 pub async fn due(store: &Store, now: Timestamp, limit: u16) -> Result<Vec<Dispute>, StoreError> {
     const SQL: &str = "select * from disputes where state = 1 and due_at <= $1 order by due_at, id limit $2";
-    on!(store, pool => sqlx::query(SQL)
-        .bind(now.0)
-        .bind(i64::from(limit))
-        .fetch_all(pool)
-        .await?
-        .iter()
-        .map(dispute)
-        .collect())
+    all!(store, SQL, [now.0, i64::from(limit)], dispute)
 }
 
 /// How many open disputes have run out of time.

@@ -3,7 +3,7 @@
 use koban_domain::ledger::Audit;
 use koban_domain::time::Timestamp;
 
-use crate::database::{Columns, Store, on, on_tx};
+use crate::database::{Columns, Store, all, on_tx, one};
 use crate::error::StoreError;
 use crate::ledger::pages::append_audit;
 
@@ -64,20 +64,14 @@ pub async fn put(store: &Store, endpoint: &EndpointRow, audit: &Audit, now: Time
 pub async fn get(store: &Store, plugin: &str, name: &str) -> Result<Option<EndpointRow>, StoreError> {
     const SQL: &str = "select plugin, name, base, secret, key_id, allow_private from endpoints
         where plugin = $1 and name = $2";
-    on!(store, pool => sqlx::query(SQL)
-        .bind(plugin)
-        .bind(name)
-        .fetch_optional(pool)
-        .await?
-        .map(|row| read(&row))
-        .transpose())
+    one!(store, SQL, [plugin, name], read)
 }
 
 /// A plugin's endpoints, in order of name; a manifest names a bounded number of them.
 pub async fn list(store: &Store, plugin: &str) -> Result<Vec<EndpointRow>, StoreError> {
     const SQL: &str = "select plugin, name, base, secret, key_id, allow_private from endpoints
         where plugin = $1 order by name";
-    on!(store, pool => sqlx::query(SQL).bind(plugin).fetch_all(pool).await?.iter().map(read).collect())
+    all!(store, SQL, [plugin], read)
 }
 
 fn read(row: &impl Columns) -> Result<EndpointRow, StoreError> {

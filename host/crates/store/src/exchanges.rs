@@ -7,7 +7,7 @@ use koban_domain::money::{Currency, Money};
 use koban_domain::policy::Policy;
 use koban_domain::time::Timestamp;
 
-use crate::database::{Columns, Store, blob, on};
+use crate::database::{Columns, Store, all, blob, one};
 use crate::error::StoreError;
 use crate::limits::put_settings;
 use crate::query::LAST_ID;
@@ -25,12 +25,7 @@ macro_rules! select_exchanges {
 /// The exchange with this id.
 pub async fn by_id(store: &Store, id: ExchangeId) -> Result<Option<Exchange>, StoreError> {
     const SQL: &str = select_exchanges!("id = $1");
-    on!(store, pool => sqlx::query(SQL)
-        .bind(blob(id.bytes()))
-        .fetch_optional(pool)
-        .await?
-        .map(|row| read(&row))
-        .transpose())
+    one!(store, SQL, [blob(id.bytes())], read)
 }
 
 /// What a user exchanged, newest first, before this exchange.
@@ -42,15 +37,7 @@ pub async fn by_user(
 ) -> Result<Vec<Exchange>, StoreError> {
     const SQL: &str = select_exchanges!("user_id = $1 and id < $2 order by id desc limit $3");
     let before = before.map_or(LAST_ID, |id| id.bytes());
-    on!(store, pool => sqlx::query(SQL)
-        .bind(blob(user.bytes()))
-        .bind(blob(before))
-        .bind(i64::from(limit))
-        .fetch_all(pool)
-        .await?
-        .iter()
-        .map(read)
-        .collect())
+    all!(store, SQL, [blob(user.bytes()), blob(before), i64::from(limit)], read)
 }
 
 fn read(row: &impl Columns) -> Result<Exchange, StoreError> {

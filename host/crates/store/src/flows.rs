@@ -7,7 +7,7 @@ use koban_domain::guest::{Event, What};
 use koban_domain::ids::{FlowId, UserId};
 use koban_domain::time::Timestamp;
 
-use crate::database::{Columns, Store, Tx, blob, on, on_tx, on_write};
+use crate::database::{Columns, Store, Tx, all, blob, on, on_tx, on_write, one};
 use crate::error::StoreError;
 use crate::query::{LAST_ID, from_postcard, to_postcard};
 
@@ -63,12 +63,7 @@ pub struct EventRow {
 /// The flow with this id.
 pub async fn by_id(store: &Store, id: FlowId) -> Result<Option<Flow>, StoreError> {
     const SQL: &str = "select body from flows where id = $1";
-    on!(store, pool => sqlx::query(SQL)
-        .bind(blob(id.bytes()))
-        .fetch_optional(pool)
-        .await?
-        .map(|row| read_flow(&row))
-        .transpose())
+    one!(store, SQL, [blob(id.bytes())], read_flow)
 }
 
 macro_rules! select_flows {
@@ -91,29 +86,13 @@ pub async fn list(
         (Which::Open, _) => select_flows!("standing < 4 and (cast($3 as text) is null or plugin = $3)"),
         (Which::Stuck, _) => select_flows!("stuck = 1 and (cast($3 as text) is null or plugin = $3)"),
     };
-    on!(store, pool => sqlx::query(sql)
-        .bind(blob(before.map_or(LAST_ID, |id| id.bytes())))
-        .bind(i64::from(limit))
-        .bind(plugin)
-        .fetch_all(pool)
-        .await?
-        .iter()
-        .map(read_flow)
-        .collect())
+    all!(store, sql, [blob(before.map_or(LAST_ID, |id| id.bytes())), i64::from(limit), plugin], read_flow)
 }
 
 /// A user's flows, newest first, before this one.
 pub async fn by_user(store: &Store, user: UserId, before: Option<FlowId>, limit: u16) -> Result<Vec<Flow>, StoreError> {
     const SQL: &str = "select body from flows where user_id = $1 and id < $2 order by id desc limit $3";
-    on!(store, pool => sqlx::query(SQL)
-        .bind(blob(user.bytes()))
-        .bind(blob(before.map_or(LAST_ID, |id| id.bytes())))
-        .bind(i64::from(limit))
-        .fetch_all(pool)
-        .await?
-        .iter()
-        .map(read_flow)
-        .collect())
+    all!(store, SQL, [blob(user.bytes()), blob(before.map_or(LAST_ID, |id| id.bytes())), i64::from(limit)], read_flow)
 }
 
 /// Whether a user has a flow that is not final.
@@ -164,14 +143,7 @@ pub async fn next_event(store: &Store, flow: &Flow) -> Result<Option<Consumed>, 
 pub async fn waiting(store: &Store, flow: &Flow, limit: u16) -> Result<Vec<Consumed>, StoreError> {
     const SQL: &str = "select place, key, what, call from flow_inbox
         where flow = $1 and consumed = 0 order by place limit $2";
-    on!(store, pool => sqlx::query(SQL)
-        .bind(blob(flow.id.bytes()))
-        .bind(i64::from(limit))
-        .fetch_all(pool)
-        .await?
-        .iter()
-        .map(|row| consumed(flow, row))
-        .collect())
+    all!(store, SQL, [blob(flow.id.bytes()), i64::from(limit)], |row| consumed(flow, row))
 }
 
 fn consumed(flow: &Flow, row: &impl Columns) -> Result<Consumed, StoreError> {
@@ -187,25 +159,17 @@ fn consumed(flow: &Flow, row: &impl Columns) -> Result<Consumed, StoreError> {
 pub async fn events(store: &Store, flow: FlowId, after_place: i64, limit: u16) -> Result<Vec<EventRow>, StoreError> {
     const SQL: &str = "select place, key, what, call, at, number from flow_inbox
         where flow = $1 and place > $2 order by place limit $3";
-    on!(store, pool => sqlx::query(SQL)
-        .bind(blob(flow.bytes()))
-        .bind(after_place)
-        .bind(i64::from(limit))
-        .fetch_all(pool)
-        .await?
-        .iter()
-        .map(|row| {
-            let number = row.maybe_int(5)?.map(u32::try_from).transpose();
-            Ok(EventRow {
-                place: row.long(0)?,
-                key: row.text(1)?,
-                what: from_postcard(&row.bytes(2)?, "an event")?,
-                call: row.maybe_fixed(3)?.map(CallKey),
-                at: row.time(4)?,
-                number: number.map_err(|_| StoreError::damaged("an event's number is below zero"))?,
-            })
+    all!(store, SQL, [blob(flow.bytes()), after_place, i64::from(limit)], |row| {
+        let number = row.maybe_int(5)?.map(u32::try_from).transpose();
+        Ok(EventRow {
+            place: row.long(0)?,
+            key: row.text(1)?,
+            what: from_postcard(&row.bytes(2)?, "an event")?,
+            call: row.maybe_fixed(3)?.map(CallKey),
+            at: row.time(4)?,
+            number: number.map_err(|_| StoreError::damaged("an event's number is below zero"))?,
         })
-        .collect())
+    })
 }
 
 /// Puts an event into its flow's inbox, final or not; returns its place.
@@ -253,12 +217,5 @@ pub async fn with_waiting_events(
         "select min(i.place), i.flow from flow_inbox i join flows f on f.id = i.flow
             where i.consumed = 0 and f.stuck = 0 group by i.flow having min(i.place) > $1 order by 1 limit $2",
     );
-    on!(store, pool => sqlx::query(sql)
-        .bind(after_place)
-        .bind(i64::from(limit))
-        .fetch_all(pool)
-        .await?
-        .iter()
-        .map(|row| Ok((row.long(0)?, FlowId(row.id(1)?))))
-        .collect())
+    all!(store, sql, [after_place, i64::from(limit)], |row| Ok((row.long(0)?, FlowId(row.id(1)?))))
 }

@@ -6,7 +6,7 @@ use koban_domain::guest::HttpAnswer;
 use koban_domain::ids::FlowId;
 use koban_domain::time::Timestamp;
 
-use crate::database::{Columns, Store, Tx, blob, on, on_tx};
+use crate::database::{Columns, Store, Tx, blob, on, on_tx, one};
 use crate::error::StoreError;
 use crate::flows;
 use crate::ledger::rows;
@@ -49,7 +49,7 @@ pub enum Delivered {
 
 /// The stored call with this key.
 pub async fn find_call(store: &Store, key: CallKey) -> Result<Option<StoredCall>, StoreError> {
-    on!(store, pool => sqlx::query(FIND).bind(blob(key.0)).fetch_optional(pool).await?.map(|row| read(&row)).transpose())
+    one!(store, FIND, [blob(key.0)], read)
 }
 
 /// Delivers a call to a flow: notes the call and puts the arrival into the inbox in one transaction. The same call again, also

@@ -5,7 +5,7 @@ use koban_domain::ledger::Audit;
 use koban_domain::records::Digest;
 use koban_domain::time::Timestamp;
 
-use crate::database::{Columns, Store, Tx, blob, on, on_tx};
+use crate::database::{Columns, Store, Tx, all, blob, on_tx, one};
 use crate::error::StoreError;
 use crate::ledger::pages::append_audit;
 use crate::query::LAST_ID;
@@ -142,35 +142,19 @@ async fn insert(tx: &mut Tx<'_>, key: &ApiKeyRow) -> Result<(), StoreError> {
 /// The key with this hash, whether it is good or not: the caller asks [`ApiKeyRow::is_good`].
 pub async fn by_hash(store: &Store, hash: Digest) -> Result<Option<ApiKeyRow>, StoreError> {
     const SQL: &str = "select * from api_keys where hash = $1";
-    on!(store, pool => sqlx::query(SQL)
-        .bind(blob(hash.0))
-        .fetch_optional(pool)
-        .await?
-        .map(|row| read(&row))
-        .transpose())
+    one!(store, SQL, [blob(hash.0)], read)
 }
 
 const BY_ID: &str = "select * from api_keys where id = $1 and merchant = $2";
 /// A key of whichever merchant.
 pub async fn find(store: &Store, id: KeyId) -> Result<Option<ApiKeyRow>, StoreError> {
     const SQL: &str = "select * from api_keys where id = $1";
-    on!(store, pool => sqlx::query(SQL)
-        .bind(blob(id.bytes()))
-        .fetch_optional(pool)
-        .await?
-        .map(|row| read(&row))
-        .transpose())
+    one!(store, SQL, [blob(id.bytes())], read)
 }
 
 /// One of a merchant's keys.
 pub async fn by_id(store: &Store, merchant: MerchantId, id: KeyId) -> Result<Option<ApiKeyRow>, StoreError> {
-    on!(store, pool => sqlx::query(BY_ID)
-        .bind(blob(id.bytes()))
-        .bind(blob(merchant.bytes()))
-        .fetch_optional(pool)
-        .await?
-        .map(|row| read(&row))
-        .transpose())
+    one!(store, BY_ID, [blob(id.bytes()), blob(merchant.bytes())], read)
 }
 
 async fn by_id_in(tx: &mut Tx<'_>, merchant: MerchantId, id: KeyId) -> Result<Option<ApiKeyRow>, StoreError> {
@@ -191,15 +175,7 @@ pub async fn list(
     limit: u16,
 ) -> Result<Vec<ApiKeyRow>, StoreError> {
     const SQL: &str = "select * from api_keys where merchant = $1 and id < $2 order by id desc limit $3";
-    on!(store, pool => sqlx::query(SQL)
-        .bind(blob(merchant.bytes()))
-        .bind(blob(before.map_or(LAST_ID, |id| id.bytes())))
-        .bind(i64::from(limit))
-        .fetch_all(pool)
-        .await?
-        .iter()
-        .map(read)
-        .collect())
+    all!(store, SQL, [blob(merchant.bytes()), blob(before.map_or(LAST_ID, |id| id.bytes())), i64::from(limit)], read)
 }
 
 /// Revokes one of a merchant's keys at once and for ever. Whether there is such a key; if not, nothing is written.

@@ -37,6 +37,7 @@ use crate::database::{Backend, Columns, Store, Tx, on_tx};
 use crate::error::StoreError;
 use crate::ledger::cache::Cache;
 use crate::ledger::marks::Mark;
+use crate::query::to_postcard;
 use crate::servers::{Role, within};
 
 /// How long a server may take for one step of a commit: more than its own timeouts, so that it has the first word.
@@ -425,7 +426,7 @@ impl Steps {
                 opened_at: flow.opened_at.0,
                 changed_at: flow.changed_at.0,
                 final_at: flow.final_at.map(|at| at.0),
-                body: postcard_of(flow)?,
+                body: to_postcard(flow)?,
             };
             match known.get(&flow.id) {
                 Some(place) => rows.flows[*place] = FlowRow { expected: rows.flows[*place].expected, ..row },
@@ -441,7 +442,7 @@ impl Steps {
                 rows.effects.push(EffectRow {
                     flow: flow.id,
                     key: effect.key.clone(),
-                    act: postcard_of(&effect.act)?,
+                    act: to_postcard(&effect.act)?,
                     due_at: effect.due_at.0,
                     repeat: match effect.repeat {
                         Repeat::Never => 0,
@@ -452,7 +453,7 @@ impl Steps {
             }
             rows.cancelled.extend(step.cancelled.iter().map(|key| (flow.id, key.clone())));
             for (call, answer) in &step.replies {
-                rows.replies.push((call.0, postcard_of(answer)?));
+                rows.replies.push((call.0, to_postcard(answer)?));
             }
         }
         let arrivals = commit.steps.iter().flat_map(|step| &step.arrivals).chain(&commit.arrivals);
@@ -460,7 +461,7 @@ impl Steps {
             rows.arrivals.push(ArrivalRow {
                 flow: arrival.flow,
                 key: arrival.key.clone(),
-                what: postcard_of(&arrival.what)?,
+                what: to_postcard(&arrival.what)?,
                 call: arrival.call.map(|call| call.0),
                 at: arrival.at.0,
             });
@@ -481,11 +482,6 @@ impl Steps {
             _ => Ok(()),
         }
     }
-}
-
-pub(crate) fn postcard_of(value: &impl serde::Serialize) -> Result<Vec<u8>, StoreError> {
-    postcard::to_extend(value, Vec::new())
-        .map_err(|error| StoreError::damaged(format!("a value cannot be written: {error}")))
 }
 
 /// A change that every commit must know of: plugins in force, limits, caps. Holds the lane's head until it ends.

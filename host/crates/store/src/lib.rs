@@ -21,6 +21,7 @@ pub mod merchants;
 pub mod operations;
 pub mod operators;
 pub mod outbox;
+pub mod passwords;
 pub mod payments;
 pub mod platform;
 pub mod plugins;

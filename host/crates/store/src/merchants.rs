@@ -6,7 +6,7 @@ use koban_domain::ledger::Audit;
 use koban_domain::money::Currency;
 use koban_domain::time::Timestamp;
 
-use crate::database::{Columns, Store, blob, on, on_tx};
+use crate::database::{Columns, Store, all, blob, on_tx, one};
 use crate::error::StoreError;
 use crate::ledger::pages::append_audit;
 use crate::ledger::rows::{access, currencies};
@@ -51,26 +51,14 @@ pub async fn create(store: &Store, merchant: &MerchantRow, audit: &Audit) -> Res
 /// The merchant with this id.
 pub async fn by_id(store: &Store, id: MerchantId) -> Result<Option<MerchantRow>, StoreError> {
     const SQL: &str = "select id, name, category, currencies, created_at, access from merchants where id = $1";
-    on!(store, pool => sqlx::query(SQL)
-        .bind(blob(id.bytes()))
-        .fetch_optional(pool)
-        .await?
-        .map(|row| read(&row))
-        .transpose())
+    one!(store, SQL, [blob(id.bytes())], read)
 }
 
 /// Merchants, newest first, before this one.
 pub async fn list(store: &Store, before: Option<MerchantId>, limit: u16) -> Result<Vec<MerchantRow>, StoreError> {
     const SQL: &str = "select id, name, category, currencies, created_at, access from merchants
         where id < $1 order by id desc limit $2";
-    on!(store, pool => sqlx::query(SQL)
-        .bind(blob(before.map_or(LAST_ID, |id| id.bytes())))
-        .bind(i64::from(limit))
-        .fetch_all(pool)
-        .await?
-        .iter()
-        .map(read)
-        .collect())
+    all!(store, SQL, [blob(before.map_or(LAST_ID, |id| id.bytes())), i64::from(limit)], read)
 }
 
 fn read(row: &impl Columns) -> Result<MerchantRow, StoreError> {

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use koban_domain::operations::{Operation, OperationKey};
 
-use crate::database::{Store, on};
+use crate::database::{Store, all};
 use crate::error::StoreError;
 use crate::ledger::rows;
 use crate::query::key_list;
@@ -17,11 +17,5 @@ pub async fn by_keys(store: &Store, keys: &[OperationKey]) -> Result<HashMap<Ope
         "select key, fingerprint, outcome, at from operations
             where key = any(array(select decode(value ->> 0, 'hex') from json_array_elements($1::json)))",
     );
-    on!(store, pool => sqlx::query(sql)
-        .bind(key_list(keys.iter().map(|key| key.0)))
-        .fetch_all(pool)
-        .await?
-        .iter()
-        .map(rows::operation)
-        .collect())
+    all!(store, sql, [key_list(keys.iter().map(|key| key.0))], rows::operation)
 }

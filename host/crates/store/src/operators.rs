@@ -2,10 +2,9 @@
 
 use koban_domain::ids::OperatorId;
 use koban_domain::ledger::Audit;
-use koban_domain::records::Digest;
 use koban_domain::time::Timestamp;
 
-use crate::database::{Columns, Store, Tx, blob, on, on_tx};
+use crate::database::{Columns, Store, Tx, all, blob, on, on_tx, one};
 use crate::error::StoreError;
 use crate::ledger::pages::append_audit;
 use crate::query::LAST_ID;
@@ -48,31 +47,19 @@ pub async fn create(store: &Store, operator: &OperatorRow, audit: &Audit) -> Res
 /// The operator with this id.
 pub async fn by_id(store: &Store, id: OperatorId) -> Result<Option<OperatorRow>, StoreError> {
     const SQL: &str = "select * from operators where id = $1";
-    on!(store, pool => sqlx::query(SQL)
-        .bind(blob(id.bytes()))
-        .fetch_optional(pool)
-        .await?
-        .map(|row| read(&row))
-        .transpose())
+    one!(store, SQL, [blob(id.bytes())], read)
 }
 
 /// The operator with this address, which is compared as it stands: the caller gives it in lower case.
 pub async fn by_email(store: &Store, email: &str) -> Result<Option<OperatorRow>, StoreError> {
     const SQL: &str = "select * from operators where email = $1";
-    on!(store, pool => sqlx::query(SQL).bind(email).fetch_optional(pool).await?.map(|row| read(&row)).transpose())
+    one!(store, SQL, [email], read)
 }
 
 /// Operators, newest first, before this one.
 pub async fn list(store: &Store, before: Option<OperatorId>, limit: u16) -> Result<Vec<OperatorRow>, StoreError> {
     const SQL: &str = "select * from operators where id < $1 order by id desc limit $2";
-    on!(store, pool => sqlx::query(SQL)
-        .bind(blob(before.map_or(LAST_ID, |id| id.bytes())))
-        .bind(i64::from(limit))
-        .fetch_all(pool)
-        .await?
-        .iter()
-        .map(read)
-        .collect())
+    all!(store, SQL, [blob(before.map_or(LAST_ID, |id| id.bytes())), i64::from(limit)], read)
 }
 
 /// What came of removing an operator.
@@ -111,34 +98,6 @@ pub async fn remove(store: &Store, id: OperatorId, audit: &Audit, now: Timestamp
     append_audit(&mut tx, &[(audit.clone(), now)]).await?;
     tx.commit().await?;
     Ok(Removed::Gone)
-}
-
-/// Gives an operator another password and ends their sessions but the one with this token, with who did it in the audit log.
-/// False if the operator is gone, or has another password than `before` (which is compared if it is given).
-pub async fn set_password(
-    store: &Store,
-    id: OperatorId,
-    (before, hash): (Option<&str>, &str),
-    keep: Option<Digest>,
-    (audit, now): (&Audit, Timestamp),
-) -> Result<bool, StoreError> {
-    const SQL: &str = "update operators set password_hash = $2
-        where id = $1 and (cast($3 as text) is null or password_hash = $3)";
-    let mut tx = store.begin().await?;
-    let changed = on_tx!(&mut tx, connection => sqlx::query(SQL)
-        .bind(blob(id.bytes()))
-        .bind(hash)
-        .bind(before)
-        .execute(connection)
-        .await?
-        .rows_affected());
-    if changed == 0 {
-        return Ok(false);
-    }
-    sessions::end(&mut tx, SessionOwner::Operator(id), keep).await?;
-    append_audit(&mut tx, &[(audit.clone(), now)]).await?;
-    tx.commit().await?;
-    Ok(true)
 }
 
 /// How many operators there are.

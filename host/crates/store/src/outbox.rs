@@ -3,7 +3,7 @@
 use koban_domain::ledger::News;
 use koban_domain::time::Timestamp;
 
-use crate::database::{Columns as _, Store, on, on_write};
+use crate::database::{Columns as _, Store, all, on_write};
 use crate::error::StoreError;
 use crate::ledger::pages::open_news;
 
@@ -21,16 +21,9 @@ pub struct NewsPage {
 /// Pages of news behind this one, oldest first, at most `limit`.
 pub async fn after(store: &Store, sequence: i64, limit: u16) -> Result<Vec<NewsPage>, StoreError> {
     const SQL: &str = "select sequence, page, at from outbox where sequence > $1 order by sequence limit $2";
-    on!(store, pool => sqlx::query(SQL)
-        .bind(sequence)
-        .bind(i64::from(limit))
-        .fetch_all(pool)
-        .await?
-        .iter()
-        .map(|row| {
-            Ok(NewsPage { sequence: row.long(0)?, at: row.time(2)?, news: open_news(&row.bytes(1)?)? })
-        })
-        .collect())
+    all!(store, SQL, [sequence, i64::from(limit)], |row| {
+        Ok(NewsPage { sequence: row.long(0)?, at: row.time(2)?, news: open_news(&row.bytes(1)?)? })
+    })
 }
 
 /// Takes away pages that everybody has read: those up to this one that are older than this time, at most `limit` at once.

@@ -6,7 +6,7 @@ use koban_domain::payments::Payment;
 use koban_domain::refunds::Refund;
 use koban_domain::time::Timestamp;
 
-use crate::database::{Columns, Store, blob, on};
+use crate::database::{Columns, Store, all, blob, one};
 use crate::error::StoreError;
 use crate::ledger::rows;
 use crate::query::LAST_ID;
@@ -24,24 +24,13 @@ macro_rules! select_payments {
 /// The payment with this id.
 pub async fn by_id(store: &Store, id: PaymentId) -> Result<Option<Payment>, StoreError> {
     const SQL: &str = select_payments!("id = $1");
-    on!(store, pool => sqlx::query(SQL)
-        .bind(blob(id.bytes()))
-        .fetch_optional(pool)
-        .await?
-        .map(|row| rows::payment(&row))
-        .transpose())
+    one!(store, SQL, [blob(id.bytes())], rows::payment)
 }
 
 /// The payment that a merchant knows under its own reference.
 pub async fn by_reference(store: &Store, merchant: MerchantId, reference: &str) -> Result<Option<Payment>, StoreError> {
     const SQL: &str = select_payments!("merchant = $1 and reference = $2");
-    on!(store, pool => sqlx::query(SQL)
-        .bind(blob(merchant.bytes()))
-        .bind(reference)
-        .fetch_optional(pool)
-        .await?
-        .map(|row| rows::payment(&row))
-        .transpose())
+    one!(store, SQL, [blob(merchant.bytes()), reference], rows::payment)
 }
 
 /// What a user paid, newest first, before this payment.
@@ -58,14 +47,7 @@ pub async fn by_payer(
 /// Authorised payments whose hold has run out, the oldest end first.
 pub async fn holds_due(store: &Store, now: Timestamp, limit: u16) -> Result<Vec<Payment>, StoreError> {
     const SQL: &str = select_payments!("state = 1 and expires_at <= $1 order by expires_at, id limit $2");
-    on!(store, pool => sqlx::query(SQL)
-        .bind(now.0)
-        .bind(i64::from(limit))
-        .fetch_all(pool)
-        .await?
-        .iter()
-        .map(rows::payment)
-        .collect())
+    all!(store, SQL, [now.0, i64::from(limit)], rows::payment)
 }
 
 /// What a merchant was paid, newest first, before this payment.
@@ -87,26 +69,13 @@ pub async fn refunds(
     limit: u16,
 ) -> Result<Vec<Refund>, StoreError> {
     const SQL: &str = "select * from refunds where payment = $1 and id > $2 order by id limit $3";
-    on!(store, pool => sqlx::query(SQL)
-        .bind(blob(payment.bytes()))
-        .bind(blob(after.unwrap_or_default().bytes()))
-        .bind(i64::from(limit))
-        .fetch_all(pool)
-        .await?
-        .iter()
-        .map(read_refund)
-        .collect())
+    all!(store, SQL, [blob(payment.bytes()), blob(after.unwrap_or_default().bytes()), i64::from(limit)], read_refund)
 }
 
 /// The refund with this id.
 pub async fn refund_by_id(store: &Store, id: RefundId) -> Result<Option<Refund>, StoreError> {
     const SQL: &str = "select * from refunds where id = $1";
-    on!(store, pool => sqlx::query(SQL)
-        .bind(blob(id.bytes()))
-        .fetch_optional(pool)
-        .await?
-        .map(|row| read_refund(&row))
-        .transpose())
+    one!(store, SQL, [blob(id.bytes())], read_refund)
 }
 
 async fn page(
@@ -116,15 +85,7 @@ async fn page(
     before: Option<PaymentId>,
     limit: u16,
 ) -> Result<Vec<Payment>, StoreError> {
-    on!(store, pool => sqlx::query(sql)
-        .bind(blob(of))
-        .bind(blob(before.map_or(LAST_ID, |id| id.bytes())))
-        .bind(i64::from(limit))
-        .fetch_all(pool)
-        .await?
-        .iter()
-        .map(rows::payment)
-        .collect())
+    all!(store, sql, [blob(of), blob(before.map_or(LAST_ID, |id| id.bytes())), i64::from(limit)], rows::payment)
 }
 
 fn read_refund(row: &impl Columns) -> Result<Refund, StoreError> {

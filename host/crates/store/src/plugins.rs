@@ -10,7 +10,7 @@ use koban_domain::money::Currency;
 use koban_domain::records::{Digest, settings_digest};
 use koban_domain::time::Timestamp;
 
-use crate::database::{Columns, Store, Tx, blob, on, on_tx, on_write};
+use crate::database::{Columns, Store, Tx, all, blob, on, on_tx, on_write, one};
 use crate::error::StoreError;
 use crate::ledger::rows;
 use crate::query::{from_postcard, to_postcard};
@@ -135,14 +135,7 @@ pub async fn component(store: &Store, digest: Digest) -> Result<Option<Component
 /// Digests of all components, in order, after this one.
 pub async fn component_digests(store: &Store, after: Digest, limit: u16) -> Result<Vec<Digest>, StoreError> {
     const SQL: &str = "select digest from components where digest > $1 order by digest limit $2";
-    on!(store, pool => sqlx::query(SQL)
-        .bind(blob(after.0))
-        .bind(i64::from(limit))
-        .fetch_all(pool)
-        .await?
-        .iter()
-        .map(|row| row.digest(0))
-        .collect())
+    all!(store, SQL, [blob(after.0), i64::from(limit)], |row| row.digest(0))
 }
 
 /// Keeps settings under the digest by which records name them, which is returned.
@@ -174,33 +167,21 @@ pub async fn settings(store: &Store, digest: Digest) -> Result<Option<Vec<Named>
 pub async fn by_id(store: &Store, id: &str) -> Result<Option<PluginRow>, StoreError> {
     const SQL: &str =
         "select digest, manifest, settings, state, scope, installed_at, changed_at from plugins where id = $1";
-    on!(store, pool => sqlx::query(SQL).bind(id).fetch_optional(pool).await?.map(|row| read(&row)).transpose())
+    one!(store, SQL, [id], read)
 }
 
 /// The plugin that accounts and references name by this key.
 pub async fn by_key(store: &Store, key: PluginKey) -> Result<Option<PluginRow>, StoreError> {
     const SQL: &str =
         "select digest, manifest, settings, state, scope, installed_at, changed_at from plugins where key = $1";
-    on!(store, pool => sqlx::query(SQL)
-        .bind(blob(key.0.as_bytes()))
-        .fetch_optional(pool)
-        .await?
-        .map(|row| read(&row))
-        .transpose())
+    one!(store, SQL, [blob(key.0.as_bytes())], read)
 }
 
 /// Plugins in order of id, after this one.
 pub async fn list(store: &Store, after: Option<&str>, limit: u16) -> Result<Vec<PluginRow>, StoreError> {
     const SQL: &str = "select digest, manifest, settings, state, scope, installed_at, changed_at from plugins
         where id > $1 order by id limit $2";
-    on!(store, pool => sqlx::query(SQL)
-        .bind(after.unwrap_or(""))
-        .bind(i64::from(limit))
-        .fetch_all(pool)
-        .await?
-        .iter()
-        .map(read)
-        .collect())
+    all!(store, SQL, [after.unwrap_or(""), i64::from(limit)], read)
 }
 
 /// Writes a plugin, new or changed, with what it may cost; component and settings must be stored. What it has used and lost is
@@ -352,13 +333,8 @@ pub async fn revocation(store: &Store, digest: Digest) -> Result<Option<(String,
 pub async fn exposures(store: &Store, plugin: PluginKey) -> Result<Vec<(Currency, Exposure)>, StoreError> {
     const SQL: &str = "select plugin, currency, cap, used, loss_budget, lost from exposures
         where plugin = $1 order by currency";
-    on!(store, pool => sqlx::query(SQL)
-        .bind(blob(plugin.0.as_bytes()))
-        .fetch_all(pool)
-        .await?
-        .iter()
-        .map(|row| rows::exposure(row).map(|((_, currency), exposure)| (currency, exposure)))
-        .collect())
+    all!(store, SQL, [blob(plugin.0.as_bytes())], |row| rows::exposure(row)
+        .map(|((_, currency), exposure)| (currency, exposure)))
 }
 
 async fn write_allowances(tx: &mut Tx<'_>, plugin: PluginKey, allowances: &[Allowance]) -> Result<(), StoreError> {

@@ -3,7 +3,7 @@
 use koban_domain::ids::RecordId;
 use koban_domain::records::Record;
 
-use crate::database::{Columns as _, Store, blob, on};
+use crate::database::{Columns as _, Store, all, blob, on};
 use crate::error::StoreError;
 use crate::ledger::pages::open_records;
 use crate::query::LAST_ID;
@@ -72,19 +72,7 @@ async fn candidates(store: &Store, id: RecordId) -> Result<Vec<i64>, StoreError>
             where span = 6 and last_id >= $1 and first_id <= $1
         order by last_id";
     let until = |span: i16| blob(span_end(id.bytes(), span));
-    on!(store, pool => sqlx::query(SQL)
-        .bind(blob(id.bytes()))
-        .bind(until(0))
-        .bind(until(1))
-        .bind(until(2))
-        .bind(until(3))
-        .bind(until(4))
-        .bind(until(5))
-        .fetch_all(pool)
-        .await?
-        .iter()
-        .map(|row| row.long(0))
-        .collect())
+    all!(store, SQL, [blob(id.bytes()), until(0), until(1), until(2), until(3), until(4), until(5)], |row| row.long(0))
 }
 
 /// The largest size of a span: longer than 4 hours and a half, without an end.

@@ -4,7 +4,7 @@ use koban_domain::ids::ReviewId;
 use koban_domain::reviews::Review;
 use koban_domain::time::Timestamp;
 
-use crate::database::{Store, blob, on};
+use crate::database::{Store, all, blob, one};
 use crate::error::StoreError;
 use crate::ledger::rows;
 use crate::query::LAST_ID;
@@ -22,37 +22,23 @@ macro_rules! select_reviews {
 /// The review with this id.
 pub async fn by_id(store: &Store, id: ReviewId) -> Result<Option<Review>, StoreError> {
     const SQL: &str = select_reviews!("id = $1");
-    on!(store, pool => sqlx::query(SQL)
-        .bind(blob(id.bytes()))
-        .fetch_optional(pool)
-        .await?
-        .map(|row| rows::review(&row))
-        .transpose())
+    one!(store, SQL, [blob(id.bytes())], rows::review)
 }
 
 /// Reviews, newest first, before this one: all of them, or those that are open.
 pub async fn list(store: &Store, open: bool, before: Option<ReviewId>, limit: u16) -> Result<Vec<Review>, StoreError> {
     const ALL: &str = select_reviews!("id < $1 order by id desc limit $2");
     const OPEN: &str = select_reviews!("state = 1 and id < $1 order by id desc limit $2");
-    on!(store, pool => sqlx::query(if open { OPEN } else { ALL })
-        .bind(blob(before.map_or(LAST_ID, |id| id.bytes())))
-        .bind(i64::from(limit))
-        .fetch_all(pool)
-        .await?
-        .iter()
-        .map(rows::review)
-        .collect())
+    all!(
+        store,
+        if open { OPEN } else { ALL },
+        [blob(before.map_or(LAST_ID, |id| id.bytes())), i64::from(limit)],
+        rows::review
+    )
 }
 
 /// Open reviews whose time has run out, the oldest end first.
 pub async fn due(store: &Store, now: Timestamp, limit: u16) -> Result<Vec<Review>, StoreError> {
     const SQL: &str = select_reviews!("state = 1 and expires_at <= $1 order by expires_at, id limit $2");
-    on!(store, pool => sqlx::query(SQL)
-        .bind(now.0)
-        .bind(i64::from(limit))
-        .fetch_all(pool)
-        .await?
-        .iter()
-        .map(rows::review)
-        .collect())
+    all!(store, SQL, [now.0, i64::from(limit)], rows::review)
 }

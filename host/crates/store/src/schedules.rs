@@ -5,7 +5,7 @@ use koban_domain::operations::{Claim, Fingerprint};
 use koban_domain::schedules::{Schedule, ScheduleState, WAITING_MAX};
 use koban_domain::time::Timestamp;
 
-use crate::database::{Columns, Store, blob, on, on_write};
+use crate::database::{Columns, Store, all, blob, on, on_write, one};
 use crate::error::StoreError;
 use crate::query::LAST_ID;
 
@@ -31,7 +31,7 @@ pub async fn create(
         select $1, $2, $3, $4, $4, $5, $6, $7, $8, $9, $10
         where (select count(*) from schedules where user_id = $2 and state = 1) < $11
         on conflict (operation) do nothing";
-    let wish = crate::ledger::postcard_of(&schedule.wish)?;
+    let wish = crate::query::to_postcard(&schedule.wish)?;
     on_write!(store, pool => sqlx::query(SQL)
         .bind(blob(schedule.id.bytes()))
         .bind(blob(schedule.user.bytes()))
@@ -64,12 +64,7 @@ pub async fn by_operation(store: &Store, claim: Claim) -> Result<Option<(Schedul
 /// The schedule with this id.
 pub async fn by_id(store: &Store, id: ScheduleId) -> Result<Option<Schedule>, StoreError> {
     const SQL: &str = select_schedules!("id = $1");
-    on!(store, pool => sqlx::query(SQL)
-        .bind(blob(id.bytes()))
-        .fetch_optional(pool)
-        .await?
-        .map(|row| read(&row))
-        .transpose())
+    one!(store, SQL, [blob(id.bytes())], read)
 }
 
 /// A user's schedules, newest first, before this one.
@@ -81,15 +76,7 @@ pub async fn by_user(
 ) -> Result<Vec<Schedule>, StoreError> {
     const SQL: &str = select_schedules!("user_id = $1 and id < $2 order by id desc limit $3");
     let before = before.map_or(LAST_ID, |id| id.bytes());
-    on!(store, pool => sqlx::query(SQL)
-        .bind(blob(user.bytes()))
-        .bind(blob(before))
-        .bind(i64::from(limit))
-        .fetch_all(pool)
-        .await?
-        .iter()
-        .map(read)
-        .collect())
+    all!(store, SQL, [blob(user.bytes()), blob(before), i64::from(limit)], read)
 }
 
 /// Cancels what still waits. Of a cancellation and a host that takes it up one wins. Answers whether this one did.

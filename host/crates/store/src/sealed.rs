@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use koban_domain::ids::{SubmissionId, UserId, WebhookId};
 
-use crate::database::{Columns, Store, Tx, blob, on, on_tx};
+use crate::database::{Columns, Store, Tx, all, blob, on_tx};
 use crate::error::StoreError;
 
 /// Where a sealed value lies. The order is that of [`not_under`].
@@ -56,12 +56,7 @@ pub async fn count_by_key(store: &Store) -> Result<BTreeMap<String, i64>, StoreE
             union all select old_key_id from webhook_endpoints where old_secret is not null
             union all select key_id from endpoints
         ) as named group by key_id";
-    on!(store, pool => sqlx::query(SQL)
-        .fetch_all(pool)
-        .await?
-        .iter()
-        .map(|row| Ok((row.text(0)?, row.long(1)?)))
-        .collect())
+    all!(store, SQL, [], |row| Ok((row.text(0)?, row.long(1)?)))
 }
 
 /// Values that do not name this key, behind this place, at most `limit` of them and of one kind: kinds follow each other. Empty
@@ -98,47 +93,23 @@ pub async fn not_under(
 async fn submissions(store: &Store, key: &str, after: [u8; 16], limit: u16) -> Result<Vec<SealedRow>, StoreError> {
     const SQL: &str =
         "select id, user_id, key_id, sealed from submissions where id > $1 and key_id <> $2 order by id limit $3";
-    on!(store, pool => sqlx::query(SQL)
-        .bind(blob(after))
-        .bind(key)
-        .bind(i64::from(limit))
-        .fetch_all(pool)
-        .await?
-        .iter()
-        .map(|row| Ok(SealedRow {
-            place: Place::Submission { id: SubmissionId(row.id(0)?), user: UserId(row.id(1)?) },
-            key_id: row.text(2)?,
-            bytes: row.bytes(3)?,
-        }))
-        .collect())
+    all!(store, SQL, [blob(after), key, i64::from(limit)], |row| Ok(SealedRow {
+        place: Place::Submission { id: SubmissionId(row.id(0)?), user: UserId(row.id(1)?) },
+        key_id: row.text(2)?,
+        bytes: row.bytes(3)?,
+    }))
 }
 
 async fn webhooks(store: &Store, key: &str, after: [u8; 16], limit: u16) -> Result<Vec<SealedRow>, StoreError> {
     const SQL: &str =
         "select id, key_id, secret from webhook_endpoints where id > $1 and key_id <> $2 order by id limit $3";
-    on!(store, pool => sqlx::query(SQL)
-        .bind(blob(after))
-        .bind(key)
-        .bind(i64::from(limit))
-        .fetch_all(pool)
-        .await?
-        .iter()
-        .map(|row| of_webhook(row, Place::Webhook))
-        .collect())
+    all!(store, SQL, [blob(after), key, i64::from(limit)], |row| of_webhook(row, Place::Webhook))
 }
 
 async fn webhooks_before(store: &Store, key: &str, after: [u8; 16], limit: u16) -> Result<Vec<SealedRow>, StoreError> {
     const SQL: &str = "select id, old_key_id, old_secret from webhook_endpoints
         where id > $1 and old_secret is not null and old_key_id <> $2 order by id limit $3";
-    on!(store, pool => sqlx::query(SQL)
-        .bind(blob(after))
-        .bind(key)
-        .bind(i64::from(limit))
-        .fetch_all(pool)
-        .await?
-        .iter()
-        .map(|row| of_webhook(row, Place::WebhookBefore))
-        .collect())
+    all!(store, SQL, [blob(after), key, i64::from(limit)], |row| of_webhook(row, Place::WebhookBefore))
 }
 
 fn of_webhook(row: &impl Columns, place: impl Fn(WebhookId) -> Place) -> Result<SealedRow, StoreError> {
@@ -153,20 +124,11 @@ async fn endpoints(
 ) -> Result<Vec<SealedRow>, StoreError> {
     const SQL: &str = "select plugin, name, key_id, secret from endpoints
         where (plugin, name) > ($1, $2) and key_id <> $3 order by plugin, name limit $4";
-    on!(store, pool => sqlx::query(SQL)
-        .bind(plugin.as_str())
-        .bind(name.as_str())
-        .bind(key)
-        .bind(i64::from(limit))
-        .fetch_all(pool)
-        .await?
-        .iter()
-        .map(|row| Ok(SealedRow {
-            place: Place::Endpoint { plugin: row.text(0)?, name: row.text(1)? },
-            key_id: row.text(2)?,
-            bytes: row.bytes(3)?,
-        }))
-        .collect())
+    all!(store, SQL, [plugin.as_str(), name.as_str(), key, i64::from(limit)], |row| Ok(SealedRow {
+        place: Place::Endpoint { plugin: row.text(0)?, name: row.text(1)? },
+        key_id: row.text(2)?,
+        bytes: row.bytes(3)?,
+    }))
 }
 
 /// Exchanges values for the same under another key, in one transaction: row, new key's id, new bytes. What changed meanwhile stays

@@ -4,7 +4,7 @@ use koban_domain::ids::{OperatorId, SessionId, UserId};
 use koban_domain::records::Digest;
 use koban_domain::time::Timestamp;
 
-use crate::database::{Columns, Store, Tx, blob, on, on_tx, on_write};
+use crate::database::{Columns, Store, Tx, all, blob, on_tx, on_write, one};
 use crate::error::StoreError;
 use crate::ledger::json::JsonRows;
 
@@ -69,12 +69,7 @@ pub async fn create(store: &Store, session: &SessionRow) -> Result<(), StoreErro
 /// The session with this token, expired or not: the caller compares with its clock.
 pub async fn by_token(store: &Store, token_hash: Digest) -> Result<Option<SessionRow>, StoreError> {
     const SQL: &str = "select * from sessions where token_hash = $1";
-    on!(store, pool => sqlx::query(SQL)
-        .bind(blob(token_hash.0))
-        .fetch_optional(pool)
-        .await?
-        .map(|row| read(&row))
-        .transpose())
+    one!(store, SQL, [blob(token_hash.0)], read)
 }
 
 /// An owner's sessions that are not expired, newest first, at most `limit`.
@@ -87,16 +82,7 @@ pub async fn list(
     const SQL: &str = "select * from sessions where owner_id = $1 and owner_kind = $2 and expires_at > $3
         order by created_at desc, id desc limit $4";
     let (owner_kind, owner_id) = owner.columns();
-    on!(store, pool => sqlx::query(SQL)
-        .bind(blob(owner_id))
-        .bind(owner_kind)
-        .bind(now.0)
-        .bind(i64::from(limit))
-        .fetch_all(pool)
-        .await?
-        .iter()
-        .map(read)
-        .collect())
+    all!(store, SQL, [blob(owner_id), owner_kind, now.0, i64::from(limit)], read)
 }
 
 /// Notes that a session was used and moves its end. Time never runs backwards in it.

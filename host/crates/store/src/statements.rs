@@ -12,7 +12,7 @@ use koban_domain::paths::EntryKind;
 use koban_domain::time::Timestamp;
 use uuid::Uuid;
 
-use crate::database::{Columns, Store, on};
+use crate::database::{Columns, Store, all, on};
 use crate::error::StoreError;
 use crate::ledger::rows;
 use crate::query::key_list;
@@ -109,18 +109,10 @@ async fn starts(store: &Store, accounts: &[AccountId], before: i64) -> Result<Ve
             from accounts a
             where a.id = any(array(select decode(value ->> 0, 'hex') from json_array_elements($1::json)))",
     );
-    on!(store, pool => sqlx::query(sql)
-        .bind(key_list(accounts.iter().map(|account| account.0)))
-        .bind(before)
-        .fetch_all(pool)
-        .await?
-        .iter()
-        .map(|row| {
-            let key =
-                AccountKey { class: rows::class(row.small(0)?)?, owner: row.id(1)?, currency: row.currency(2)? };
-            Ok(Start { key, from: row.long(3)? })
-        })
-        .collect())
+    all!(store, sql, [key_list(accounts.iter().map(|account| account.0)), before], |row| {
+        let key = AccountKey { class: rows::class(row.small(0)?)?, owner: row.id(1)?, currency: row.currency(2)? };
+        Ok(Start { key, from: row.long(3)? })
+    })
 }
 
 /// Entries that moved an account, newest first, before this sequence; of one kind or of all.
@@ -132,17 +124,12 @@ async fn steps(
     limit: i64,
 ) -> Result<Vec<Step>, StoreError> {
     let sql = store.either(WALK[0], WALK[1]);
-    on!(store, pool => sqlx::query(sql)
-        .bind(start.from)
-        .bind(rows::posting_key(&start.key))
-        .bind(before)
-        .bind(kind.map_or(0, |kind| i16::from(kind.code())))
-        .bind(limit)
-        .fetch_all(pool)
-        .await?
-        .iter()
-        .map(step)
-        .collect())
+    all!(
+        store,
+        sql,
+        [start.from, rows::posting_key(&start.key), before, kind.map_or(0, |kind| i16::from(kind.code())), limit],
+        step
+    )
 }
 
 /// Entries of one kind that moved one of these accounts, newest first, before this sequence.
@@ -253,11 +240,5 @@ pub async fn balances(store: &Store, accounts: &[AccountId]) -> Result<HashMap<A
             from accounts a
             where id = any(array(select decode(value ->> 0, 'hex') from json_array_elements($1::json)))",
     );
-    on!(store, pool => sqlx::query(sql)
-        .bind(key_list(accounts.iter().map(|account| account.0)))
-        .fetch_all(pool)
-        .await?
-        .iter()
-        .map(rows::account)
-        .collect())
+    all!(store, sql, [key_list(accounts.iter().map(|account| account.0))], rows::account)
 }

@@ -4,20 +4,14 @@ use koban_domain::ids::{StepUpId, UserId};
 use koban_domain::step_ups::StepUp;
 use koban_domain::time::Timestamp;
 
-use crate::database::{Store, blob, on, on_write};
+use crate::database::{Store, blob, on_write, one};
 use crate::error::StoreError;
 use crate::ledger::step_ups::step_up;
 
 /// A user's challenge.
 pub async fn by_id(store: &Store, id: StepUpId, user: UserId) -> Result<Option<StepUp>, StoreError> {
     const SQL: &str = "select * from step_ups where id = $1 and user_id = $2";
-    on!(store, pool => sqlx::query(SQL)
-        .bind(blob(id.bytes()))
-        .bind(blob(user.bytes()))
-        .fetch_optional(pool)
-        .await?
-        .map(|row| step_up(&row))
-        .transpose())
+    one!(store, SQL, [blob(id.bytes()), blob(user.bytes())], step_up)
 }
 
 /// Counts a password that is about to be tried, so that no two tries at once are counted as one. False if the challenge is not

@@ -8,7 +8,7 @@ use koban_domain::money::Currency;
 use koban_domain::paths::EntryKind;
 use koban_domain::transfers::Transfer;
 
-use crate::database::{Store, blob, on};
+use crate::database::{Store, blob, on, one};
 use crate::error::StoreError;
 use crate::ledger::rows;
 use crate::query::key_list;
@@ -17,12 +17,7 @@ use crate::statements;
 /// The transfer with this id.
 pub async fn by_id(store: &Store, id: TransferId) -> Result<Option<Transfer>, StoreError> {
     const SQL: &str = "select * from transfers where id = $1";
-    on!(store, pool => sqlx::query(SQL)
-        .bind(blob(id.bytes()))
-        .fetch_optional(pool)
-        .await?
-        .map(|row| rows::transfer(&row))
-        .transpose())
+    one!(store, SQL, [blob(id.bytes())], rows::transfer)
 }
 
 /// What a user sent and received in one currency, newest first, before this place. Each comes with its place, the sequence

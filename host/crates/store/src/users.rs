@@ -2,18 +2,14 @@
 
 use koban_domain::access::Access;
 use koban_domain::ids::UserId;
-use koban_domain::ledger::Audit;
 use koban_domain::limits::WalletKind;
-use koban_domain::records::Digest;
 use koban_domain::time::Timestamp;
 use koban_domain::verification::Verification;
 
-use crate::database::{Columns, Store, blob, on, on_tx, on_write};
+use crate::database::{Columns, Store, all, blob, on_write, one};
 use crate::error::StoreError;
-use crate::ledger::pages::append_audit;
 use crate::ledger::rows::{access, verification, wallet_kind, wallet_kind_code};
 use crate::query::LAST_ID;
-use crate::sessions::{self, SessionOwner};
 
 /// A user with what signing in needs.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -62,45 +58,13 @@ pub async fn create(store: &Store, user: &UserRow) -> Result<(), StoreError> {
 /// The user with this id.
 pub async fn by_id(store: &Store, id: UserId) -> Result<Option<UserRow>, StoreError> {
     const SQL: &str = "select id, kind, created_at, access, verification, display_name, email, password_hash, locale from users where id = $1";
-    on!(store, pool => sqlx::query(SQL)
-        .bind(blob(id.bytes()))
-        .fetch_optional(pool)
-        .await?
-        .map(|row| read(&row))
-        .transpose())
+    one!(store, SQL, [blob(id.bytes())], read)
 }
 
 /// The user with this address, which is compared as it stands: the caller gives it in lower case.
 pub async fn by_email(store: &Store, email: &str) -> Result<Option<UserRow>, StoreError> {
     const SQL: &str = "select id, kind, created_at, access, verification, display_name, email, password_hash, locale from users where email = $1";
-    on!(store, pool => sqlx::query(SQL).bind(email).fetch_optional(pool).await?.map(|row| read(&row)).transpose())
-}
-
-/// Gives a user another password and ends their sessions but the one with this token, with a row in the audit log. False if
-/// the password is no longer `before`.
-pub async fn set_password(
-    store: &Store,
-    id: UserId,
-    (before, hash): (&str, &str),
-    keep: Option<Digest>,
-    (audit, now): (&Audit, Timestamp),
-) -> Result<bool, StoreError> {
-    const SQL: &str = "update users set password_hash = $2 where id = $1 and password_hash = $3";
-    let mut tx = store.begin().await?;
-    let changed = on_tx!(&mut tx, connection => sqlx::query(SQL)
-        .bind(blob(id.bytes()))
-        .bind(hash)
-        .bind(before)
-        .execute(connection)
-        .await?
-        .rows_affected());
-    if changed == 0 {
-        return Ok(false);
-    }
-    sessions::end(&mut tx, SessionOwner::User(id), keep).await?;
-    append_audit(&mut tx, &[(audit.clone(), now)]).await?;
-    tx.commit().await?;
-    Ok(true)
+    one!(store, SQL, [email], read)
 }
 
 /// Users, newest first, before this one.
@@ -108,14 +72,7 @@ pub async fn list(store: &Store, before: Option<UserId>, limit: u16) -> Result<V
     const SQL: &str =
         "select id, kind, created_at, access, verification, display_name, email, password_hash, locale from users
         where id < $1 order by id desc limit $2";
-    on!(store, pool => sqlx::query(SQL)
-        .bind(blob(before.map_or(LAST_ID, |id| id.bytes())))
-        .bind(i64::from(limit))
-        .fetch_all(pool)
-        .await?
-        .iter()
-        .map(read)
-        .collect())
+    all!(store, SQL, [blob(before.map_or(LAST_ID, |id| id.bytes())), i64::from(limit)], read)
 }
 
 fn read(row: &impl Columns) -> Result<UserRow, StoreError> {

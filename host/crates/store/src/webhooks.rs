@@ -9,7 +9,7 @@ use koban_domain::ledger::Audit;
 use koban_domain::time::Timestamp;
 use koban_domain::webhooks::Health;
 
-use crate::database::{Columns, Store, Tx, blob, on, on_tx};
+use crate::database::{Columns, Store, Tx, all, blob, on_tx, one};
 use crate::error::StoreError;
 use crate::ledger::pages::append_audit;
 use crate::query::LAST_ID;
@@ -133,12 +133,7 @@ pub(crate) async fn lock(tx: &mut Tx<'_>) -> Result<i64, StoreError> {
 /// One endpoint.
 pub async fn by_id(store: &Store, id: WebhookId) -> Result<Option<WebhookRow>, StoreError> {
     const SQL: &str = "select * from webhook_endpoints where id = $1";
-    on!(store, pool => sqlx::query(SQL)
-        .bind(blob(id.bytes()))
-        .fetch_optional(pool)
-        .await?
-        .map(|row| read(&row))
-        .transpose())
+    one!(store, SQL, [blob(id.bytes())], read)
 }
 
 /// Endpoints of a merchant, or of everybody, newest first before this one.
@@ -153,23 +148,8 @@ pub async fn list(
     let before = blob(before.map_or(LAST_ID, |id| id.bytes()));
     let limit = i64::from(limit);
     match merchant {
-        Some(merchant) => on!(store, pool => sqlx::query(OF_ONE)
-            .bind(before)
-            .bind(limit)
-            .bind(blob(merchant.bytes()))
-            .fetch_all(pool)
-            .await?
-            .iter()
-            .map(read)
-            .collect()),
-        None => on!(store, pool => sqlx::query(OF_ALL)
-            .bind(before)
-            .bind(limit)
-            .fetch_all(pool)
-            .await?
-            .iter()
-            .map(read)
-            .collect()),
+        Some(merchant) => all!(store, OF_ONE, [before, limit, blob(merchant.bytes())], read),
+        None => all!(store, OF_ALL, [before, limit], read),
     }
 }
 

@@ -10,7 +10,7 @@ use koban_domain::manifest::Repeat;
 use koban_domain::time::Timestamp;
 
 use super::arrive_in;
-use crate::database::{Columns, Dialect, Store, blob, on, on_tx, on_write};
+use crate::database::{Columns, Dialect, Store, all, blob, on, on_tx, on_write};
 use crate::error::StoreError;
 use crate::ledger::json::JsonRows;
 use crate::query::from_postcard;
@@ -206,13 +206,7 @@ pub async fn requeue(store: &Store, lease: &Lease, due_at: Timestamp) -> Result<
 pub async fn open_effects(store: &Store, flow: FlowId) -> Result<Vec<EffectRow>, StoreError> {
     const SQL: &str = "select flow, key, act, repeat, due_at, deadline, attempts, queued_at, fence, lease_until
         from flow_effects where flow = $1 and state < 2 order by due_at, key";
-    on!(store, pool => sqlx::query(SQL)
-        .bind(blob(flow.bytes()))
-        .fetch_all(pool)
-        .await?
-        .iter()
-        .map(read_effect)
-        .collect())
+    all!(store, SQL, [blob(flow.bytes())], read_effect)
 }
 
 /// When the next effect is due that nobody holds, or the next lease ends: how long a performer may sleep.

@@ -261,7 +261,7 @@ pub(crate) fn transfer(row: &impl Columns) -> Result<Transfer, StoreError> {
 
 /// The parts of a payment as its row keeps them.
 pub(crate) fn pack_parts(parts: &[Part]) -> Result<Vec<u8>, StoreError> {
-    crate::ledger::postcard_of(&parts)
+    crate::query::to_postcard(&parts)
 }
 
 /// Bytes of one posting in an entry's row.

@@ -10,7 +10,7 @@ use koban_domain::webhooks::Health;
 use serde::{Deserialize, Serialize};
 
 use super::{WebhookRow, lock, read};
-use crate::database::{Columns, Store, Tx, blob, on, on_tx, on_write};
+use crate::database::{Columns, Store, Tx, all, blob, on, on_tx, on_write};
 use crate::error::StoreError;
 use crate::ledger::json::JsonRows;
 use crate::ledger::pages::append_audit;
@@ -395,15 +395,10 @@ pub async fn list(
 ) -> Result<Vec<DeliveryRow>, StoreError> {
     const SQL: &str = "select *, created_at as given_at, changed_at as moved_at from webhook_deliveries
         where endpoint = $1 and sequence < $2 order by sequence desc limit $3";
-    on!(store, pool => sqlx::query(SQL)
-        .bind(blob(endpoint.bytes()))
-        .bind(before.unwrap_or(i64::MAX))
-        .bind(i64::from(limit))
-        .fetch_all(pool)
-        .await?
-        .iter()
-        .map(|row| read_delivery(row, WebhookId(row.id("endpoint")?)))
-        .collect())
+    all!(store, SQL, [blob(endpoint.bytes()), before.unwrap_or(i64::MAX), i64::from(limit)], |row| read_delivery(
+        row,
+        WebhookId(row.id("endpoint")?)
+    ))
 }
 
 /// One event as an endpoint was given it.
