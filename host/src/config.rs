@@ -21,30 +21,52 @@ use crate::traces::Traces;
 
 /// Options that every command takes.
 #[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Options of every command")]
 pub(crate) struct Global {
     /// The database: `sqlite:PATH` or `postgres://USER:PASSWORD@HOST/NAME` [default: koban.db in --data]
     #[arg(long, global = true, env = "KOBAN_DATABASE", value_name = "URL", hide_env_values = true)]
     pub database: Option<String>,
     /// Where the host keeps its own files: the embedded database and compiled plugins
-    #[arg(long, global = true, env = "KOBAN_DATA", value_name = "DIR", default_value = ".koban")]
+    #[arg(
+        long,
+        global = true,
+        env = "KOBAN_DATA",
+        hide_env_values = true,
+        value_name = "DIR",
+        default_value = ".koban"
+    )]
     pub data: PathBuf,
     /// The file with the key that seals secrets at rest [default: seal.key in --data, made if it is not there]
-    #[arg(long, global = true, env = "KOBAN_SEAL_KEY_FILE", value_name = "FILE")]
+    #[arg(long, global = true, env = "KOBAN_SEAL_KEY_FILE", hide_env_values = true, value_name = "FILE")]
     pub seal_key_file: Option<PathBuf>,
     /// The operator who acts, by email address; without it the audit log names the user of this machine
-    #[arg(long, global = true, env = "KOBAN_OPERATOR", value_name = "EMAIL")]
+    #[arg(long, global = true, env = "KOBAN_OPERATOR", hide_env_values = true, value_name = "EMAIL")]
     pub operator: Option<String>,
     /// A file whose first line is that operator's password; without it the first line of standard input is
-    #[arg(long, global = true, env = "KOBAN_OPERATOR_PASSWORD_FILE", value_name = "FILE", requires = "operator")]
+    #[arg(
+        long,
+        global = true,
+        env = "KOBAN_OPERATOR_PASSWORD_FILE",
+        hide_env_values = true,
+        value_name = "FILE",
+        requires = "operator"
+    )]
     pub operator_password_file: Option<PathBuf>,
     /// Answer with JSON: one object on standard output (`up` and `webhook listen`: one a line), errors on standard error
     #[arg(long, global = true)]
     pub json: bool,
     /// How many seconds this host's clock may lead the PostgreSQL server's before it refuses to start and to commit
-    #[arg(long, global = true, env = "KOBAN_CLOCK_LEAD_MAX", value_name = "SECONDS", default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..=3600))]
+    #[arg(long, global = true, env = "KOBAN_CLOCK_LEAD_MAX", hide_env_values = true, value_name = "SECONDS", default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..=3600))]
     pub clock_lead_max: u16,
     /// What is logged to standard error, such as `info` or `koban_service=debug`
-    #[arg(long, global = true, env = "KOBAN_LOG", value_name = "FILTER", default_value = "warn")]
+    #[arg(
+        long,
+        global = true,
+        env = "KOBAN_LOG",
+        hide_env_values = true,
+        value_name = "FILTER",
+        default_value = "warn"
+    )]
     pub log: String,
 }
 

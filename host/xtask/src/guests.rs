@@ -1,7 +1,7 @@
 //! Building the guests through the author's own door: `koban plugin build`, as any third party would.
 
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitCode};
+use std::process::{Command, ExitCode, Stdio};
 
 use anyhow::{Context as _, Result, bail};
 
@@ -33,7 +33,9 @@ pub(crate) fn build_packages(tree: &Tree, profile: Profile) -> Result<()> {
     timed(&what, || {
         let mut command = Command::new(tree.koban(profile));
         command.current_dir(&tree.root).env("CARGO_TARGET_DIR", &tree.guest_target);
-        run(command.args(["plugin", "build"]).args(&folders).arg("--out").arg(tree.packages()))
+        // Its lines on standard error say what was built; the table of the same stays away.
+        command.args(["plugin", "build"]).args(&folders).arg("--out").arg(tree.packages()).stdout(Stdio::null());
+        run(&mut command)
     })
 }
 
