@@ -27,6 +27,7 @@ mod exchanges;
 mod faults;
 mod flows;
 mod fraud;
+mod fuzz;
 mod history;
 mod hostile;
 mod http;

@@ -12,14 +12,16 @@ use crate::setup;
 use crate::tally::Tally;
 use crate::tree::{Profile, Tree};
 
-/// One part that can be run by itself: its name, whether the domain's own histories belong to it, and the end-to-end tests that do.
-type Part = (&'static str, bool, &'static [&'static str]);
+/// One part that can be run by itself: its name, and which of the domain's tests and of the end-to-end tests belong to it.
+type Part = (&'static str, &'static [&'static str], &'static [&'static str]);
 
-const PARTS: [Part; 4] = [
-    ("simulation", true, &["simulation"]),
-    ("anomalies", false, &["anomalies"]),
-    ("kills", false, &["kills", "two_hosts"]),
-    ("faults", false, &["faults", "unsure"]),
+const PARTS: [Part; 6] = [
+    ("simulation", &["soak"], &["simulation"]),
+    ("anomalies", &[], &["anomalies"]),
+    ("kills", &[], &["kills", "two_hosts"]),
+    ("faults", &[], &["faults", "unsure"]),
+    ("fuzz", &["fuzz"], &["fuzz"]),
+    ("answers", &[], &["canaries", "schema"]),
 ];
 
 /// Runs the ledger against its model and the end-to-end tests, with `KOBAN_SOAK=1`. `--only PART,PART` runs these parts; `--seeds N` becomes
@@ -27,7 +29,10 @@ const PARTS: [Part; 4] = [
 pub(crate) fn soak(tree: &Tree, arguments: &[String]) -> Result<ExitCode> {
     let (only, rest) = take_only(arguments)?;
     let (seeds, mut filters) = take_seeds(&rest)?;
-    let domain = only.is_empty() || only.iter().any(|part| part.1);
+    let domain: Vec<&str> = match only.as_slice() {
+        [] => PARTS.iter().flat_map(|part| part.1).copied().collect(),
+        only => only.iter().flat_map(|part| part.1).copied().collect(),
+    };
     filters.extend(only.iter().flat_map(|part| part.2.iter().map(|test| (*test).to_owned())));
     let end_to_end = only.is_empty() || !filters.is_empty();
     setup::c_compiler()?;
@@ -39,11 +44,12 @@ pub(crate) fn soak(tree: &Tree, arguments: &[String]) -> Result<ExitCode> {
 
     let mut tally = Tally::default();
     let mut outcome = Ok(());
-    if domain {
+    if !domain.is_empty() {
         outcome = outcome.and(timed("soak of the domain", || {
             let mut command = tree.cargo();
             command
-                .args(["test", "--workspace", "--test", "rules", "--", "--show-output", "soak"])
+                .args(["test", "--workspace", "--test", "rules", "--", "--show-output"])
+                .args(&domain)
                 .env("KOBAN_SOAK", "1");
             if let Some(seeds) = &seeds {
                 command.env("KOBAN_SOAK_SEEDS", seeds);

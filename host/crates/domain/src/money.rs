@@ -190,7 +190,7 @@ impl Money {
     /// Reads a plain decimal such as `12.80`; the number of decimals must be the currency's own. Errors: every [`MoneyError`].
     pub fn parse(text: &str, currency: Currency) -> Result<Money, MoneyError> {
         let not_a_number = || MoneyError::NotANumber(text.chars().take(24).collect());
-        let (sign, digits) = text.strip_prefix('-').map_or((1, text), |rest| (-1, rest));
+        let (sign, digits) = text.strip_prefix('-').map_or(("", text), |rest| ("-", rest));
         let (whole, decimals) = digits.split_once('.').unwrap_or((digits, ""));
         let plain = |part: &str| part.bytes().all(|byte| byte.is_ascii_digit());
         if whole.is_empty() || !plain(whole) || !plain(decimals) || (digits.contains('.') && decimals.is_empty()) {
@@ -199,8 +199,8 @@ impl Money {
         if decimals.len() != usize::from(currency.exponent()) {
             return Err(MoneyError::WrongExponent { currency, expected: currency.exponent(), given: decimals.len() });
         }
-        let minor: i64 = format!("{whole}{decimals}").parse().map_err(|_| MoneyError::Overflow)?;
-        Ok(Money { minor: sign * minor, currency })
+        let minor = format!("{sign}{whole}{decimals}").parse().map_err(|_| MoneyError::Overflow)?;
+        Ok(Money { minor, currency })
     }
 }
 

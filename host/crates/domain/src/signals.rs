@@ -96,7 +96,7 @@ impl Ring {
         buckets
             .iter()
             .filter(|bucket| bucket.at > from)
-            .fold((0, 0), |(count, sum), bucket| (count + bucket.count, sum.saturating_add(bucket.sum)))
+            .fold((0, 0), |(count, sum), bucket| (count.saturating_add(bucket.count), sum.saturating_add(bucket.sum)))
     }
 
     /// The ring's bytes, postcard.
@@ -114,7 +114,7 @@ fn bump(buckets: &mut Vec<Bucket>, at: i64, kept: i64, amount: i64) {
     buckets.retain(|bucket| bucket.at > at - kept);
     match buckets.iter_mut().find(|bucket| bucket.at == at) {
         Some(bucket) => {
-            bucket.count += 1;
+            bucket.count = bucket.count.saturating_add(1);
             bucket.sum = bucket.sum.saturating_add(amount);
         }
         None => buckets.push(Bucket { at, count: 1, sum: amount }),

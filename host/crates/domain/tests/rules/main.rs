@@ -11,6 +11,7 @@ mod events;
 mod exchanges;
 mod flow_ends;
 mod flows;
+mod fuzz;
 mod limits;
 mod model;
 mod outcomes;

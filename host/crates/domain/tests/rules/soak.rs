@@ -2,7 +2,7 @@
 //!
 //! `KOBAN_SOAK=1` runs it at full scale, `KOBAN_SOAK_SEEDS=50` with so many seeds, `KOBAN_SOAK_SEED=7` with this seed alone.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use koban_domain::bonus::{Grant, OfLot, Revoke};
 use koban_domain::captures::{Collect, Increase, OfPayment};
@@ -50,6 +50,8 @@ struct Trial {
     numbers: u128,
     /// References are used up; every so often the partner takes new ones.
     epoch: usize,
+    /// Which commands came to which outcomes.
+    signs: BTreeSet<String>,
 }
 
 impl Trial {
@@ -59,7 +61,15 @@ impl Trial {
         world.does(plan(GIFTS)).unwrap();
         let mut model = Model::with_budget(GIFTS);
         model.arranged(&mut world, 20_000);
-        Trial { world, model, operations: Vec::new(), flows: BTreeMap::new(), numbers: 0, epoch: 0 }
+        Trial {
+            world,
+            model,
+            operations: Vec::new(),
+            flows: BTreeMap::new(),
+            numbers: 0,
+            epoch: 0,
+            signs: BTreeSet::new(),
+        }
     }
 
     /// Wishes of people and plugins go into one commit; a file or a write-off has one of its own.
@@ -95,6 +105,7 @@ impl Trial {
         let works: Vec<Work> = batch.into_iter().map(|(work, _)| work).collect();
         let (decided, commit) = self.world.shelf.commit(&works, self.world.now);
         for (work, decided) in works.iter().zip(&decided) {
+            self.signs.insert(sign(work, decided));
             self.compare(work, decided);
         }
         assert_eq!(commit.records.len(), 0);
@@ -417,6 +428,25 @@ impl Numbers {
         let [kind, a, b, c, d, ..] = self.next().to_be_bytes();
         (kind, a, b, u16::from_be_bytes([c, d]))
     }
+}
+
+/// The commands of a piece of work and what became of it, without what they are about.
+fn sign(work: &Work, decided: &Decided) -> String {
+    let commands: Vec<_> = work.commands.iter().map(std::mem::discriminant).collect();
+    let outcome = match decided {
+        Decided::Refused(place, refusal) => format!("{place} {}", refusal.code()),
+        other => format!("{:?}", std::mem::discriminant(other)),
+    };
+    format!("{commands:?} {outcome}")
+}
+
+/// Any bytes as a history, five a wish: what was seen of it, for the search that looks for more.
+pub(crate) fn history_of(bytes: &[u8]) -> Vec<String> {
+    let raw = |wish: &[u8; 5]| (wish[0], wish[1], wish[2], u16::from_be_bytes([wish[3], wish[4]]));
+    let history: Vec<Raw> = bytes.as_chunks().0.iter().map(raw).collect();
+    let mut trial = Trial::new();
+    trial.run(&history);
+    trial.signs.into_iter().collect()
 }
 
 proptest! {
