@@ -1,17 +1,26 @@
 //! Says whether a component is what its manifest says, and asks for nothing that plugins do not get.
 
 use koban_domain::guest::CONTRACT;
-use koban_domain::manifest::Manifest;
+use koban_domain::manifest::{EngineKind, Manifest};
 use koban_domain::records::Digest;
-use wasmparser::{ComponentExternalKind, ComponentTypeRef, Encoding, Parser, Payload, Validator, WasmFeatures};
+use wasmparser::{
+    ComponentExternalKind, ComponentTypeRef, Encoding, Instance, Parser, Payload, Validator, WasmFeatures,
+};
 
-/// Largest component of a native plugin: 2 MiB. Compiling takes the host one to three seconds per MiB.
-pub const COMPONENT_BYTES_MAX: usize = 2 << 20;
-/// Most functions in a component: far more than 2 MiB of honest code have.
-const FUNCTIONS_MAX: u32 = 20_000;
+/// Most functions in a component: far more than 2 MiB of honest code have, and than CPython has.
+const fn functions_max(engine: EngineKind) -> u32 {
+    match engine {
+        EngineKind::Native => 20_000,
+        EngineKind::Interpreter => 60_000,
+    }
+}
 
 /// What a component may import. `types` and `flow` have types only, so `log` is all that a plugin can call.
 const IMPORTS: &[&str] = &["log", "types", "flow"];
+
+/// What the componentizers of JavaScript and Python leave behind beside the plugin's exports: how the interpreter was started at build time. The
+/// host calls neither.
+const TOOL_EXPORTS: &[&str] = &["init (Func)", "exports"];
 
 /// What a component may be made of: the same list as the host's engine has, so what passes here is compiled there.
 const FEATURES: WasmFeatures = WasmFeatures::FLOATS
@@ -40,11 +49,18 @@ pub struct Checked {
 /// Why a component cannot be a plugin.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum CheckError {
-    /// Larger than any plugin may be.
-    #[error(
-        "the component has {0} bytes, at most {COMPONENT_BYTES_MAX} are allowed: build it in release mode, with opt-level \"s\" and lto, and strip it"
-    )]
-    TooLarge(usize),
+    /// Larger than a plugin of its engine may be.
+    #[error("the component has {bytes} bytes, at most {most} are allowed for the {engine} engine: {hint}")]
+    TooLarge {
+        /// Its size.
+        bytes: usize,
+        /// What its engine takes.
+        most: usize,
+        /// The engine that the manifest names.
+        engine: &'static str,
+        /// What helps.
+        hint: &'static str,
+    },
     /// Not WebAssembly at all.
     #[error("the bytes are not WebAssembly: give the component.wasm that `koban plugin build` writes")]
     NotWasm,
@@ -67,8 +83,24 @@ pub enum CheckError {
         at: u64,
     },
     /// More functions than any honest plugin.
-    #[error("the component has more than {FUNCTIONS_MAX} functions: leave out dependencies that it does not need")]
-    TooManyFunctions,
+    #[error("the component has more than {0} functions: leave out dependencies that it does not need")]
+    TooManyFunctions(u32),
+    /// The manifest names the interpreter engine, and the native one could run it.
+    #[error(
+        "plugin.toml says `engine = \"interpreter\"`, but the component is a native one ({instances} core instances, an interpreter has more than {most}): take the line out", most = EngineKind::NATIVE_INSTANCES_MAX
+    )]
+    NoInterpreter {
+        /// How many core instances it has.
+        instances: u32,
+    },
+    /// The native engine cannot run it.
+    #[error(
+        "the component has {instances} core instances, at most {most} run in the native engine: if it carries an interpreter, write `engine = \"interpreter\"` in plugin.toml", most = EngineKind::NATIVE_INSTANCES_MAX
+    )]
+    Interpreter {
+        /// How many core instances it has.
+        instances: u32,
+    },
     /// An import that no plugin gets.
     #[error(
         "the component imports `{0}`, which no plugin gets: plugins import only `log` of {CONTRACT}; a clock, files, network and randomness come as input or are asked for as effects"
@@ -121,9 +153,19 @@ fn how(interface: &str) -> &'static str {
 
 /// Checks a component against its manifest. Errors: everything that is wrong with it.
 pub fn check(component: &[u8], manifest: &Manifest) -> Result<Checked, Vec<CheckError>> {
-    check_shape(component).map_err(|error| vec![error])?;
-    let surface = surface(component).map_err(|error| vec![error])?;
+    check_shape(component, manifest.engine).map_err(|error| vec![error])?;
+    let surface = surface(component, manifest.engine).map_err(|error| vec![error])?;
     let mut errors = Vec::new();
+    let instances = surface.instances;
+    match manifest.engine {
+        EngineKind::Native if instances > EngineKind::NATIVE_INSTANCES_MAX => {
+            errors.push(CheckError::Interpreter { instances });
+        }
+        EngineKind::Interpreter if instances <= EngineKind::NATIVE_INSTANCES_MAX => {
+            errors.push(CheckError::NoInterpreter { instances });
+        }
+        EngineKind::Native | EngineKind::Interpreter => {}
+    }
     for import in &surface.imports {
         errors.extend(check_import(import));
     }
@@ -139,13 +181,18 @@ pub fn check(component: &[u8], manifest: &Manifest) -> Result<Checked, Vec<Check
     })
 }
 
-fn check_shape(bytes: &[u8]) -> Result<(), CheckError> {
+fn check_shape(bytes: &[u8], engine: EngineKind) -> Result<(), CheckError> {
     // What engines write is an ELF file.
     if bytes.starts_with(b"\x7fELF") {
         return Err(CheckError::Precompiled);
     }
-    if bytes.len() > COMPONENT_BYTES_MAX {
-        return Err(CheckError::TooLarge(bytes.len()));
+    let most = engine.component_bytes_max();
+    if bytes.len() > most {
+        let hint = match engine {
+            EngineKind::Native => "build it in release mode, with opt-level \"s\" and lto, and strip it",
+            EngineKind::Interpreter => "leave out packages that it does not need",
+        };
+        return Err(CheckError::TooLarge { bytes: bytes.len(), most, engine: engine.word(), hint });
     }
     if Parser::is_core_wasm(bytes) {
         return Err(CheckError::CoreModule);
@@ -162,15 +209,18 @@ fn check_shape(bytes: &[u8]) -> Result<(), CheckError> {
 struct Surface {
     imports: Vec<String>,
     exports: Vec<String>,
+    /// Core instances, those of nested components included.
+    instances: u32,
 }
 
 /// What the outermost component imports and exports. What is nested inside is its own affair: it can get nothing from elsewhere.
-fn surface(bytes: &[u8]) -> Result<Surface, CheckError> {
+fn surface(bytes: &[u8], engine: EngineKind) -> Result<Surface, CheckError> {
     let invalid = |error: wasmparser::BinaryReaderError| CheckError::Invalid {
         problem: error.message().to_owned(),
         at: error.offset(),
     };
-    let (mut imports, mut exports, mut depth, mut functions) = (Vec::new(), Vec::new(), 0_u32, 0_u32);
+    let (mut imports, mut exports) = (Vec::new(), Vec::new());
+    let (mut depth, mut functions, mut instances) = (0_u32, 0_u32, 0_u32);
     for payload in Parser::new(0).parse_all(bytes) {
         match payload.map_err(invalid)? {
             Payload::Version { encoding: Encoding::Module, .. } if depth == 0 => return Err(CheckError::CoreModule),
@@ -178,8 +228,15 @@ fn surface(bytes: &[u8]) -> Result<Surface, CheckError> {
             Payload::End(_) => depth = depth.saturating_sub(1),
             Payload::FunctionSection(section) => {
                 functions = functions.saturating_add(section.count());
-                if functions > FUNCTIONS_MAX {
-                    return Err(CheckError::TooManyFunctions);
+                if functions > functions_max(engine) {
+                    return Err(CheckError::TooManyFunctions(functions_max(engine)));
+                }
+            }
+            Payload::InstanceSection(section) => {
+                for instance in section {
+                    if let Instance::Instantiate { .. } = instance.map_err(invalid)? {
+                        instances = instances.saturating_add(1);
+                    }
                 }
             }
             Payload::ComponentImportSection(section) if depth == 0 => {
@@ -208,7 +265,7 @@ fn surface(bytes: &[u8]) -> Result<Surface, CheckError> {
     }
     imports.sort();
     exports.sort();
-    Ok(Surface { imports, exports })
+    Ok(Surface { imports, exports, instances })
 }
 
 fn check_import(import: &str) -> Option<CheckError> {
@@ -234,7 +291,8 @@ fn check_exports(exports: &[String], manifest: &Manifest, errors: &mut Vec<Check
     }
     for export in exports {
         let known = |interface: &&str| *export == full_name(interface);
-        if !required().chain(kind.optional_interfaces()).any(known) {
+        let of_tool = manifest.engine == EngineKind::Interpreter && TOOL_EXPORTS.contains(&export.as_str());
+        if !of_tool && !required().chain(kind.optional_interfaces()).any(known) {
             errors.push(CheckError::UnexpectedExport { kind: kind.word(), export: export.clone() });
         }
     }

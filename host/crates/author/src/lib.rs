@@ -10,4 +10,4 @@ pub mod package;
 pub mod toolchain;
 
 pub use build::{BuildError, Built, build};
-pub use check::{COMPONENT_BYTES_MAX, CheckError, Checked, check};
+pub use check::{CheckError, Checked, check};

@@ -8,7 +8,7 @@ use cap_std::fs::{Dir, OpenOptions};
 use koban_domain::manifest::Manifest;
 use koban_domain::records::Digest;
 
-use crate::check::{COMPONENT_BYTES_MAX, CheckError, Checked, check};
+use crate::check::{CheckError, Checked, check};
 use crate::manifest::{self, ReadError};
 
 /// The component's file.
@@ -93,7 +93,7 @@ pub fn open(dir: &Path) -> Result<Package, PackageError> {
     let text = read(&handle, dir, manifest::FILE, MANIFEST_BYTES_MAX)?;
     let manifest_text = String::from_utf8(text).map_err(|_| PackageError::NotText { dir: dir.to_owned() })?;
     let manifest = manifest::read(&manifest_text)?;
-    let component = read(&handle, dir, COMPONENT_FILE, COMPONENT_BYTES_MAX)?;
+    let component = read(&handle, dir, COMPONENT_FILE, manifest.engine.component_bytes_max())?;
     let digest = Digest::of(&component);
     Ok(Package { manifest, manifest_text, component, digest })
 }

@@ -116,6 +116,22 @@ fn exports_are_those_of_the_kind() {
 }
 
 #[test]
+fn a_component_proves_which_engine_it_needs() {
+    let interpreter = RULE.replace("kind =", "engine = \"interpreter\"\nkind =");
+    refused(&world(&["log"], &["plugin", "assess"]), &manifest(&interpreter), &["take the line out"]);
+    let instances = "(core instance (instantiate $m)) ".repeat(11);
+    let linked = wat::parse_str(format!("(component (core module $m) {instances})")).unwrap();
+    refused(
+        &linked,
+        &manifest(RULE),
+        &["has 11 core instances, at most 10 run in the native engine", "exports `plugin`", "exports `assess`"],
+    );
+    refused(&linked, &manifest(&interpreter), &["exports `plugin`", "exports `assess`"]);
+    refused(&vec![0; 3 << 20], &manifest(&interpreter), &["not WebAssembly"]);
+    refused(&vec![0; 33 << 20], &manifest(&interpreter), &["at most 33554432 are allowed for the interpreter engine"]);
+}
+
+#[test]
 fn what_is_no_plain_component_is_refused() {
     let rule = manifest(RULE);
     refused(b"", &rule, &["not WebAssembly"]);

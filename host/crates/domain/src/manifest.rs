@@ -2,6 +2,7 @@
 //!
 //! docs/reference/manifest.md documents every field. Author reads the TOML, service stores the same value as JSON.
 
+mod engine;
 mod inbound;
 mod settings;
 
@@ -10,6 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use crate::guest::Named;
+pub use engine::EngineKind;
 pub use inbound::InboundSpec;
 pub use settings::{Setting, SettingDefault, SettingKind};
 
@@ -25,6 +27,9 @@ pub struct Manifest {
     pub contract: String,
     /// What sort of plugin it is.
     pub kind: Kind,
+    /// Which of the host's two engines runs it; native unless it says otherwise.
+    #[serde(default, skip_serializing_if = "EngineKind::is_native")]
+    pub engine: EngineKind,
     /// What it is called, by language.
     pub name: Words,
     /// What it is for, in plain words, by language.
@@ -454,6 +459,7 @@ mod tests {
             version: "1.0.0".into(),
             contract: crate::guest::CONTRACT.into(),
             kind: Kind::ChargeChannel,
+            engine: EngineKind::Native,
             name: words(),
             purpose: words(),
             settings: vec![Setting {

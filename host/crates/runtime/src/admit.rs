@@ -403,7 +403,9 @@ fn quote(text: &str) -> String {
 mod tests {
     use super::*;
     use koban_domain::guest::{ChargeRequest, Event, What};
-    use koban_domain::manifest::{CodeSpec, CredentialKind, EndpointSpec, Kind, Method, OperationSpec, Repeat, Words};
+    use koban_domain::manifest::{
+        CodeSpec, CredentialKind, EndpointSpec, EngineKind, Kind, Method, OperationSpec, Repeat, Words,
+    };
     use koban_domain::records::FaultClass;
 
     fn manifest() -> Manifest {
@@ -413,6 +415,7 @@ mod tests {
             version: "1.0.0".into(),
             contract: CONTRACT.into(),
             kind: Kind::ChargeChannel,
+            engine: EngineKind::Native,
             name: words(),
             purpose: words(),
             settings: vec![],

@@ -19,7 +19,7 @@ const MAGIC: &[u8] = b"koban code 1\n";
 /// Where code begins.
 const HEAD_BYTES: usize = MAGIC.len() + 32;
 /// Compiled code is about four times its component; more than this was not written by us.
-const FILE_BYTES_MAX: u64 = 64 << 20;
+const FILE_BYTES_MAX: u64 = 256 << 20;
 /// The file that holds the host's key.
 const KEY_FILE: &str = "cache.key";
 

@@ -1,12 +1,12 @@
 //! The only way a guest runs: a free slot, a fresh store, one call, a typed answer and the record of it.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use cap_std::fs::Dir;
 use koban_domain::guest::{CONTRACT, Context, Named};
 use koban_domain::ids::RecordId;
-use koban_domain::manifest::Manifest;
+use koban_domain::manifest::{EngineKind, Manifest};
 use koban_domain::records::{Ending, Fault, FaultClass, Input, Output, Record};
 use koban_domain::time::Timestamp;
 use tokio::sync::{Semaphore, SemaphorePermit};
@@ -17,22 +17,26 @@ use wasmtime::component::Linker;
 use crate::admit::Gate;
 use crate::cache::Cache;
 use crate::calls::{self, Raw};
-use crate::engine::Native;
+use crate::engine::Engine;
 use crate::faults::{self, fault};
 use crate::limits::{Class, ClassLimits, LimitsError};
 use crate::meters::{Counters, Meters};
-use crate::plugin::{self, LoadError, Plugin};
+use crate::plugin::{self, LoadError, Place, Plugin};
 use crate::state::State;
 
-/// Most calls that may run at once, whatever the operator asks for: each slot reserves 64 MiB of address space.
+/// Most native calls that may run at once, whatever the operator asks for: each slot reserves 64 MiB of address space.
 const SLOTS_MAX: u32 = 4_096;
+/// Most calls of interpreters that may run at once: each slot reserves 4 GiB of address space and may hold 128 MiB of memory.
+const INTERPRETER_SLOTS_MAX: u32 = 256;
 
 /// How the door is set up.
 pub struct DoorConfig {
     /// Where compiled code is kept: a directory that only this host writes. Without it every start compiles.
     pub cache: Option<Dir>,
-    /// Calls that may run at once: 1 to 4,096.
+    /// Native calls that may run at once: 1 to 4,096.
     pub slots: u32,
+    /// Calls of plugins that carry an interpreter that may run at once: 1 to 256. They wait for each other, never for native ones.
+    pub interpreter_slots: u32,
     /// How long a call waits for a free slot before it is `busy`, in milliseconds.
     pub wait_ms: u64,
     /// What one call may use.
@@ -40,9 +44,9 @@ pub struct DoorConfig {
 }
 
 impl Default for DoorConfig {
-    /// 256 slots, a second of waiting, the published limits, no cache.
+    /// 256 slots and 16 for interpreters, a second of waiting, the published limits, no cache.
     fn default() -> DoorConfig {
-        DoorConfig { cache: None, slots: 256, wait_ms: 1_000, limits: ClassLimits::default() }
+        DoorConfig { cache: None, slots: 256, interpreter_slots: 16, wait_ms: 1_000, limits: ClassLimits::default() }
     }
 }
 
@@ -52,6 +56,9 @@ pub enum DoorError {
     /// Too few or too many slots.
     #[error("{0} slots: set 1 to {SLOTS_MAX}")]
     Slots(u32),
+    /// Too few or too many slots for interpreters.
+    #[error("{0} slots for interpreters: set 1 to {INTERPRETER_SLOTS_MAX}")]
+    InterpreterSlots(u32),
     /// A limit above the published one.
     #[error(transparent)]
     Limits(#[from] LimitsError),
@@ -99,15 +106,24 @@ pub struct Door {
 }
 
 struct Inner {
-    native: Native,
-    linker: Linker<State>,
-    cache: Option<Cache>,
+    native: Side,
+    /// Opened when the first plugin that needs it is loaded: a host without one never pays for it.
+    interpreter: OnceLock<Side>,
+    interpreter_slots: u32,
+    cache: Option<Dir>,
     limits: ClassLimits,
-    slots: Semaphore,
-    slots_max: u32,
     wait: Duration,
     counters: Counters,
     loading: Mutex<()>,
+}
+
+/// One engine with all that belongs to it alone: never does anything of one side meet the other.
+struct Side {
+    engine: Engine,
+    linker: Linker<State>,
+    cache: Option<Cache>,
+    slots: Semaphore,
+    slots_max: u32,
 }
 
 /// How a run ended, with what was seen of it.
@@ -123,21 +139,16 @@ impl Door {
         if !(1..=SLOTS_MAX).contains(&config.slots) {
             return Err(DoorError::Slots(config.slots));
         }
+        if !(1..=INTERPRETER_SLOTS_MAX).contains(&config.interpreter_slots) {
+            return Err(DoorError::InterpreterSlots(config.interpreter_slots));
+        }
         config.limits.check()?;
-        let engine = |error: wasmtime::Error| DoorError::Engine { slots: config.slots, problem: format!("{error:#}") };
-        // One more than there are permits: loading a plugin starts it once, beside the calls.
-        let native = Native::new(config.slots + 1).map_err(engine)?;
-        let linker = plugin::linker(&native.engine).map_err(engine)?;
-        let cache =
-            config.cache.map(|dir| Cache::open(dir, native.compiled_for)).transpose().map_err(DoorError::Cache)?;
-        let slots_max = config.slots;
         let inner = Inner {
-            native,
-            linker,
-            cache,
+            native: Side::open(EngineKind::Native, config.slots, config.cache.as_ref())?,
+            interpreter: OnceLock::new(),
+            interpreter_slots: config.interpreter_slots,
+            cache: config.cache,
             limits: config.limits,
-            slots: Semaphore::new(usize::try_from(slots_max).unwrap_or(1)),
-            slots_max,
             wait: Duration::from_millis(config.wait_ms),
             counters: Counters::default(),
             loading: Mutex::new(()),
@@ -150,15 +161,23 @@ impl Door {
     /// everything that is wrong with the component.
     pub fn load(&self, component: &[u8], manifest: &Manifest, settings: Vec<Named>) -> Result<Plugin, LoadError> {
         let inner = &*self.inner;
-        let limits = inner.limits.of(Class::Decision);
         // One at a time: compiling uses every core by itself, and starting needs the one place that calls do not have.
         let _alone = inner.loading.lock().unwrap_or_else(PoisonError::into_inner);
-        plugin::load(&inner.native, &inner.linker, inner.cache.as_ref(), limits, component, manifest, settings)
+        let side = self.side_or_open(manifest.engine)?;
+        let class = Class::of(manifest.engine, &Input::Describe);
+        let place = Place {
+            engine: &side.engine,
+            linker: &side.linker,
+            cache: side.cache.as_ref(),
+            class,
+            limits: inner.limits.of(class),
+        };
+        plugin::load(&place, component, manifest, settings)
     }
 
-    /// The engine's name, version and settings, as records write it.
+    /// The native engine's name, version and settings, as records write it. A plugin's own is [`Plugin::engine`].
     pub fn engine(&self) -> &str {
-        &self.inner.native.id
+        &self.inner.native.engine.id
     }
 
     /// What one call may use.
@@ -168,8 +187,33 @@ impl Door {
 
     /// What was counted so far.
     pub fn meters(&self) -> Meters {
-        let slots = usize::try_from(self.inner.slots_max).unwrap_or(1);
-        self.inner.counters.read(slots.saturating_sub(self.inner.slots.available_permits()), slots)
+        let (mut running, mut slots) = (0, 0);
+        for side in [Some(&self.inner.native), self.inner.interpreter.get()].into_iter().flatten() {
+            let of_side = usize::try_from(side.slots_max).unwrap_or(1);
+            running += of_side.saturating_sub(side.slots.available_permits());
+            slots += of_side;
+        }
+        self.inner.counters.read(running, slots)
+    }
+
+    /// The side of an engine, if it was opened: it was if a plugin of it is loaded.
+    fn side(&self, kind: EngineKind) -> Option<&Side> {
+        match kind {
+            EngineKind::Native => Some(&self.inner.native),
+            EngineKind::Interpreter => self.inner.interpreter.get(),
+        }
+    }
+
+    fn side_or_open(&self, kind: EngineKind) -> Result<&Side, LoadError> {
+        if let Some(side) = self.side(kind) {
+            return Ok(side);
+        }
+        let side = Side::open(kind, self.inner.interpreter_slots, self.inner.cache.as_ref());
+        let side = side.map_err(|error| {
+            let source = std::error::Error::source(&error).map(|source| format!(": {source}")).unwrap_or_default();
+            LoadError::Engine { engine: kind.word(), problem: format!("{error}{source}") }
+        })?;
+        Ok(self.inner.interpreter.get_or_init(|| side))
     }
 
     /// Runs one call in a fresh instance and returns its typed answer with the record of it. Never panics, never runs longer than the class
@@ -189,7 +233,7 @@ impl Door {
             plugin: plugin.id().to_owned(),
             component: plugin.digest(),
             contract: CONTRACT.to_owned(),
-            engine: self.inner.native.id.clone(),
+            engine: plugin.engine().to_owned(),
             settings: plugin.settings_digest(),
             grants: plugin.grants(),
             context,
@@ -204,10 +248,11 @@ impl Door {
     /// The measure for what this door costs: the same instance, store and limits, the same typed call, and nothing else. No slot, no gate, no
     /// record, no count. Errors: the guest's fault.
     pub async fn call_raw(&self, plugin: &Plugin, context: &Context, input: &Input) -> Result<(), Fault> {
-        let class = Class::of(input);
+        let class = Class::of(plugin.code.engine, input);
         let limits = self.inner.limits.of(class);
+        let Some(side) = self.side(plugin.code.engine) else { return Err(not_loaded_here()) };
         let answer = async {
-            let mut store = self.inner.native.store(limits)?;
+            let mut store = side.engine.store(limits)?;
             run_in(&mut store, plugin, context, input).await
         };
         answer.await.map(|_| ()).map_err(|error| faults::from_error(&error, None, class, limits))
@@ -221,7 +266,7 @@ impl Door {
     }
 
     async fn run_uncounted(&self, plugin: &Plugin, context: &Context, input: &Input) -> Run {
-        let class = Class::of(input);
+        let class = Class::of(plugin.code.engine, input);
         let limits = self.inner.limits.of(class);
         let nothing_ran = |fault| Run { result: Err(fault), log: Vec::new(), fuel: 0 };
         let bytes = calls::input_bytes(plugin.settings(), input);
@@ -230,11 +275,12 @@ impl Door {
             let detail = format!("an input of {bytes} bytes, at most {most} are given to a {} call", class.word());
             return nothing_ran(fault(FaultClass::HostDataTooLarge, detail));
         }
-        let Some(permit) = self.slot().await else {
-            let detail = format!("all {} slots are taken", self.inner.slots_max);
+        let Some(side) = self.side(plugin.code.engine) else { return nothing_ran(not_loaded_here()) };
+        let Some(permit) = self.slot(side).await else {
+            let detail = format!("all {} slots of the {} engine are taken", side.slots_max, side.engine.kind.word());
             return nothing_ran(fault(FaultClass::Busy, detail));
         };
-        let mut store = match self.inner.native.store(limits) {
+        let mut store = match side.engine.store(limits) {
             Ok(store) => store,
             Err(error) => return nothing_ran(faults::from_error(&error, None, class, limits)),
         };
@@ -252,15 +298,33 @@ impl Door {
 
     /// A free slot, at once or after a bounded wait that is measured.
     #[expect(clippy::disallowed_methods, reason = "measures a wait for the metrics; no decision sees it")]
-    async fn slot(&self) -> Option<SemaphorePermit<'_>> {
-        if let Ok(permit) = self.inner.slots.try_acquire() {
+    async fn slot<'s>(&self, side: &'s Side) -> Option<SemaphorePermit<'s>> {
+        if let Ok(permit) = side.slots.try_acquire() {
             return Some(permit);
         }
         let since = Instant::now();
-        let permit = tokio::time::timeout(self.inner.wait, self.inner.slots.acquire()).await;
+        let permit = tokio::time::timeout(self.inner.wait, side.slots.acquire()).await;
         self.inner.counters.waited(u64::try_from(since.elapsed().as_micros()).unwrap_or(u64::MAX));
         permit.ok()?.ok()
     }
+}
+
+impl Side {
+    fn open(kind: EngineKind, slots: u32, cache: Option<&Dir>) -> Result<Side, DoorError> {
+        let unable = |error: wasmtime::Error| DoorError::Engine { slots, problem: format!("{error:#}") };
+        // One more than there are permits: loading a plugin starts it once, beside the calls.
+        let engine = Engine::new(kind, slots + 1).map_err(unable)?;
+        let linker = plugin::linker(&engine.wasm).map_err(unable)?;
+        let open = |dir: &Dir| Cache::open(dir.try_clone()?, engine.compiled_for);
+        let cache = cache.map(open).transpose().map_err(DoorError::Cache)?;
+        let permits = Semaphore::new(usize::try_from(slots).unwrap_or(1));
+        Ok(Side { engine, linker, cache, slots: permits, slots_max: slots })
+    }
+}
+
+/// A plugin that another door loaded, for an engine that this one never needed.
+fn not_loaded_here() -> Fault {
+    fault(FaultClass::Busy, "the plugin's engine is not running here: load the plugin at this door first")
 }
 
 async fn run_in(store: &mut Store<State>, plugin: &Plugin, context: &Context, input: &Input) -> wasmtime::Result<Raw> {

@@ -1,11 +1,12 @@
 //! What one call may use, by class: fuel, time, memory and bytes in every direction.
 
+use koban_domain::manifest::EngineKind;
 use koban_domain::records::Input;
 
-/// Largest component that is compiled: 2 MiB. Compiling takes one to three seconds per MiB.
-pub(crate) const COMPONENT_BYTES_MAX: usize = 2 << 20;
-/// Largest memory that the pool has room for; no class may ask for more.
+/// Largest memory that the native engine's pool has room for; no native class may ask for more.
 pub(crate) const POOL_MEMORY_BYTES: usize = 64 << 20;
+/// Largest memory that the interpreter engine's pool has room for.
+pub(crate) const INTERPRETER_MEMORY_BYTES: usize = 128 << 20;
 /// The least time that the epoch guard gives, in milliseconds.
 const DEADLINE_MS_MIN: u64 = 250;
 /// The guard's deadline is 20 times what the fuel takes on the slowest supported machine, at 1.25 ns for each unit of fuel there: 25 ns a unit.
@@ -20,11 +21,23 @@ pub enum Class {
     FlowStep,
     /// A whole file of a partner.
     Files,
+    /// Any call of a plugin that carries an interpreter.
+    Interpreter,
 }
 
 impl Class {
-    /// The class that a call belongs to.
-    pub fn of(input: &Input) -> Class {
+    /// Every class.
+    pub const ALL: [Class; 4] = [Class::Decision, Class::FlowStep, Class::Files, Class::Interpreter];
+
+    /// The class that a call belongs to, of a plugin that this engine runs.
+    pub fn of(engine: EngineKind, input: &Input) -> Class {
+        match (engine, input) {
+            (EngineKind::Interpreter, _) => Class::Interpreter,
+            (EngineKind::Native, input) => Class::native(input),
+        }
+    }
+
+    fn native(input: &Input) -> Class {
         match input {
             Input::Describe | Input::CheckSettings | Input::Assess(..) => Class::Decision,
             Input::BeginCharge(_) | Input::Resume(..) | Input::Route(_) => Class::FlowStep,
@@ -38,6 +51,7 @@ impl Class {
             Class::Decision => "decision",
             Class::FlowStep => "flow-step",
             Class::Files => "files",
+            Class::Interpreter => "interpreter",
         }
     }
 }
@@ -78,6 +92,8 @@ pub struct ClassLimits {
     pub flow_step: Limits,
     /// For files.
     pub files: Limits,
+    /// For plugins that carry an interpreter.
+    pub interpreter: Limits,
 }
 
 impl Default for ClassLimits {
@@ -110,6 +126,15 @@ impl Default for ClassLimits {
                 log_lines: 64,
                 log_bytes: 16 << 10,
             },
+            interpreter: Limits {
+                fuel: 200_000_000,
+                memory_bytes: INTERPRETER_MEMORY_BYTES,
+                input_bytes: 1 << 20,
+                output_bytes: 1 << 20,
+                host_bytes: 512 << 10,
+                log_lines: 64,
+                log_bytes: 16 << 10,
+            },
         }
     }
 }
@@ -131,6 +156,7 @@ impl ClassLimits {
             Class::Decision => &self.decision,
             Class::FlowStep => &self.flow_step,
             Class::Files => &self.files,
+            Class::Interpreter => &self.interpreter,
         }
     }
 
@@ -138,7 +164,7 @@ impl ClassLimits {
     /// limit that is zero or above its published value.
     pub(crate) fn check(&self) -> Result<(), LimitsError> {
         let published = ClassLimits::default();
-        for class in [Class::Decision, Class::FlowStep, Class::Files] {
+        for class in Class::ALL {
             let (given, most) = (self.of(class), published.of(class));
             let wide = |bytes: usize| u64::try_from(bytes).unwrap_or(u64::MAX);
             for (limit, given, most) in [
@@ -179,5 +205,6 @@ mod tests {
         assert_eq!(limits.decision.deadline_ms(), 250);
         assert_eq!(limits.flow_step.deadline_ms(), 1_250);
         assert_eq!(limits.files.deadline_ms(), 25_000);
+        assert_eq!(limits.interpreter.deadline_ms(), 5_000);
     }
 }

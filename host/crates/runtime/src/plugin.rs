@@ -1,19 +1,20 @@
 //! A component made ready: checked, compiled, linked, with the interfaces that it exports found once.
 
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
 use koban_domain::guest::Named;
-use koban_domain::manifest::Manifest;
+use koban_domain::manifest::{EngineKind, Manifest};
 use koban_domain::records::{Digest, Fault, settings_digest};
+use wasmtime::Precompiled;
 use wasmtime::component::{Component, HasSelf, InstancePre, Linker};
-use wasmtime::{Engine, Precompiled};
 
 use crate::bindings::Guests;
 use crate::bindings::exports::koban::plugin as exports;
 use crate::cache::{Cache, CacheUse};
-use crate::engine::Native;
+use crate::engine::{Bounds, Engine};
 use crate::faults;
-use crate::limits::{COMPONENT_BYTES_MAX, Class, Limits};
+use crate::limits::{Class, Limits};
 use crate::state::State;
 
 /// A plugin that can be called: one component under one manifest with one set of settings. Cloning it is cheap.
@@ -31,6 +32,7 @@ pub(crate) struct Code {
     pub(crate) manifest: Manifest,
     pub(crate) digest: Digest,
     pub(crate) grants: Digest,
+    pub(crate) engine: EngineKind,
     pub(crate) engine_id: Arc<str>,
     cache: CacheUse,
 }
@@ -49,11 +51,18 @@ pub(crate) struct Exports {
 /// Why a component cannot be loaded.
 #[derive(Debug, thiserror::Error)]
 pub enum LoadError {
-    /// Larger than any plugin may be.
+    /// Larger than a plugin of its engine may be.
     #[error(
-        "the component has {0} bytes, at most {COMPONENT_BYTES_MAX} are allowed: build it in release mode and strip it"
+        "the component has {bytes} bytes, at most {most} are allowed for the {engine} engine: build it in release mode and strip it"
     )]
-    TooLarge(usize),
+    TooLarge {
+        /// Its size.
+        bytes: usize,
+        /// What its engine takes.
+        most: usize,
+        /// The engine that the manifest names.
+        engine: &'static str,
+    },
     /// Not WebAssembly at all.
     #[error("the bytes are not WebAssembly: give the component.wasm of the package")]
     NotWasm,
@@ -85,6 +94,14 @@ pub enum LoadError {
     /// It could not even be started.
     #[error("the component cannot be started: {0}")]
     Start(Fault),
+    /// The engine that it needs refuses to start, usually because the machine has too little address space.
+    #[error("the {engine} engine cannot start: {problem}; try fewer slots for it")]
+    Engine {
+        /// Which engine.
+        engine: &'static str,
+        /// What it says.
+        problem: String,
+    },
 }
 
 /// The digest of a manifest, by which a record names the grants that applied: of its JSON, with fields in the order of the manifest's reference.
@@ -141,51 +158,65 @@ impl Plugin {
 }
 
 /// The one linker: `log`, and the two interfaces that have types only. What is not in it cannot be imported.
-pub(crate) fn linker(engine: &Engine) -> wasmtime::Result<Linker<State>> {
+pub(crate) fn linker(engine: &wasmtime::Engine) -> wasmtime::Result<Linker<State>> {
     let mut linker = Linker::new(engine);
     Guests::add_to_linker::<State, HasSelf<State>>(&mut linker, |state| state)?;
     Ok(linker)
 }
 
-/// Checks, compiles and links. `probe` runs the component's own start once, within the limits of a decision.
+/// Where a component is made ready: its engine, what it may import, where its code is kept, and the limits that its start meets.
+pub(crate) struct Place<'a> {
+    pub(crate) engine: &'a Engine,
+    pub(crate) linker: &'a Linker<State>,
+    pub(crate) cache: Option<&'a Cache>,
+    pub(crate) class: Class,
+    pub(crate) limits: &'a Limits,
+}
+
+/// Checks, compiles and links. `probe` runs the component's own start once.
 pub(crate) fn load(
-    native: &Native,
-    linker: &Linker<State>,
-    cache: Option<&Cache>,
-    limits: &Limits,
+    place: &Place<'_>,
     bytes: &[u8],
     manifest: &Manifest,
     settings: Vec<Named>,
 ) -> Result<Plugin, LoadError> {
-    check_shape(bytes)?;
+    check_shape(bytes, place.engine.kind)?;
     let digest = Digest::of(bytes);
-    let compile = || Component::from_binary(&native.engine, bytes);
-    let (component, cache) = match cache {
-        Some(cache) => cache.component(&native.engine, digest, compile),
+    let wasm = &place.engine.wasm;
+    // The compiler panics on some components that its validator lets pass; that is the component's fault and no reason to end the host.
+    let compile = || {
+        let compiled = std::panic::catch_unwind(AssertUnwindSafe(|| Component::from_binary(wasm, bytes)));
+        compiled.unwrap_or_else(|_| Err(wasmtime::Error::msg("the compiler cannot make code of it")))
+    };
+    let (component, cache) = match place.cache {
+        Some(cache) => cache.component(wasm, digest, compile),
         None => compile().map(|component| (component, CacheUse::Off)),
     }
     .map_err(|error| LoadError::Invalid(format!("{error:#}")))?;
-    let pre = linker.instantiate_pre(&component).map_err(|error| LoadError::ImportRefused(format!("{error:#}")))?;
+    let pre =
+        place.linker.instantiate_pre(&component).map_err(|error| LoadError::ImportRefused(format!("{error:#}")))?;
     let exports = Exports::find(&pre, manifest)?;
-    probe(native, limits, &pre, &exports)?;
+    probe(place, &pre, &exports)?;
     let code = Code {
         pre,
         exports,
         manifest: manifest.clone(),
         digest,
         grants: grants_digest(manifest),
-        engine_id: native.id.as_str().into(),
+        engine: place.engine.kind,
+        engine_id: place.engine.id.as_str().into(),
         cache,
     };
     Ok(Plugin { code: Arc::new(code), settings_digest: settings_digest(&settings), settings: settings.into() })
 }
 
-fn check_shape(bytes: &[u8]) -> Result<(), LoadError> {
-    if let Some(Precompiled::Module | Precompiled::Component) = Engine::detect_precompiled(bytes) {
+fn check_shape(bytes: &[u8], engine: EngineKind) -> Result<(), LoadError> {
+    if let Some(Precompiled::Module | Precompiled::Component) = wasmtime::Engine::detect_precompiled(bytes) {
         return Err(LoadError::Precompiled);
     }
-    if bytes.len() > COMPONENT_BYTES_MAX {
-        return Err(LoadError::TooLarge(bytes.len()));
+    let most = engine.component_bytes_max();
+    if bytes.len() > most {
+        return Err(LoadError::TooLarge { bytes: bytes.len(), most, engine: engine.word() });
     }
     // Preamble: `\0asm`, two bytes of version, two bytes of layer (0 a core module, 1 a component).
     match bytes.first_chunk::<8>() {
@@ -226,11 +257,25 @@ impl Exports {
 }
 
 /// Starts the component once and looks at the types of its functions, so that neither can be a surprise at the first payment.
-fn probe(native: &Native, limits: &Limits, pre: &InstancePre<State>, exports: &Exports) -> Result<(), LoadError> {
-    let start = |error: wasmtime::Error| LoadError::Start(faults::from_error(&error, None, Class::Decision, limits));
-    let mut store = native.store(limits).map_err(start)?;
+///
+/// Its start runs on the stack of a thread of its own: the caller's may be smaller than what the engine lets a guest use.
+fn probe(place: &Place<'_>, pre: &InstancePre<State>, exports: &Exports) -> Result<(), LoadError> {
+    let stack_bytes = Bounds::of(place.engine.kind).stack_bytes + (1 << 20);
+    let unable = |problem: String| LoadError::Engine { engine: place.engine.kind.word(), problem };
+    std::thread::scope(|scope| {
+        let builder = std::thread::Builder::new().name("koban-probe".into()).stack_size(stack_bytes);
+        let probe = builder.spawn_scoped(scope, || start(place, pre, exports));
+        let probe = probe.map_err(|error| unable(error.to_string()))?;
+        probe.join().unwrap_or_else(|_| Err(unable("it panicked while the component was started".to_owned())))
+    })
+}
+
+fn start(place: &Place<'_>, pre: &InstancePre<State>, exports: &Exports) -> Result<(), LoadError> {
+    let Place { engine, class, limits, .. } = place;
+    let start = |error: wasmtime::Error| LoadError::Start(faults::from_error(&error, None, *class, limits));
+    let mut store = engine.store(limits).map_err(start)?;
     store.epoch_deadline_trap();
-    store.set_epoch_deadline(native.deadline_ticks(limits));
+    store.set_epoch_deadline(engine.deadline_ticks(limits));
     let instance = pre.instantiate(&mut store).map_err(start)?;
     let shape = |error: wasmtime::Error| LoadError::WrongType(format!("{error:#}"));
     exports.plugin.load(&mut store, &instance).map_err(shape)?;

@@ -94,7 +94,7 @@ impl Door {
             let (recorded, found) = (shown(&record.log), shown(&run.log));
             differences.push(Difference { what: "log", recorded, found });
         }
-        let fuel_compared = record.engine == self.engine();
+        let fuel_compared = record.engine == plugin.engine();
         if fuel_compared && record.fuel != run.fuel {
             let (recorded, found) = (record.fuel.to_string(), run.fuel.to_string());
             differences.push(Difference { what: "fuel", recorded, found });

@@ -3,12 +3,9 @@
 use wasmtime::{ResourceLimiter, UpdateDeadline};
 
 use crate::bindings::koban::plugin::{flow, log, types};
+use crate::engine::Bounds;
 use crate::limits::Limits;
 
-/// Core instances in one component: the guest's module and the two that link its imports, with room for a few more.
-const INSTANCES_MAX: usize = 10;
-/// Entries of a table of functions.
-pub(crate) const TABLE_ELEMENTS_MAX: usize = 10_000;
 /// Longest text of a panic that goes into a fault, in characters.
 const PANIC_CHARS_MAX: usize = 400;
 /// Longest single line that is kept.
@@ -20,6 +17,7 @@ const LINE_COST: usize = 16;
 pub(crate) struct State {
     ticks_left: u64,
     memory_bytes: usize,
+    bounds: Bounds,
     log: Vec<(u8, String)>,
     log_lines_left: usize,
     log_bytes_left: usize,
@@ -33,17 +31,18 @@ pub(crate) struct State {
 pub(crate) enum Stopped {
     #[error("memory of {wanted} bytes asked for, {limit} allowed")]
     Memory { wanted: usize, limit: usize },
-    #[error("a table of {wanted} entries asked for, {limit} allowed", limit = TABLE_ELEMENTS_MAX)]
-    Table { wanted: usize },
+    #[error("a table of {wanted} entries asked for, {limit} allowed")]
+    Table { wanted: usize, limit: usize },
     #[error("more bytes logged than the class allows")]
     HostBytes,
 }
 
 impl State {
-    pub(crate) fn new(limits: &Limits, deadline_ticks: u64) -> State {
+    pub(crate) fn new(limits: &Limits, bounds: Bounds, deadline_ticks: u64) -> State {
         State {
             ticks_left: deadline_ticks,
             memory_bytes: limits.memory_bytes,
+            bounds,
             log: Vec::new(),
             log_lines_left: limits.log_lines,
             log_bytes_left: limits.log_bytes,
@@ -128,8 +127,9 @@ impl ResourceLimiter for State {
     }
 
     fn table_growing(&mut self, _: usize, wanted: usize, _: Option<usize>) -> wasmtime::Result<bool> {
-        if wanted > TABLE_ELEMENTS_MAX {
-            return Err(Stopped::Table { wanted }.into());
+        let limit = self.bounds.table_elements;
+        if wanted > limit {
+            return Err(Stopped::Table { wanted, limit }.into());
         }
         Ok(true)
     }
@@ -139,15 +139,15 @@ impl ResourceLimiter for State {
     }
 
     fn instances(&self) -> usize {
-        INSTANCES_MAX
+        usize::try_from(self.bounds.instances).unwrap_or(usize::MAX)
     }
 
     fn tables(&self) -> usize {
-        INSTANCES_MAX
+        usize::try_from(self.bounds.instances).unwrap_or(usize::MAX)
     }
 
     fn memories(&self) -> usize {
-        INSTANCES_MAX
+        usize::try_from(self.bounds.instances).unwrap_or(usize::MAX)
     }
 }
 
@@ -155,10 +155,11 @@ impl ResourceLimiter for State {
 mod tests {
     use super::*;
     use crate::limits::ClassLimits;
+    use koban_domain::manifest::EngineKind;
     use log::Host as _;
 
     fn state() -> State {
-        State::new(&ClassLimits::default().decision, 1)
+        State::new(&ClassLimits::default().decision, Bounds::of(EngineKind::Native), 1)
     }
 
     #[test]

@@ -7,6 +7,7 @@ use std::path::Path;
 use cap_std::ambient_authority;
 use cap_std::fs::Dir;
 use koban_domain::guest::{Named, Verdict};
+use koban_domain::manifest::{EngineKind, Manifest};
 use koban_domain::records::{Ending, Fault, FaultClass, Input, Output, Record};
 use koban_runtime::{CacheUse, Door, DoorConfig, LoadError};
 use support::{ANSWER, assess, component, context, core_module, good_rule, manifest, rule};
@@ -187,7 +188,7 @@ fn what_is_no_plain_component_of_the_contract_is_refused() {
     assert!(matches!(load(b""), LoadError::NotWasm));
     assert!(matches!(load(b"#!/bin/sh\necho"), LoadError::NotWasm));
     assert!(matches!(load(&core_module("", ANSWER)), LoadError::CoreModule));
-    assert!(matches!(load(&vec![0; 3 << 20]), LoadError::TooLarge(_)));
+    assert!(matches!(load(&vec![0; 3 << 20]), LoadError::TooLarge { .. }));
     let good = good_rule();
     assert!(matches!(load(&good[..good.len() / 2]), LoadError::Invalid(_)));
     let clock = component("import koban:plugin/log@0.1.0; import clock;", &core_with_clock());
@@ -362,4 +363,125 @@ async fn a_call_that_finds_no_slot_in_time_is_busy() {
         busy = called.result.is_err_and(|fault| fault.class == FaultClass::Busy);
     }
     assert!(busy, "the only slot was free at each of {tries} tries");
+}
+
+/// The manifest of the same rules for the other engine.
+fn interpreted() -> Manifest {
+    Manifest { engine: EngineKind::Interpreter, ..manifest() }
+}
+
+#[tokio::test]
+async fn a_record_names_the_engine_that_ran_the_call_and_replays_on_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let dir = Dir::open_ambient_dir(directory.path(), ambient_authority()).unwrap();
+    let door = Door::new(DoorConfig { cache: Some(dir), slots: 4, ..DoorConfig::default() }).unwrap();
+    let native = door.load(&good_rule(), &manifest(), Vec::new()).unwrap();
+    let interpreter = door.load(&good_rule(), &interpreted(), Vec::new()).unwrap();
+    assert_eq!(interpreter.cache(), &CacheUse::Compiled, "code of the one engine is no code of the other");
+    let by_native = door.call(&native, context(1), assess()).await.record;
+    let by_interpreter = door.call(&interpreter, context(1), assess()).await.record;
+    assert_eq!((by_native.engine.as_str(), by_interpreter.engine.as_str()), (native.engine(), interpreter.engine()));
+    assert!(by_native.engine.contains(" native ") && by_interpreter.engine.contains(" interpreter "));
+    for (manifest, record) in [(manifest(), by_native), (interpreted(), by_interpreter)] {
+        let again = door.replay(&good_rule(), &manifest, &[], &record).await.unwrap();
+        assert!(again.same && again.fuel_compared, "{again:?}");
+    }
+}
+
+#[tokio::test]
+async fn an_interpreter_has_limits_of_its_own() {
+    let door = door();
+    let load = |body: &str| door.load(&rule("", body), &interpreted(), Vec::new()).unwrap();
+    // 20 million rounds of a loop: more than a native decision may use, and far from what an interpreter may.
+    let long = format!(
+        "(local $left i32) (local.set $left (i32.const 20000000))
+         (loop $again (br_if $again (local.tee $left (i32.sub (local.get $left) (i32.const 1)))))
+         (drop (memory.grow (i32.const 400))) {ANSWER}"
+    );
+    let called = door.call(&load(&long), context(1), assess()).await;
+    assert!(called.result.is_ok(), "{:?}", called.result);
+    assert!(called.record.fuel > door.limits().decision.fuel, "{}", called.record.fuel);
+    for (body, class, said) in [
+        (
+            format!("(loop $again (br $again)) {ANSWER}"),
+            FaultClass::FuelExhausted,
+            "200000000 units of fuel used (interpreter)",
+        ),
+        (
+            format!("(drop (memory.grow (i32.const 2100))) {ANSWER}"),
+            FaultClass::MemoryDenied,
+            "134217728 allowed (interpreter)",
+        ),
+        ("(call $assess (local.get $arguments))".to_owned(), FaultClass::StackOverflow, "call stack"),
+    ] {
+        let fault = door.call(&load(&body), context(1), assess()).await.result.unwrap_err();
+        assert_eq!(fault.class, class, "{fault}");
+        assert!(fault.detail.contains(said), "{fault}");
+    }
+}
+
+#[tokio::test]
+async fn a_native_call_never_waits_for_an_interpreter() {
+    let config = DoorConfig { slots: 1, interpreter_slots: 1, wait_ms: 0, ..DoorConfig::default() };
+    let door = Door::new(config).unwrap();
+    let body = format!("(loop $again (br $again)) {ANSWER}");
+    let endless = door.load(&rule("", &body), &interpreted(), Vec::new()).unwrap();
+    let quick = door.load(&good_rule(), &interpreted(), Vec::new()).unwrap();
+    let native = door.load(&good_rule(), &manifest(), Vec::new()).unwrap();
+    let (mut busy, mut tries) = (false, 0);
+    while !busy && tries < 50 {
+        tries += 1;
+        // The endless call gives way at every tick, so all three are under way at once.
+        let (_, second, called) = tokio::join!(
+            door.call(&endless, context(1), assess()),
+            door.call(&quick, context(2), assess()),
+            door.call(&native, context(3), assess())
+        );
+        assert!(called.result.is_ok(), "{:?}", called.result);
+        busy = second.result.is_err_and(|fault| fault.class == FaultClass::Busy);
+    }
+    assert!(busy, "the interpreters' only slot was free at each of {tries} tries");
+    assert_eq!(door.meters().slots, 2);
+}
+
+#[test]
+fn a_component_is_measured_by_its_engines_size() {
+    let door = door();
+    let large = vec![0; 3 << 20];
+    let load = |manifest: &Manifest| door.load(&large, manifest, Vec::new()).err().unwrap();
+    assert!(matches!(load(&manifest()), LoadError::TooLarge { most: 2_097_152, engine: "native", .. }));
+    assert!(matches!(load(&interpreted()), LoadError::NotWasm));
+}
+
+/// Two components in one, of which the second calls the first with a text: the engine writes an adapter that touches both memories.
+const COMPOSED: &str = r#"(component
+    (component $callee
+        (core module $m
+            (memory (export "memory") 1)
+            (func (export "realloc") (param i32 i32 i32 i32) (result i32) i32.const 0)
+            (func (export "f") (param i32 i32)))
+        (core instance $i (instantiate $m))
+        (func (export "f") (param "x" string)
+            (canon lift (core func $i "f") (memory (core memory $i "memory")) (realloc (core func $i "realloc")))))
+    (component $caller
+        (import "f" (func $f (param "x" string)))
+        (core module $libc
+            (memory (export "memory") 1)
+            (func (export "realloc") (param i32 i32 i32 i32) (result i32) i32.const 0))
+        (core instance $libc (instantiate $libc))
+        (core func $lowered (canon lower (func $f) (memory (core memory $libc "memory")) (realloc (core func $libc "realloc"))))
+        (core module $m (import "" "f" (func (param i32 i32))))
+        (core instance (instantiate $m (with "" (instance (export "f" (func $lowered)))))))
+    (instance $callee (instantiate $callee))
+    (instance (instantiate $caller (with "f" (func $callee "f")))))"#;
+
+#[test]
+fn a_component_on_which_the_compiler_panics_is_refused_and_the_door_stays_open() {
+    let door = door();
+    let composed = wat::parse_str(COMPOSED).unwrap();
+    let error = door.load(&composed, &manifest(), Vec::new()).err().unwrap();
+    assert!(matches!(error, LoadError::Invalid(_)), "{error}");
+    let error = door.load(&composed, &interpreted(), Vec::new()).err().unwrap();
+    assert!(matches!(error, LoadError::MissingExport { .. }), "the other engine can run it: {error}");
+    door.load(&good_rule(), &manifest(), Vec::new()).unwrap();
 }

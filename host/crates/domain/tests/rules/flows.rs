@@ -12,7 +12,8 @@ use koban_domain::guest::{
 };
 use koban_domain::ledger::Command;
 use koban_domain::manifest::{
-    Beginning, CredentialKind, EndpointSpec, Kind, Manifest, Method, OperationSpec, ProposalKind, Repeat, Words,
+    Beginning, CredentialKind, EndpointSpec, EngineKind, Kind, Manifest, Method, OperationSpec, ProposalKind, Repeat,
+    Words,
 };
 use koban_domain::money::Money;
 use koban_domain::outcomes::Refusal;
@@ -37,6 +38,7 @@ pub(crate) fn manifest() -> Manifest {
         version: "1.0.0".into(),
         contract: koban_domain::guest::CONTRACT.into(),
         kind: Kind::ChargeChannel,
+        engine: EngineKind::Native,
         name: words(),
         purpose: words(),
         settings: vec![],

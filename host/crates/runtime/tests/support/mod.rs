@@ -2,7 +2,7 @@
 
 use koban_domain::guest::{AssessPayment, CONTRACT};
 use koban_domain::ids::RecordId;
-use koban_domain::manifest::{CodeSpec, Kind, Manifest, Words};
+use koban_domain::manifest::{CodeSpec, EngineKind, Kind, Manifest, Words};
 use koban_domain::money::Money;
 use koban_domain::records::Input;
 use koban_domain::time::Timestamp;
@@ -82,6 +82,7 @@ pub(crate) fn manifest() -> Manifest {
         version: "1.0.0".into(),
         contract: CONTRACT.into(),
         kind: Kind::FraudRule,
+        engine: EngineKind::Native,
         name: words(),
         purpose: words(),
         settings: Vec::new(),
