@@ -84,21 +84,26 @@ const ROUNDS: [Round; 26] = [
 ];
 
 /// What must have come at least once in a run of all seeds: outcomes of the model's list, and steps.
-const SOMETIMES: [&str; 31] = [
+const SOMETIMES: [&str; 36] = [
     "done",
     "account_closed",
     "adjustment_closed",
     "already_verified",
     "amount_limit",
     "balance_limit",
+    "campaign_budget_exhausted",
     "capture_exceeds_hold",
+    "closing_paid",
     "day_limit",
+    "dispute_closed",
+    "dispute_exceeds_payment",
     "exposure_cap_reached",
     "hold_ended",
     "hold_expired",
     "holds_open",
     "insufficient_funds",
     "loss_budget_exhausted",
+    "lot_empty",
     "merchant_balance_too_low",
     "merchant_frozen",
     "not_verified",
@@ -119,7 +124,7 @@ const SOMETIMES: [&str; 31] = [
 ];
 
 /// Every kind of step, each of which must be done at least once in a run of all seeds.
-const KINDS: [&str; 18] = [
+const KINDS: [&str; 24] = [
     "charge",
     "reversal",
     "review of a payment",
@@ -138,6 +143,12 @@ const KINDS: [&str; 18] = [
     "closure",
     "adjustment",
     "settlement",
+    "grant",
+    "bonus taken back",
+    "bonus released",
+    "dispute",
+    "end of a dispute",
+    "payout",
 ];
 
 #[derive(Default)]
@@ -202,7 +213,7 @@ async fn live(seeds: &[u64], came: &mut Came) {
             towns = one_round(&hosts, towns, round, now, came).await;
         }
         for town in &towns {
-            town.compare(&hosts).await;
+            town.compare(&hosts, now).await;
         }
         // The next day at noon, so that every group has the same day.
         now = Timestamp(NOON + ((now.0 - NOON) / DAY_MS + 1) * DAY_MS);

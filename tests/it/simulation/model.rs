@@ -1,8 +1,15 @@
 //! A second opinion on what people do: plain numbers and lists, told in the order of docs/reference/outcomes.md, without the host's code.
 
+mod bonus;
 mod sales;
+mod shops;
 
 use super::steps::{Access, Ruling, Step};
+pub(super) use bonus::BUDGET;
+use bonus::Lots;
+use sales::Sale;
+use shops::Shop;
+pub(super) use shops::{CREDIT, FEE_RATE};
 
 /// The most that a wallet holds, is charged at once and pays at once; before and after verification.
 const HOLDS: [i64; 2] = [100_000, 1_000_000];
@@ -67,17 +74,6 @@ enum Stands {
 }
 
 #[derive(Debug, Clone)]
-struct Sale {
-    who: usize,
-    held: [i64; 2],
-    /// What the shop got and has not given back, by kind.
-    got: [i64; 2],
-    total: i64,
-    stands: Stands,
-    asked: bool,
-}
-
-#[derive(Debug, Clone)]
 struct Gift {
     from: usize,
     to: usize,
@@ -97,10 +93,8 @@ struct Proposal {
 #[derive(Debug, Clone, Default)]
 pub(super) struct Model {
     people: [Person; 3],
-    shop: i64,
-    /// The Japanese day up to which the shop was closed with.
-    closed_to: i64,
-    shop_frozen: bool,
+    shop: Shop,
+    lots: Lots,
     credits: Vec<Credit>,
     sales: Vec<Sale>,
     gifts: Vec<Gift>,
@@ -138,22 +132,11 @@ impl Person {
         self.is_funds && self.papers != Papers::Verified
     }
 
-    fn fits(&self, more: i64) -> bool {
-        self.prepaid + self.funds + self.coming + more <= HOLDS[self.kind()]
-    }
-
     /// New money: what is owed first.
     fn gets(&mut self, yen: i64) {
         let repays = yen.min(self.owed);
         self.owed -= repays;
         *(if self.is_funds { &mut self.funds } else { &mut self.prepaid }) += yen - repays;
-    }
-
-    fn divide(&self, yen: i64) -> Result<[i64; 2], &'static str> {
-        let free = self.free();
-        refuse("insufficient_funds", yen > free[0].max(0) + free[1].max(0))?;
-        let prepaid = yen.min(free[0].max(0));
-        Ok([prepaid, yen - prepaid])
     }
 
     fn sent_on(&self, day: i64) -> i64 {
@@ -164,7 +147,7 @@ impl Person {
 impl Model {
     /// One who is not verified, and two who are; the shop is closed with every day from this one on.
     pub(super) fn new(now: i64) -> Model {
-        let mut model = Model { closed_to: day(now), ..Model::default() };
+        let mut model = Model { shop: Shop::closed_with(now), ..Model::default() };
         for person in &mut model.people[1..] {
             (person.is_funds, person.papers) = (true, Papers::Verified);
         }
@@ -174,22 +157,22 @@ impl Model {
     /// What comes of a step: nothing, or the code of the refusal.
     pub(super) fn tell(&mut self, step: &Step, now: i64) -> Told {
         match *step {
-            Step::Charge { who, yen, arrived, again } => self.charge(who, yen, arrived, again),
+            Step::Charge { who, yen, arrived, again } => self.charge(who, yen, (arrived, again), now),
             Step::TakeBack { credit, yen } => self.take_back(credit, yen),
             Step::Pay { who, yen, held_ms, review } => self.pay(who, yen, (held_ms, review), now),
             Step::Increase { sale, yen } => self.increase(sale, yen, now),
             Step::Capture { sale, yen, last } => self.capture(sale, yen, last, now),
             Step::Void { sale } => {
                 self.sales[sale].check_held(now)?;
-                self.end(sale, Stands::Over);
+                self.end(sale, Stands::Over, now);
                 Ok(())
             }
-            Step::Refund { sale, yen } => self.refund(sale, yen),
+            Step::Refund { sale, yen } => self.refund(sale, yen, now),
             Step::Send { from, to, yen, review } => self.send((from, to), yen, review, now),
             Step::Rule { sale, ruling } => self.rule(sale, ruling, now),
             Step::RuleGift { gift, ruling } => self.rule_gift(gift, ruling, now),
             Step::BuyDollars { who, cents, right } => self.buy(who, cents, right),
-            Step::SellDollars { who, cents } => self.sell(who, cents),
+            Step::SellDollars { who, cents } => self.sell(who, cents, now),
             Step::Submit { who } => {
                 let person = &mut self.people[who];
                 person.may_deal()?;
@@ -221,15 +204,16 @@ impl Model {
                 Ok(())
             }
             Step::Freeze { who: None, frozen } => {
-                self.shop_frozen = frozen;
+                self.shop.frozen = frozen;
                 Ok(())
             }
             Step::Close { who } => {
                 let person = &mut self.people[who];
                 refuse("account_closed", person.access == Access::Closed)?;
                 refuse("repayment_due", person.owed > 0)?;
-                refuse("holds_open", person.held != [0, 0] || person.coming > 0)?;
+                refuse("holds_open", person.held != [0, 0] || person.coming > 0 || self.lots.held(who))?;
                 (person.prepaid, person.funds, person.cents) = (0, 0, 0);
+                self.lots.forfeit(who);
                 person.access = Access::Closed;
                 Ok(())
             }
@@ -250,6 +234,12 @@ impl Model {
                 self.credits[credit].written_off = true;
                 Ok(())
             }
+            Step::Grant { who, yen, from, until } => self.grant(who, yen, (from, until), now),
+            Step::Revoke { lot } => self.revoke(lot),
+            Step::Release { lot } => self.release_lot(lot, now),
+            Step::Dispute { sale, yen } => self.dispute(sale, yen),
+            Step::EndDispute { dispute, won } => self.end_dispute(dispute, won, now),
+            Step::PayOut { closing } => self.pay_out(closing),
         }
     }
 
@@ -258,11 +248,10 @@ impl Model {
         for sale in 0..self.sales.len() {
             match self.sales[sale].stands {
                 Stands::Held(until) if until <= now => {
-                    let nothing_got =
-                        self.sales[sale].got == [0, 0] && self.sales[sale].whole() == self.sales[sale].total;
-                    self.end(sale, if nothing_got { Stands::RanOut } else { Stands::Over });
+                    let ends = if self.sales[sale].is_untouched() { Stands::RanOut } else { Stands::Over };
+                    self.end(sale, ends, now);
                 }
-                Stands::Asked(until, _) if until <= now => self.end(sale, Stands::RanOut),
+                Stands::Asked(until, _) if until <= now => self.end(sale, Stands::RanOut, now),
                 _ => {}
             }
         }
@@ -271,13 +260,18 @@ impl Model {
                 self.gift_back(gift);
             }
         }
-        // What the shop is owed is due to be paid out from then on, and gives nothing back any more.
-        if day(now) > self.closed_to {
-            (self.shop, self.closed_to) = (0, day(now));
-        }
+        self.lots.sweep(now);
+        self.shop.sweep(now);
     }
 
-    fn charge(&mut self, who: usize, yen: i64, arrived: bool, again: Option<usize>) -> Told {
+    /// Whether a wallet has room for so much more.
+    fn fits(&self, who: usize, more: i64, now: i64) -> bool {
+        let person = &self.people[who];
+        let has = person.prepaid + person.funds + person.coming + self.lots.lasting(who, now);
+        has + more <= HOLDS[person.kind()]
+    }
+
+    fn charge(&mut self, who: usize, yen: i64, (arrived, again): (bool, Option<usize>), now: i64) -> Told {
         let person = &self.people[who];
         if !arrived {
             person.may_deal()?;
@@ -290,7 +284,7 @@ impl Model {
             .and(refuse("loss_budget_exhausted", self.lost >= LOSS_BUDGET))
             .and(refuse("exposure_cap_reached", self.used + yen > CAP))
             .and(refuse("amount_limit", yen > CHARGED[person.kind()]))
-            .and(refuse("balance_limit", !person.fits(yen - repays)));
+            .and(refuse("balance_limit", !self.fits(who, yen - repays, now)));
         if !arrived {
             problem?;
         }
@@ -339,7 +333,7 @@ impl Model {
         let day = day(now);
         refuse("day_limit", sender.sent_on(day) + yen > SENT)?;
         let repays = yen.min(receiver.owed);
-        refuse("balance_limit", !receiver.fits(yen - repays))?;
+        refuse("balance_limit", !self.fits(to, yen - repays, now))?;
         refuse("insufficient_funds", yen > sender.free()[1])?;
         let sent = sender.sent_on(day) + yen;
         self.people[from].sent = (day, sent);
@@ -407,13 +401,13 @@ impl Model {
         Ok(())
     }
 
-    fn sell(&mut self, who: usize, cents: i64) -> Told {
+    fn sell(&mut self, who: usize, cents: i64, now: i64) -> Told {
         self.may_trade(who)?;
         let yen = cents * YEN_PER_1000_CENTS / 1_000;
         refuse("amount_too_small", yen == 0)?;
+        let repays = yen.min(self.people[who].owed);
+        refuse("balance_limit", !self.fits(who, yen - repays, now))?;
         let person = &mut self.people[who];
-        let repays = yen.min(person.owed);
-        refuse("balance_limit", !person.fits(yen - repays))?;
         refuse("insufficient_funds", cents > person.cents)?;
         person.cents -= cents;
         person.owed -= repays;
@@ -454,10 +448,6 @@ impl Model {
         (0..self.sales.len()).filter(|sale| matches!(self.sales[*sale].stands, Stands::Asked(..))).collect()
     }
 
-    pub(super) fn refundable(&self, sale: usize) -> i64 {
-        self.sales[sale].got[0] + self.sales[sale].got[1]
-    }
-
     pub(super) fn gifts_asked(&self) -> Vec<usize> {
         (0..self.gifts.len()).filter(|gift| self.gifts[*gift].until.is_some()).collect()
     }
@@ -480,18 +470,20 @@ impl Model {
         credit.taken_back == 0 && !credit.released && !credit.written_off && !credit.suspended
     }
 
-    /// Prepaid value, funds, debt and cents of each, and what may be spent of the first two.
-    pub(super) fn wallets(&self) -> [[i64; 5]; 3] {
+    /// Prepaid value, funds, debt, cents and bonus of each, and what may be spent of all but the cents.
+    pub(super) fn wallets(&self, now: i64) -> [[i64; 6]; 3] {
         [0, 1, 2].map(|who| {
             let person = &self.people[who];
             let free = person.free();
-            let spendable = if person.owed > 0 { 0 } else { free[0] + free[1] };
-            [person.prepaid, person.funds, person.owed, person.cents, spendable]
+            let bonus: i64 = self.lots.give(who, i64::MAX, now).iter().map(|(_, share)| share).sum();
+            let spendable = if person.owed > 0 { 0 } else { free[0] + free[1] + bonus };
+            [person.prepaid, person.funds, person.owed, person.cents, self.lots.balance(who), spendable]
         })
     }
 
-    /// What the shop is owed, what the plugin has used of its cap, and what was lost to it.
-    pub(super) fn totals(&self) -> [i64; 3] {
-        [self.shop, self.used, self.lost]
+    /// What the shop is owed, what is due to it and what is in dispute; what the plugin has used of its cap, and what was lost to it.
+    pub(super) fn totals(&self) -> [i64; 5] {
+        let [owed, due, contested] = self.shop.totals();
+        [owed, due, contested, self.used, self.lost]
     }
 }

@@ -3,6 +3,8 @@
 use super::model::Model;
 use crate::load::Dice;
 
+const MINUTE_MS: i64 = 60_000;
+
 /// Whether somebody may deal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) enum Access {
@@ -43,6 +45,12 @@ pub(super) enum Step {
     Judge { proposal: usize, approve: bool, same: bool },
     Settle { credit: usize },
     WriteOff { credit: usize },
+    Grant { who: usize, yen: i64, from: i64, until: i64 },
+    Revoke { lot: usize },
+    Release { lot: usize },
+    Dispute { sale: usize, yen: i64 },
+    EndDispute { dispute: usize, won: bool },
+    PayOut { closing: usize },
 }
 
 impl Step {
@@ -68,18 +76,24 @@ impl Step {
             Step::Propose { .. } | Step::Judge { .. } => "adjustment",
             Step::Settle { .. } => "settlement",
             Step::WriteOff { .. } => "write-off",
+            Step::Grant { .. } => "grant",
+            Step::Revoke { .. } => "bonus taken back",
+            Step::Release { .. } => "bonus released",
+            Step::Dispute { .. } => "dispute",
+            Step::EndDispute { .. } => "end of a dispute",
+            Step::PayOut { .. } => "payout",
         }
     }
 
     /// The next step. What there is is used more often than what there is not.
-    pub(super) fn draw(dice: &mut Dice, model: &Model) -> Step {
+    pub(super) fn draw(dice: &mut Dice, model: &Model, now: i64) -> Step {
         const TRIES: usize = 16;
-        let drawn = (0..TRIES).find_map(|_| Step::drawn(dice, model));
+        let drawn = (0..TRIES).find_map(|_| Step::drawn(dice, model, now));
         drawn.unwrap_or(Step::Charge { who: 0, yen: 1, arrived: false, again: None })
     }
 
     /// A step, if there is what it is about.
-    fn drawn(dice: &mut Dice, model: &Model) -> Option<Step> {
+    fn drawn(dice: &mut Dice, model: &Model, now: i64) -> Option<Step> {
         let who = number(dice, 3);
         let yen = amount(dice);
         let held = model.held_sales();
@@ -90,7 +104,7 @@ impl Step {
         let credit = newest(dice, model.credits());
         let ruling = if dice.below(3) == 0 { Ruling::Decline } else { Ruling::Approve };
         let review = dice.below(6) == 0;
-        Some(match dice.below(40) {
+        Some(match dice.below(52) {
             0..=6 => {
                 let again = credit.filter(|_| dice.below(12) == 0);
                 Step::Charge { who, yen: yen * 3, arrived: dice.below(3) == 0, again }
@@ -107,7 +121,7 @@ impl Step {
             17 => Step::Void { sale: sale? },
             18 => Step::Increase { sale: sale?, yen: 1 + yen / 4 },
             19..=21 => {
-                let sale = newest(dice, model.sales())?;
+                let sale = sold(dice, model)?;
                 Step::Refund { sale, yen: part_of(dice, model.refundable(sale)) }
             }
             22..=25 => {
@@ -131,7 +145,22 @@ impl Step {
             }
             36 => Step::Propose { who, yen: 1 + yen / 10, gives: dice.below(3) > 0 },
             37 | 38 => Step::Settle { credit: credit.filter(|credit| model.is_plain(*credit))? },
-            _ => Step::WriteOff { credit: credit.filter(|credit| model.is_plain(*credit))? },
+            39 => Step::WriteOff { credit: credit.filter(|credit| model.is_plain(*credit))? },
+            40..=43 => {
+                // Each ends at a moment of its own, some within the hour.
+                let lasts = [MINUTE_MS * (1 + whole(dice, 90)), MINUTE_MS * (60 + whole(dice, 4_000))][number(dice, 2)];
+                let until = now + lasts + 1 + i64::try_from(model.lots()).unwrap_or(0);
+                let from = if dice.below(4) == 0 { now + lasts / 2 } else { now };
+                Step::Grant { who, yen: 1 + yen / 2, from, until }
+            }
+            44 => Step::Revoke { lot: newest(dice, model.lots())? },
+            45 => Step::Release { lot: newest(dice, model.lots())? },
+            46..=48 => {
+                let sale = sold(dice, model)?;
+                Step::Dispute { sale, yen: part_of(dice, model.refundable(sale)) }
+            }
+            49 | 50 => Step::EndDispute { dispute: newest(dice, model.contests())?, won: dice.below(2) == 0 },
+            _ => Step::PayOut { closing: newest(dice, model.closings())? },
         })
     }
 }
@@ -151,6 +180,12 @@ fn amount(dice: &mut Dice) -> i64 {
         1 => 1 + whole(dice, 10),
         _ => 1 + whole(dice, 9_000),
     }
+}
+
+/// A sale of which something may be given back, or now and then any.
+fn sold(dice: &mut Dice, model: &Model) -> Option<usize> {
+    let sold: Vec<usize> = (0..model.sales()).filter(|sale| model.refundable(*sale) > 0).collect();
+    if dice.below(6) == 0 { newest(dice, model.sales()) } else { newest(dice, sold.len()).map(|place| sold[place]) }
 }
 
 /// Of those that there are, one of the last few.

@@ -6,12 +6,13 @@ use std::sync::atomic::Ordering;
 use koban_domain::access::{Access, Holder};
 use koban_domain::accounts::{AccountKey, Class, PluginKey};
 use koban_domain::adjustments::Line;
-use koban_domain::arrangements::{CutOff, Share};
+use koban_domain::arrangements::CutOff;
 use koban_domain::charges::{ChargeCredit, ChargeReversal};
 use koban_domain::exchanges::Rate;
 use koban_domain::guest::{SettlementLine, Side};
 use koban_domain::ids::{
-    AdjustmentId, FileId, FlowId, KeyId, MerchantId, OperatorId, PaymentId, ReviewId, SubmissionId, TransferId, UserId,
+    AdjustmentId, CampaignId, DisputeId, FileId, FlowId, KeyId, LotId, MerchantId, OperatorId, PaymentId, ReviewId,
+    SubmissionId, TransferId, UserId,
 };
 use koban_domain::ledger::{Answer, Audit, Command, Decided, Work};
 use koban_domain::limits::WalletKind;
@@ -23,11 +24,14 @@ use koban_domain::settlements::Settle;
 use koban_domain::time::Timestamp;
 use koban_domain::transfers::Send;
 use koban_domain::verification::{Submission, Verification, Verify};
+use koban_service::bonus::{self, CampaignInput, GrantInput};
 use koban_service::captures::{self, CaptureInput, IncrementInput};
-use koban_service::closings::{self, ArrangementInput};
+use koban_service::closings::{self, ArrangementInput, PayoutInput};
 use koban_service::differences::{self, WriteOffInput};
+use koban_service::disputes::{self, DisputeInput, RulingInput};
 use koban_service::exchanges::{self, ExchangeInput};
 use koban_service::operations::Answered;
+use koban_service::page::Page;
 use koban_service::payments::{self, PayInput};
 use koban_service::refunds::{self, RefundInput};
 use koban_service::reviews::{self, ReviewInput};
@@ -38,7 +42,7 @@ use koban_store::users::UserRow;
 use uuid::Uuid;
 
 use super::hosts::Hosts;
-use super::model::{CAP, LOSS_BUDGET, Model};
+use super::model::{BUDGET, CAP, CREDIT, FEE_RATE, LOSS_BUDGET, Model};
 use super::steps::{Ruling, Step};
 use crate::load::Dice;
 
@@ -55,6 +59,9 @@ struct Names {
     /// Whose, how much, and the partner's reference.
     credits: Vec<(usize, i64, String)>,
     proposals: Vec<AdjustmentId>,
+    campaign: CampaignId,
+    lots: Vec<LotId>,
+    disputes: Vec<DisputeId>,
 }
 
 /// A town, its model and what happened so far.
@@ -72,6 +79,8 @@ enum Made {
     Payment(PaymentId),
     Transfer(TransferId),
     Adjustment(AdjustmentId),
+    Lot(LotId),
+    Dispute(DisputeId),
     Nothing,
 }
 
@@ -92,7 +101,7 @@ pub(super) fn till(seed: u64) -> String {
 impl Town {
     /// Founds a town: its people, its shop and what its partner may owe.
     pub(super) async fn found(seed: u64, hosts: &Hosts, now: Timestamp) -> Town {
-        let names = Names {
+        let mut names = Names {
             seed,
             people: [1, 2, 3].map(|number| UserId(id(seed, number))),
             shop: MerchantId(id(seed, 4)),
@@ -102,16 +111,19 @@ impl Town {
             gifts: Vec::new(),
             credits: Vec::new(),
             proposals: Vec::new(),
+            campaign: CampaignId::default(),
+            lots: Vec::new(),
+            disputes: Vec::new(),
         };
         let asked = names.clone();
         let founded = hosts.ask(0, move |app| found(app, asked.clone())).await;
-        founded.expect("a town is founded");
+        names.campaign = founded.expect("a town is founded");
         Town { seed, dice: Dice::new(seed), model: Model::new(now.0), names, steps: 0, log: Vec::new() }
     }
 
     /// The next step on both sides; they must agree. Answers its word and what came of it.
     pub(super) async fn step(&mut self, hosts: &Hosts, now: Timestamp) -> (&'static str, &'static str) {
-        let step = Step::draw(&mut self.dice, &self.model);
+        let step = Step::draw(&mut self.dice, &self.model, now.0);
         let place = usize::try_from(self.dice.below(2)).unwrap_or(0);
         self.steps += 1;
         let mut model = self.model.clone();
@@ -145,6 +157,8 @@ impl Town {
                 (Some(Made::Payment(payment)), Step::Pay { .. }) => self.names.sales.push(payment),
                 (Some(Made::Transfer(transfer)), _) => self.names.gifts.push(transfer),
                 (Some(Made::Adjustment(adjustment)), Step::Propose { .. }) => self.names.proposals.push(adjustment),
+                (Some(Made::Lot(lot)), Step::Grant { .. }) => self.names.lots.push(lot),
+                (Some(Made::Dispute(dispute)), Step::Dispute { .. }) => self.names.disputes.push(dispute),
                 (_, Step::Charge { who, yen, .. }) => self.names.credits.push((*who, *yen, key)),
                 _ => {}
             }
@@ -159,7 +173,7 @@ impl Town {
     }
 
     /// What everybody has in the end is what the model says.
-    pub(super) async fn compare(&self, hosts: &Hosts) {
+    pub(super) async fn compare(&self, hosts: &Hosts, now: Timestamp) {
         let names = Arc::new(self.names.clone());
         let found = hosts
             .ask(1, |app| {
@@ -168,7 +182,7 @@ impl Town {
             })
             .await
             .expect("it is read");
-        let wanted = (self.model.wallets(), self.model.totals());
+        let wanted = (self.model.wallets(now.0), self.model.totals());
         assert!(found == wanted, "{}the hosts have {found:?}, the model {wanted:?}", self.story());
     }
 
@@ -178,7 +192,7 @@ impl Town {
     }
 }
 
-async fn found(app: App, names: Names) -> Result<(), Error> {
+async fn found(app: App, names: Names) -> Result<CampaignId, Error> {
     for (number, user) in names.people.iter().enumerate() {
         if koban_store::users::by_id(&app.store, *user).await?.is_none() {
             let row = UserRow {
@@ -214,8 +228,8 @@ async fn found(app: App, names: Names) -> Result<(), Error> {
     let terms = ArrangementInput {
         merchant: names.shop,
         currency: Currency::JPY,
-        credit_limit: 0,
-        fee_rate: Share::default(),
+        credit_limit: CREDIT,
+        fee_rate: FEE_RATE.parse().expect("a share"),
         cut_off: Some(CutOff::Daily),
         reason: "simulated".into(),
     };
@@ -224,7 +238,15 @@ async fn found(app: App, names: Names) -> Result<(), Error> {
     let most = [Allowance { currency: Currency::JPY, cap: CAP, loss_budget: LOSS_BUDGET }];
     let till = PluginKey::of(&names.till);
     koban_store::plugins::set_allowances(&app.store, till, &most, &row, app.clock.now()).await?;
-    Ok(())
+    let campaign = CampaignInput {
+        name: "Spring".into(),
+        budget: Money::yen(BUDGET),
+        open: true,
+        ends_at: None,
+        reason: "simulated".into(),
+    };
+    let planned = bonus::begin(&app, &Ctx::new(Actor::Operator(names.operators[0]), "campaign"), campaign).await?;
+    Ok(planned.value.id)
 }
 
 fn audit(app: &App, operator: OperatorId, act: &str, subject: String) -> Audit {
@@ -362,6 +384,33 @@ async fn perform(app: &App, names: &Names, step: &Step, key: &str) -> Result<(Ma
             let input = WriteOffInput { plugin, side: Side::Credit, reference, reason: "simulated".into() };
             nothing(differences::write_off(app, &operator(0), input).await?)
         }
+        Step::Grant { who, yen: amount, from, until } => {
+            let (campaign, user, amount, reason) = (names.campaign, names.people[who], yen(amount), "simulated".into());
+            let (usable_from, expires_at) = (Some(Timestamp(from)), Timestamp(until));
+            let input = GrantInput { campaign, user, amount, usable_from, expires_at, reason };
+            let granted = bonus::grant(app, &operator(0), input).await?;
+            (Made::Lot(granted.value.id), granted.replayed)
+        }
+        Step::Revoke { lot } => nothing(bonus::revoke(app, &operator(0), names.lots[lot], "simulated").await?),
+        Step::Release { lot } => nothing(bonus::release(app, &operator(0), names.lots[lot], "simulated").await?),
+        Step::Dispute { sale, yen: amount } => {
+            let (payment, amount, reason) = (names.sales[sale], yen(amount), "simulated".into());
+            let input = DisputeInput { payment, amount, reason, evidence: None, days: None };
+            let opened = disputes::open(app, &operator(0), input).await?;
+            (Made::Dispute(opened.value.id), opened.replayed)
+        }
+        Step::EndDispute { dispute, won } => {
+            let input = RulingInput { dispute: names.disputes[dispute], won, reason: "simulated".into() };
+            nothing(disputes::decide(app, &operator(0), input).await?)
+        }
+        Step::PayOut { closing } => {
+            // Newest first; the numbers count from the first one.
+            let page = closings::list(app, Some(names.shop), &Page { after: None, limit: 100 }).await?;
+            let place = page.items.len() - 1 - closing;
+            let reference = format!("bank-{}-{key}", names.seed);
+            let input = PayoutInput { closing: page.items[place].id, reference };
+            nothing(closings::pay_out(app, &operator(0), input).await?)
+        }
     })
 }
 
@@ -402,16 +451,24 @@ fn partner(app: &App, names: &Names, step: &Step, key: &str) -> Command {
     }
 }
 
-async fn read(app: &App, names: &Names) -> Result<([[i64; 5]; 3], [i64; 3]), Error> {
-    let mut people = [[0; 5]; 3];
+async fn read(app: &App, names: &Names) -> Result<([[i64; 6]; 3], [i64; 5]), Error> {
+    let mut people = [[0; 6]; 3];
     for (place, user) in names.people.iter().enumerate() {
         let (yen, dollars) = (wallets::balances(app, *user).await?, wallets::balances_in(app, *user, usd()).await?);
-        people[place] =
-            [yen.prepaid.minor, yen.funds.minor, yen.receivable.minor, dollars.funds.minor, yen.available.minor];
+        // What is over and not swept yet is on the account and in no view.
+        let [bonus] = balances(app, [AccountKey::user(Class::Bonus, *user, Currency::JPY)]).await?;
+        let (prepaid, funds, owed) = (yen.prepaid.minor, yen.funds.minor, yen.receivable.minor);
+        people[place] = [prepaid, funds, owed, dollars.funds.minor, bonus, yen.available.minor];
     }
-    let payable = AccountKey::payable(names.shop, Currency::JPY).id();
-    let shop = koban_store::statements::balances(&app.store, &[payable]).await?;
+    let of_shop = |class| AccountKey { class, ..AccountKey::payable(names.shop, Currency::JPY) };
+    let [owed, due, contested] =
+        balances(app, [Class::Payable, Class::PayoutDue, Class::Disputed].map(of_shop)).await?;
     let exposures = koban_store::plugins::exposures(&app.store, PluginKey::of(&names.till)).await?;
     let exposure = exposures.first().map(|(_, exposure)| (exposure.used, exposure.lost)).unwrap_or_default();
-    Ok((people, [shop.get(&payable).map_or(0, |account| account.balance()), exposure.0, exposure.1]))
+    Ok((people, [owed, due, contested, exposure.0, exposure.1]))
+}
+
+async fn balances<const N: usize>(app: &App, keys: [AccountKey; N]) -> Result<[i64; N], Error> {
+    let found = koban_store::statements::balances(&app.store, &keys.map(|key| key.id())).await?;
+    Ok(keys.map(|key| found.get(&key.id()).map_or(0, |account| account.balance())))
 }
