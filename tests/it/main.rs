@@ -34,6 +34,7 @@ mod http;
 mod idempotency;
 mod keys;
 mod kills;
+mod languages;
 mod load;
 mod matrix;
 mod migrations;

@@ -10,6 +10,9 @@ use crate::{apt, postgres};
 
 const WASM: &str = "wasm32-unknown-unknown";
 
+/// The oldest Node.js with the test runner that plugins' tests use; Debian 12 has this one.
+const NODE_MAJOR_MIN: u32 = 18;
+
 /// Debian's Rust with LLVM's WebAssembly back end, the sources of std, and the linker.
 const DEBIAN_GUEST_TOOLCHAIN: [&str; 5] = ["rustc-web", "cargo-web", "rust-web-src", "rust-web-llvm", "lld-22"];
 
@@ -21,8 +24,25 @@ pub(crate) fn c_compiler() -> Result<()> {
     apt::install(&["gcc", "libc6-dev"], "a C compiler, for linking and for the embedded SQLite")
 }
 
-/// Something that compiles Rust to WebAssembly. `koban plugin build` chooses among what is there.
+/// What builds plugins in every language; `koban plugin build` fetches the rest by its locked version.
 pub(crate) fn guest_toolchain() -> Result<()> {
+    rust_for_guests()?;
+    node()?;
+    python()
+}
+
+/// A Node.js with npm, for plugins in JavaScript.
+fn node() -> Result<()> {
+    let major = answer(Command::new("node").arg("--version"))
+        .and_then(|version| version.trim_start_matches('v').split('.').next()?.parse::<u32>().ok());
+    if major.is_some_and(|major| major >= NODE_MAJOR_MIN) && succeeds(Command::new("npm").arg("--version")) {
+        return Ok(());
+    }
+    apt::install(&["nodejs", "npm"], "a Node.js that builds plugins in JavaScript and runs their tests")
+}
+
+/// Something that compiles Rust to WebAssembly. `koban plugin build` chooses among what is there.
+fn rust_for_guests() -> Result<()> {
     if active_toolchain_has_wasm() || apt::all_installed(&DEBIAN_GUEST_TOOLCHAIN) {
         return Ok(());
     }
@@ -53,14 +73,14 @@ pub(crate) fn postgresql() -> Result<()> {
     Ok(())
 }
 
-/// A Python that makes virtual environments: tests read exports with it and put schemathesis into one.
+/// A Python that makes virtual environments: tests read exports with it and put schemathesis into one, plugins in Python are built with it.
 pub(crate) fn python() -> Result<()> {
     if succeeds(Command::new("python3").args(["-m", "ensurepip", "--version"])) {
         return Ok(());
     }
     apt::install(
         &["python3", "python3-venv"],
-        "a Python for the tests that read exports and send what the API's description allows",
+        "a Python that builds plugins, reads exports and sends what the API's description allows",
     )
 }
 
