@@ -104,10 +104,10 @@ enum Command {
     #[command(subcommand)]
     #[command(after_help = "Examples:\n  koban decision list --plugin fraud-rules\n  koban decision replay dec_0193…")]
     Decision(commands::decisions::Decisions),
-    /// Plugins: build, check, install, switch
+    /// Plugins: make, test, build, install, switch
     #[command(subcommand)]
     #[command(
-        after_help = "Examples:\n  koban plugin build plugins/fraud-rules\n  koban plugin install plugins/target/packages/fraud-rules\n  koban plugin list"
+        after_help = "Examples:\n  koban plugin new fraud-rule first-payment\n  koban plugin test\n  koban plugin install plugins/target/packages/fraud-rules\n  koban plugin list"
     )]
     Plugin(commands::plugins::PluginCommands),
     /// Webhooks: receive them here, test, list, send again

@@ -21,7 +21,7 @@ use crate::serve;
 /// Arguments of `up`.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  koban up            play, then stay up\n  koban up --once     play and end; exit code 0 only if every line went as it should\n  koban --json up --once | jq 'select(.event == \"line\")'\n  koban --database postgres://koban@localhost/play up --once\n\nWithout --database it plays on an SQLite in DATA/up, which it empties. A database that is named must be empty: it becomes a test's for ever."
+    after_help = "Examples:\n  koban up            play, then stay up\n  koban up --once     play and end; exit code 0 only if every line went as it should\n  koban up --once --with target/packages/first-payment   play with a plugin of your own\n  koban --json up --once | jq 'select(.event == \"line\")'\n  koban --database postgres://koban@localhost/play up --once\n\nWithout --database it plays on an SQLite in DATA/up, which it empties. A database that is named must be empty: it becomes a test's for ever."
 )]
 pub(crate) struct Arguments {
     /// Play and end; exit code 0 only if every line went as it should
@@ -33,6 +33,9 @@ pub(crate) struct Arguments {
     /// Where the packages of the first plugins are
     #[arg(long, env = "KOBAN_PACKAGES", value_name = "DIR", default_value = "plugins/target/packages")]
     packages: PathBuf,
+    /// A package to install beside the first plugins, with its default settings; repeat it for more
+    #[arg(long = "with", value_name = "PACKAGE")]
+    with: Vec<PathBuf>,
 }
 
 /// What the channel of the demo may cost, in yen.
@@ -65,6 +68,9 @@ pub(crate) async fn run(global: &Global, arguments: Arguments) -> anyhow::Result
     stage.tell("world", json!({ "atm_network": world.base() }), || format!("world    ATM network on {}", world.base()));
 
     install(stage, &app, &arguments.packages, &world.base(), secret).await?;
+    for dir in &arguments.with {
+        install_one(stage, &app, dir, None, &[]).await?;
+    }
     let cast = cast(&app, host.address.to_string(), world.addr.to_string()).await?;
     let ms = started.elapsed().as_millis();
     let addresses = json!({ "ms": ms, "api": format!("http://{}", host.address), "metrics": format!("http://{}/metrics", host.admin_address),
@@ -177,29 +183,7 @@ async fn install(stage: Stage, app: &App, packages: &Path, network: &str, secret
         ("fraud-rules", None, vec![]),
         ("charge-atm", Some((EXPOSURE_CAP, LOSS_BUDGET)), vec![format!("company_number={COMPANY_NUMBER}")]),
     ] {
-        let dir = packages.join(id);
-        let package = koban_author::package::open(&dir)
-            .with_context(|| format!("no package in {}; `cargo xtask guests` builds it", dir.display()))?;
-        let view = plugins::install(
-            app,
-            &ctx,
-            Install {
-                settings: crate::commands::plugins::settings(&package.manifest, &settings)?,
-                component: package.component,
-                manifest: package.manifest,
-                exposure_cap: caps.map(|(cap, _)| cap),
-                loss_budget: caps.map(|(_, budget)| budget),
-            },
-        )
-        .await?;
-        let limits = view.exposure.map_or(String::new(), |exposure| {
-            format!(", may have {} unsettled and lose {}", exposure.cap, exposure.loss_budget)
-        });
-        let value = json!({ "id": view.id, "version": view.version, "digest": view.digest,
-            "exposure_cap": caps.map(|(cap, _)| cap), "loss_budget": caps.map(|(_, budget)| budget) });
-        stage.tell("plugin", value, || {
-            format!("plugin   {} {} ({}){limits}", view.id, view.version, &view.digest.to_string()[..12])
-        });
+        install_one(stage, app, &packages.join(id), caps, &settings).await?;
     }
     let endpoint = EndpointInput {
         name: "network".to_owned(),
@@ -209,6 +193,42 @@ async fn install(stage: Stage, app: &App, packages: &Path, network: &str, secret
         allow_private: true,
     };
     plugins::set_endpoint(app, &ctx, "charge-atm", endpoint).await?;
+    Ok(())
+}
+
+/// Installs one package and tells of it.
+async fn install_one(
+    stage: Stage,
+    app: &App,
+    dir: &Path,
+    caps: Option<(i64, i64)>,
+    settings: &[String],
+) -> anyhow::Result<()> {
+    let package = koban_author::package::open(dir).with_context(|| {
+        format!("no package in {}; `cargo xtask guests` builds ours, `koban plugin build` any", dir.display())
+    })?;
+    // Whoever brings a channel of their own to the play lets it cost what ours may.
+    let caps = caps.or((!package.manifest.proposals.is_empty()).then_some((EXPOSURE_CAP, LOSS_BUDGET)));
+    let view = plugins::install(
+        app,
+        &command_line(""),
+        Install {
+            settings: crate::commands::plugins::settings(&package.manifest, settings)?,
+            component: package.component,
+            manifest: package.manifest,
+            exposure_cap: caps.map(|(cap, _)| cap),
+            loss_budget: caps.map(|(_, budget)| budget),
+        },
+    )
+    .await?;
+    let limits = view.exposure.map_or(String::new(), |exposure| {
+        format!(", may have {} unsettled and lose {}", exposure.cap, exposure.loss_budget)
+    });
+    let value = json!({ "id": view.id, "version": view.version, "digest": view.digest,
+        "exposure_cap": caps.map(|(cap, _)| cap), "loss_budget": caps.map(|(_, budget)| budget) });
+    stage.tell("plugin", value, || {
+        format!("plugin   {} {} ({}){limits}", view.id, view.version, &view.digest.to_string()[..12])
+    });
     Ok(())
 }
 

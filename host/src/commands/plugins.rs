@@ -1,4 +1,4 @@
-//! `koban plugin`: build, check, install and switch plugins.
+//! `koban plugin`: what authors do, and how operators install and switch plugins.
 
 use std::path::PathBuf;
 
@@ -10,6 +10,7 @@ use koban_service::plugins::{self, EndpointInput, Install, PluginView};
 use koban_service::{App, Ctx};
 use serde_json::json;
 
+use crate::commands::authoring::{self, AuthorCommands};
 use crate::commands::{say, table};
 use crate::config::Global;
 use crate::person;
@@ -17,23 +18,8 @@ use crate::person;
 /// What can be done with plugins.
 #[derive(Debug, Subcommand)]
 pub(crate) enum PluginCommands {
-    /// Build plugins from source into packages: compile, componentise, check against the manifest
-    #[command(after_help = "Example:\n  koban plugin build plugins/fraud-rules")]
-    Build {
-        /// Folders with a `plugin.toml` and a Cargo package
-        #[arg(required = true, value_name = "DIR")]
-        dirs: Vec<PathBuf>,
-        /// Where packages go [default: target/packages of the plugins' workspace]
-        #[arg(long, value_name = "DIR")]
-        out: Option<PathBuf>,
-    },
-    /// Check a package: imports, exports, size, manifest
-    #[command(after_help = "Example:\n  koban plugin check plugins/target/packages/fraud-rules")]
-    Check {
-        /// A folder with `plugin.toml` and `component.wasm`
-        #[arg(value_name = "PACKAGE")]
-        package: PathBuf,
-    },
+    #[command(flatten)]
+    Author(AuthorCommands),
     /// Install a package and put it in force at the scope of the platform
     #[command(
         after_help = "Examples:\n  koban plugin install plugins/target/packages/fraud-rules\n  koban plugin install plugins/target/packages/charge-atm --exposure-cap 5000000 --loss-budget 100000 --set company_number=8284"
@@ -165,8 +151,7 @@ async fn acting(global: &Global) -> anyhow::Result<(App, Ctx)> {
 pub(crate) async fn run(global: &Global, command: PluginCommands) -> anyhow::Result<()> {
     global.start_log()?;
     let view = match command {
-        PluginCommands::Build { dirs, out } => return build(global, &dirs, out.as_deref()),
-        PluginCommands::Check { package } => return check(global, &package),
+        PluginCommands::Author(command) => return authoring::run(global, command).await,
         PluginCommands::Install(arguments) => {
             let package = koban_author::package::open(&arguments.package)?;
             package.check().map_err(|errors| {
@@ -227,56 +212,6 @@ pub(crate) async fn run(global: &Global, command: PluginCommands) -> anyhow::Res
     };
     say(global, &json_of(&view), || table(HEADER, &[row(&view)]));
     Ok(())
-}
-
-fn build(global: &Global, dirs: &[PathBuf], out: Option<&std::path::Path>) -> anyhow::Result<()> {
-    let built = koban_author::build(dirs, out, &mut |line| eprintln!("{line}"))?;
-    let value = json!(
-        built
-            .iter()
-            .map(|built| json!({ "id": built.id, "package": built.package, "digest": built.checked.digest, "bytes": built.checked.bytes }))
-            .collect::<Vec<_>>()
-    );
-    say(global, &value, || {
-        let rows: Vec<Vec<String>> = built
-            .iter()
-            .map(|built| {
-                let digest = built.checked.digest.to_string()[..12].to_owned();
-                vec![
-                    built.id.clone(),
-                    format!("{} bytes", built.checked.bytes),
-                    digest,
-                    built.package.display().to_string(),
-                ]
-            })
-            .collect();
-        table(&["PLUGIN", "SIZE", "COMPONENT", "PACKAGE"], &rows)
-    });
-    Ok(())
-}
-
-fn check(global: &Global, dir: &std::path::Path) -> anyhow::Result<()> {
-    let package = koban_author::package::open(dir)?;
-    match package.check() {
-        Ok(checked) => {
-            let value = json!({ "good": true, "imports": checked.imports, "exports": checked.exports, "digest": checked.digest });
-            say(global, &value, || {
-                format!(
-                    "good: {}\n  imports {}\n  exports {}",
-                    checked.digest,
-                    checked.imports.join(", "),
-                    checked.exports.join(", ")
-                )
-            });
-            Ok(())
-        }
-        Err(errors) => {
-            for error in &errors {
-                eprintln!("{error}");
-            }
-            bail!("{} has {} thing(s) to mend", dir.display(), errors.len())
-        }
-    }
 }
 
 /// Settings given as `name=value`, typed by the manifest.

@@ -39,10 +39,10 @@ pub(crate) fn build_packages(tree: &Tree, profile: Profile) -> Result<()> {
     })
 }
 
-/// The folders that hold a manifest, in a fixed order: first-party plugins, then the tests' guests.
+/// The folders that hold a manifest, in a fixed order: first-party plugins, examples, then the tests' guests.
 fn guest_folders(root: &Path) -> Result<Vec<PathBuf>> {
     let mut folders = Vec::new();
-    for home in ["plugins", "tests/guests"] {
+    for home in ["plugins", "examples", "tests/guests"] {
         let entries = std::fs::read_dir(root.join(home)).with_context(|| format!("the clone has no folder {home}"))?;
         let mut found = Vec::new();
         for entry in entries {
@@ -56,7 +56,7 @@ fn guest_folders(root: &Path) -> Result<Vec<PathBuf>> {
         folders.append(&mut found);
     }
     if folders.is_empty() {
-        bail!("no folder in plugins/ or tests/guests/ holds a plugin.toml");
+        bail!("no folder in plugins/, examples/ or tests/guests/ holds a plugin.toml");
     }
     Ok(folders)
 }

@@ -14,6 +14,7 @@ use koban_domain::manifest::Manifest;
 use crate::check::{CheckError, Checked, check};
 use crate::package::{self, PackageError};
 use crate::toolchain::NoToolchain;
+pub(crate) use rust::TARGET_DIR_VARIABLE;
 
 /// A plugin that was built.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -33,14 +33,14 @@ pub struct FieldError {
 /// Reads and checks a manifest. Errors: [`ReadError`], with everything that is wrong and not only the first of it.
 pub fn read(text: &str) -> Result<Manifest, ReadError> {
     let manifest: Manifest = toml::from_str(text).map_err(|error| ReadError::Toml {
-        line: error.span().map(|span| line_of(text, span.start)),
+        line: error.span().map(|span| line_at(text, span.start)),
         problem: error.message().trim().replace('\n', ", "),
     })?;
     let errors = manifest.check();
     if errors.is_empty() {
         return Ok(manifest);
     }
-    let with_line = |error: ManifestError| FieldError { line: named_line(text, &error.place), error };
+    let with_line = |error: ManifestError| FieldError { line: line_of(text, &error.place), error };
     Err(ReadError::Fields(errors.into_iter().map(with_line).collect()))
 }
 
@@ -54,19 +54,19 @@ fn lines(errors: &[FieldError]) -> String {
     lines.join("\n")
 }
 
-fn line_of(text: &str, offset: usize) -> usize {
+fn line_at(text: &str, offset: usize) -> usize {
     1 + text.as_bytes().iter().take(offset).filter(|byte| **byte == b'\n').count()
 }
 
-/// The line of a field: where its key stands, or where an item of a list says that this is its name.
-fn named_line(text: &str, place: &str) -> Option<usize> {
-    let names = place.split('.').rfind(|part| *part != "default")?;
+/// The line of a field, counted from 1: where its key stands, or where an item of a list says that this is its name.
+pub fn line_of(text: &str, place: &str) -> Option<usize> {
+    let names = place.split('.').rfind(|part| !["default", "about"].contains(part))?;
     let wanted = [format!("name=\"{names}\""), format!("code=\"{names}\"")];
     let is_it = |line: &str| {
         let dense: String = line.chars().filter(|char| !char.is_whitespace()).collect();
         wanted.iter().any(|wanted| dense.contains(wanted.as_str()))
             || dense.starts_with(&format!("{names}="))
-            || dense.trim_matches(['[', ']']) == names
+            || [names, place].contains(&dense.trim_matches(['[', ']']))
     };
     text.lines().position(is_it).map(|index| index + 1)
 }

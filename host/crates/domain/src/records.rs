@@ -136,6 +136,13 @@ pub enum Output {
     Failure(Failure),
 }
 
+impl Output {
+    /// How many bytes it takes in a record.
+    pub fn encoded_bytes(&self) -> usize {
+        postcard::to_extend(self, Vec::new()).map_or(0, |bytes| bytes.len())
+    }
+}
+
 /// What a guest did that is no answer. Every fault is contained, recorded and counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]

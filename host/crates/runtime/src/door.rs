@@ -97,6 +97,39 @@ pub struct Called {
     pub result: Result<Output, Fault>,
     /// The evidence, for the commit that uses the answer.
     pub record: Record,
+    /// Bytes of linear memory that the guest had, at the most; no decision sees it.
+    pub memory_bytes: usize,
+}
+
+impl Called {
+    /// What the call used of its class's limits, for those who write plugins.
+    pub fn used(&self, plugin: &Plugin) -> Used {
+        Used {
+            class: Class::of(plugin.code.engine, &self.record.input),
+            fuel: self.record.fuel,
+            memory_bytes: self.memory_bytes,
+            input_bytes: calls::input_bytes(plugin.settings(), &self.record.input),
+            output_bytes: self.result.as_ref().map_or(0, Output::encoded_bytes),
+            log_lines: self.record.log.len(),
+        }
+    }
+}
+
+/// What a call used of its class's limits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Used {
+    /// The class whose limits hold.
+    pub class: Class,
+    /// Units of fuel.
+    pub fuel: u64,
+    /// Bytes of linear memory, at the most.
+    pub memory_bytes: usize,
+    /// Bytes of the input's texts and bodies.
+    pub input_bytes: usize,
+    /// Bytes of the answer as its record writes it, which is near to what the limit counts.
+    pub output_bytes: usize,
+    /// Lines kept of its log.
+    pub log_lines: usize,
 }
 
 /// The door. Cloning it is cheap; all clones share slots, engine and counts.
@@ -131,6 +164,7 @@ pub(crate) struct Run {
     pub(crate) result: Result<Output, Fault>,
     pub(crate) log: Vec<(u8, String)>,
     pub(crate) fuel: u64,
+    pub(crate) memory_bytes: usize,
 }
 
 impl Door {
@@ -222,7 +256,7 @@ impl Door {
         let CallContext { id, at, scope, seed, locale } = context;
         let now = u64::try_from(at.0).unwrap_or(0);
         let context = Context { call: id.to_string(), scope, now, seed, locale };
-        let Run { result, log, fuel } = self.run(plugin, &context, &input).await;
+        let Run { result, log, fuel, memory_bytes } = self.run(plugin, &context, &input).await;
         let ending = match &result {
             Ok(output) => Ending::Output(output.clone()),
             Err(fault) => Ending::Fault(fault.clone()),
@@ -242,7 +276,7 @@ impl Door {
             ending,
             fuel,
         };
-        Called { result, record }
+        Called { result, record, memory_bytes }
     }
 
     /// The measure for what this door costs: the same instance, store and limits, the same typed call, and nothing else. No slot, no gate, no
@@ -268,7 +302,7 @@ impl Door {
     async fn run_uncounted(&self, plugin: &Plugin, context: &Context, input: &Input) -> Run {
         let class = Class::of(plugin.code.engine, input);
         let limits = self.inner.limits.of(class);
-        let nothing_ran = |fault| Run { result: Err(fault), log: Vec::new(), fuel: 0 };
+        let nothing_ran = |fault| Run { result: Err(fault), log: Vec::new(), fuel: 0, memory_bytes: 0 };
         let bytes = calls::input_bytes(plugin.settings(), input);
         if bytes > limits.input_bytes {
             let most = limits.input_bytes;
@@ -286,6 +320,7 @@ impl Door {
         };
         let answer = run_in(&mut store, plugin, context, input).await;
         let fuel = limits.fuel.saturating_sub(store.get_fuel().unwrap_or(0));
+        let memory_bytes = store.data().memory_seen();
         let (log, panic) = store.into_data().into_log();
         drop(permit);
         let gate = Gate { manifest: plugin.manifest(), has_files: plugin.code.exports.files };
@@ -293,7 +328,7 @@ impl Door {
             Ok(raw) => gate.admit(input, raw),
             Err(error) => Err(faults::from_error(&error, panic.as_deref(), class, limits)),
         };
-        Run { result, log, fuel }
+        Run { result, log, fuel, memory_bytes }
     }
 
     /// A free slot, at once or after a bounded wait that is measured.

@@ -19,7 +19,7 @@ mod state;
 mod typed;
 
 pub use cache::CacheUse;
-pub use door::{CallContext, Called, Door, DoorConfig, DoorError};
+pub use door::{CallContext, Called, Door, DoorConfig, DoorError, Used};
 pub use limits::{Class, ClassLimits, Limits, LimitsError};
 pub use meters::Meters;
 pub use plugin::{LoadError, Plugin, grants_digest};

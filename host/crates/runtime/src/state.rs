@@ -18,6 +18,7 @@ pub(crate) struct State {
     ticks_left: u64,
     memory_bytes: usize,
     bounds: Bounds,
+    memory_seen: usize,
     log: Vec<(u8, String)>,
     log_lines_left: usize,
     log_bytes_left: usize,
@@ -43,6 +44,7 @@ impl State {
             ticks_left: deadline_ticks,
             memory_bytes: limits.memory_bytes,
             bounds,
+            memory_seen: 0,
             log: Vec::new(),
             log_lines_left: limits.log_lines,
             log_bytes_left: limits.log_bytes,
@@ -57,6 +59,11 @@ impl State {
     pub(crate) fn at_tick(&mut self) -> UpdateDeadline {
         self.ticks_left = self.ticks_left.saturating_sub(1);
         if self.ticks_left == 0 { UpdateDeadline::Interrupt } else { UpdateDeadline::Yield(1) }
+    }
+
+    /// The most linear memory that the guest had, in bytes.
+    pub(crate) fn memory_seen(&self) -> usize {
+        self.memory_seen
     }
 
     /// The lines kept, and the panic's text if there was one.
@@ -119,6 +126,7 @@ impl ResourceLimiter for State {
             // An error and not a refusal: a guest that could see the refusal could answer differently on a host with other limits.
             return Err(Stopped::Memory { wanted, limit: self.memory_bytes }.into());
         }
+        self.memory_seen = self.memory_seen.max(wanted);
         Ok(true)
     }
 

@@ -69,7 +69,7 @@ impl Door {
 
     /// Asks the component who it is. An answer that differs from the manifest is a fault.
     pub async fn describe(&self, plugin: &Plugin, context: CallContext) -> (Result<Description, Fault>, Record) {
-        let Called { result, record } = self.call(plugin, context, Input::Describe).await;
+        let Called { result, record, .. } = self.call(plugin, context, Input::Describe).await;
         let result = result.and_then(|output| match output {
             Output::Description(description) => Ok(description),
             _ => Err(other_answer()),
@@ -79,7 +79,7 @@ impl Door {
 
     /// Asks the component to judge the settings it was loaded with; an empty list means that they are good.
     pub async fn check_settings(&self, plugin: &Plugin, context: CallContext) -> (Result<Vec<Failure>, Fault>, Record) {
-        let Called { result, record } = self.call(plugin, context, Input::CheckSettings).await;
+        let Called { result, record, .. } = self.call(plugin, context, Input::CheckSettings).await;
         let result = result.and_then(|output| match output {
             Output::SettingsChecked(failures) => Ok(failures),
             _ => Err(other_answer()),

@@ -12,7 +12,7 @@ use super::{BuildError, Built, Opened};
 use crate::toolchain::{self, TARGET, Toolchain};
 
 /// Names another target folder for guests, for machines that keep one over several checkouts.
-const TARGET_DIR_VARIABLE: &str = "KOBAN_GUEST_TARGET";
+pub(crate) const TARGET_DIR_VARIABLE: &str = "KOBAN_GUEST_TARGET";
 
 /// Builds these plugins. Plugins of one workspace are built by one cargo call, so that std and dependencies are built once.
 pub(super) fn build(
