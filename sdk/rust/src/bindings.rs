@@ -1,7 +1,7 @@
 //! The generated bindings, one world per exported interface; authors see them only through the crate's explicit re-exports.
 
 // One module per world, because a component exports exactly what its author implemented and each world brings its own export macro. `types` and
-// `log` are generated once (in `plugin`), `flow` once (in `machine`); the other worlds are mapped to them, so that all share the same Rust types.
+// `log` are generated once (in `plugin`), `flow` once (in `machine`), `market` in `rates`, `accounts` in `statement`; the other worlds are mapped to them, so that all share the same Rust types.
 
 /// `plugin`, and with it `types` and `log`.
 pub mod plugin {
@@ -51,6 +51,21 @@ macro_rules! world {
 
 world!(inbound, "export-inbound", "koban:plugin/flow@0.1.0": crate::bindings::machine::koban::plugin::flow);
 world!(charge, "export-charge", "koban:plugin/flow@0.1.0": crate::bindings::machine::koban::plugin::flow);
+world!(withdraw, "export-withdraw", "koban:plugin/flow@0.1.0": crate::bindings::machine::koban::plugin::flow);
+world!(link_account, "export-link-account", "koban:plugin/flow@0.1.0": crate::bindings::machine::koban::plugin::flow);
+world!(pay_bill, "export-pay-bill", "koban:plugin/flow@0.1.0": crate::bindings::machine::koban::plugin::flow);
+world!(
+    sync,
+    "export-sync",
+    "koban:plugin/flow@0.1.0": crate::bindings::machine::koban::plugin::flow,
+    "koban:plugin/accounts@0.1.0": crate::bindings::statement::koban::plugin::accounts
+);
 world!(files, "export-files");
 world!(settlement, "export-settlement");
+world!(migrate, "export-migrate");
 world!(assess, "export-assess");
+world!(rates, "export-rates");
+world!(quote, "export-quote", "koban:plugin/market@0.1.0": crate::bindings::rates::koban::plugin::market);
+world!(statement, "export-statement");
+world!(on_event, "export-on-event", "koban:plugin/flow@0.1.0": crate::bindings::machine::koban::plugin::flow);
+world!(table, "export-table");

@@ -1,10 +1,21 @@
 //! From the generated bindings to an author's traits and back; used by the export macros and by `pretend`, by nobody else.
 
+mod macros;
+
 use crate::assess::{Answer, Payment, Signal};
+use crate::bill::{Bill, Code};
 use crate::bindings::machine::koban::plugin::flow;
 use crate::flow::{Call, Event, Refusal, Request, Routing, Step};
+use crate::market::{Price, Rate};
+use crate::on_event::{Action, Remembered};
 use crate::settlement::Line;
-use crate::{Assess, Charge, Context, Failure, Files, Inbound, Machine, Named, Plugin, Settings, Settlement, Values};
+use crate::statement::{Account, Document};
+use crate::table::Row;
+use crate::{
+    Assess, Charge, Context, Failure, Files, Inbound, LinkAccount, Machine, Migrate, Named, OnEvent, PayBill, Plugin,
+    Quote, Rates, Settings, Settlement, Statement, Sync, Table, Values, Withdraw,
+};
+use crate::{bill, link_account, market, on_event, sync, table, withdraw};
 
 /// Makes the text and the place of a panic reach the host's log before the trap. Called first in every export: each call has a fresh instance.
 pub fn arm() {
@@ -39,6 +50,100 @@ pub fn assess<P: Assess>(
 pub fn begin<P: Charge>(ctx: &Context, settings: &[Named], request: &Request) -> Result<flow::Step, Failure> {
     arm();
     with_settings::<P, _>(settings, |settings| P::begin(ctx, settings, request)).map(write_step)
+}
+
+/// `withdraw.begin`.
+pub fn begin_withdraw<P: Withdraw>(
+    ctx: &Context,
+    settings: &[Named],
+    request: &withdraw::Request,
+) -> Result<flow::Step, Failure> {
+    arm();
+    with_settings::<P, _>(settings, |settings| P::begin(ctx, settings, request)).map(write_step)
+}
+
+/// `link-account.begin`.
+pub fn begin_link<P: LinkAccount>(
+    ctx: &Context,
+    settings: &[Named],
+    request: &link_account::Request,
+) -> Result<flow::Step, Failure> {
+    arm();
+    with_settings::<P, _>(settings, |settings| P::begin(ctx, settings, request)).map(write_step)
+}
+
+/// `pay-bill.recognise`.
+pub fn recognise<P: PayBill>(
+    ctx: &Context,
+    settings: &[Named],
+    code: &Code,
+    facts: &[Named],
+) -> Result<Option<Bill>, Failure> {
+    arm();
+    with_settings::<P, _>(settings, |settings| P::recognise(ctx, settings, code, Values(facts)))
+}
+
+/// `pay-bill.begin`.
+pub fn begin_bill<P: PayBill>(
+    ctx: &Context,
+    settings: &[Named],
+    request: &bill::Request,
+) -> Result<flow::Step, Failure> {
+    arm();
+    with_settings::<P, _>(settings, |settings| P::begin(ctx, settings, request)).map(write_step)
+}
+
+/// `sync.begin`.
+pub fn begin_sync<P: Sync>(ctx: &Context, settings: &[Named], request: &sync::Request) -> Result<flow::Step, Failure> {
+    arm();
+    with_settings::<P, _>(settings, |settings| P::begin(ctx, settings, request)).map(write_step)
+}
+
+/// `migrate.state`.
+pub fn migrate<P: Migrate>(ctx: &Context, settings: &[Named], version: &str, state: &[u8]) -> Result<Vec<u8>, Failure> {
+    arm();
+    with_settings::<P, _>(settings, |settings| P::state(ctx, settings, version, state)).map(|state| write_state(&state))
+}
+
+/// `rates.parse`.
+pub fn parse_rates<P: Rates>(ctx: &Context, settings: &[Named], content: &[u8]) -> Result<Vec<Rate>, Failure> {
+    arm();
+    with_settings::<P, _>(settings, |settings| P::parse(ctx, settings, content))
+}
+
+/// `quote.quote`.
+pub fn quote<P: Quote>(ctx: &Context, settings: &[Named], request: &market::Request) -> Result<Price, Failure> {
+    arm();
+    with_settings::<P, _>(settings, |settings| P::quote(ctx, settings, request))
+}
+
+/// `statement.compose`.
+pub fn compose_statement<P: Statement>(
+    ctx: &Context,
+    settings: &[Named],
+    format: &str,
+    account: &Account,
+) -> Result<Document, Failure> {
+    arm();
+    with_settings::<P, _>(settings, |settings| P::compose(ctx, settings, format, account))
+}
+
+/// `on-event.on-event`.
+pub fn on_event<P: OnEvent>(
+    ctx: &Context,
+    settings: &[Named],
+    event: &on_event::Event,
+    remembered: &[Remembered],
+) -> Result<Vec<Action>, Failure> {
+    arm();
+    with_settings::<P, _>(settings, |settings| P::on_event(ctx, settings, event, remembered))
+}
+
+/// `table.rows`.
+pub fn table_rows<P: Table>(ctx: &Context, settings: &[Named], request: &table::Request) -> Result<Vec<Row>, Failure> {
+    arm();
+    let rows = with_settings::<P, _>(settings, |settings| P::rows(ctx, settings, request))?;
+    Ok(rows.into_iter().map(|cells| Row { cells }).collect())
 }
 
 /// `machine.resume`.
@@ -109,11 +214,10 @@ fn with_settings<P: Plugin, T>(
     answer
 }
 
-fn write_step<S: serde::Serialize>(step: Step<S>) -> flow::Step {
-    let state = postcard::to_allocvec(&step.state)
-        .unwrap_or_else(|error| panic!("the flow's state cannot be written as postcard: {error}"));
+/// A step as the contract has it.
+pub fn write_step<S: serde::Serialize>(step: Step<S>) -> flow::Step {
     flow::Step {
-        state,
+        state: write_state(&step.state),
         standing: step.standing,
         effects: step.effects,
         proposals: step.proposals,
@@ -122,202 +226,7 @@ fn write_step<S: serde::Serialize>(step: Step<S>) -> flow::Step {
     }
 }
 
-/// Exports a type as a fraud rule: the interfaces `plugin` and `assess`.
-#[macro_export]
-macro_rules! fraud_rule {
-    ($plugin:ty) => {
-        $crate::export_plugin!($plugin);
-        #[cfg(target_arch = "wasm32")]
-        const _: () = {
-            use $crate::bindings::assess as world;
-            struct Export;
-            impl world::exports::koban::plugin::assess::Guest for Export {
-                fn assess(
-                    ctx: $crate::Context,
-                    settings: Vec<$crate::Named>,
-                    payment: $crate::assess::Payment,
-                    facts: Vec<$crate::Named>,
-                    signals: Vec<$crate::assess::Signal>,
-                ) -> Result<$crate::assess::Answer, $crate::Failure> {
-                    let answer = $crate::export::assess::<$plugin>(&ctx, &settings, &payment, &facts, &signals);
-                    $crate::export::leave((ctx, settings, payment, facts, signals));
-                    answer
-                }
-            }
-            world::export!(Export with_types_in world);
-        };
-        $crate::must_be!($plugin: $crate::Assess);
-    };
-}
-
-/// Exports a type as a charge channel: the interfaces `plugin`, `machine` and `charge`.
-#[macro_export]
-macro_rules! charge_channel {
-    ($plugin:ty) => {
-        $crate::export_plugin!($plugin);
-        #[cfg(target_arch = "wasm32")]
-        const _: () = {
-            use $crate::bindings::machine as world;
-            struct Export;
-            impl world::exports::koban::plugin::machine::Guest for Export {
-                fn resume(
-                    ctx: $crate::Context,
-                    settings: Vec<$crate::Named>,
-                    state: Vec<u8>,
-                    event: $crate::flow::Event,
-                    refused: Option<$crate::flow::Refusal>,
-                ) -> Result<world::koban::plugin::flow::Step, $crate::Failure> {
-                    let answer = $crate::export::resume::<$plugin>(&ctx, &settings, &state, &event, refused.as_ref());
-                    $crate::export::leave((ctx, settings, state, event, refused));
-                    answer
-                }
-            }
-            world::export!(Export with_types_in world);
-        };
-        #[cfg(target_arch = "wasm32")]
-        const _: () = {
-            use $crate::bindings::charge as world;
-            struct Export;
-            impl world::exports::koban::plugin::charge::Guest for Export {
-                fn begin(
-                    ctx: $crate::Context,
-                    settings: Vec<$crate::Named>,
-                    request: $crate::flow::Request,
-                ) -> Result<$crate::bindings::machine::koban::plugin::flow::Step, $crate::Failure> {
-                    let answer = $crate::export::begin::<$plugin>(&ctx, &settings, &request);
-                    $crate::export::leave((ctx, settings, request));
-                    answer
-                }
-            }
-            world::export!(Export with_types_in world);
-        };
-        $crate::must_be!($plugin: $crate::Charge);
-    };
-}
-
-/// Exports the optional interface `inbound` as well.
-#[macro_export]
-macro_rules! inbound {
-    ($plugin:ty) => {
-        #[cfg(target_arch = "wasm32")]
-        const _: () = {
-            use $crate::bindings::inbound as world;
-            struct Export;
-            impl world::exports::koban::plugin::inbound::Guest for Export {
-                fn route(
-                    ctx: $crate::Context,
-                    settings: Vec<$crate::Named>,
-                    call: $crate::flow::Call,
-                ) -> Result<$crate::flow::Routing, $crate::Failure> {
-                    let answer = $crate::export::route::<$plugin>(&ctx, &settings, &call);
-                    $crate::export::leave((ctx, settings, call));
-                    answer
-                }
-            }
-            world::export!(Export with_types_in world);
-        };
-        $crate::must_be!($plugin: $crate::Inbound);
-    };
-}
-
-/// Exports the optional interface `settlement` as well.
-#[macro_export]
-macro_rules! settlement {
-    ($plugin:ty) => {
-        #[cfg(target_arch = "wasm32")]
-        const _: () = {
-            use $crate::bindings::settlement as world;
-            struct Export;
-            impl world::exports::koban::plugin::settlement::Guest for Export {
-                fn parse(
-                    ctx: $crate::Context,
-                    settings: Vec<$crate::Named>,
-                    content: Vec<u8>,
-                ) -> Result<Vec<$crate::settlement::Line>, $crate::Failure> {
-                    let answer = $crate::export::parse_settlement::<$plugin>(&ctx, &settings, &content);
-                    $crate::export::leave((ctx, settings, content));
-                    answer
-                }
-            }
-            world::export!(Export with_types_in world);
-        };
-        $crate::must_be!($plugin: $crate::Settlement);
-    };
-}
-
-/// Exports the optional interface `files` as well.
-#[macro_export]
-macro_rules! files {
-    ($plugin:ty) => {
-        #[cfg(target_arch = "wasm32")]
-        const _: () = {
-            use $crate::bindings::files as world;
-            struct Export;
-            impl world::exports::koban::plugin::files::Guest for Export {
-                fn compose(
-                    ctx: $crate::Context,
-                    settings: Vec<$crate::Named>,
-                    file: String,
-                    records: Vec<(String, Vec<u8>)>,
-                ) -> Result<Vec<u8>, $crate::Failure> {
-                    let answer = $crate::export::compose_file::<$plugin>(&ctx, &settings, &file, &records);
-                    $crate::export::leave((ctx, settings, file, records));
-                    answer
-                }
-                fn parse(
-                    ctx: $crate::Context,
-                    settings: Vec<$crate::Named>,
-                    file: String,
-                    content: Vec<u8>,
-                ) -> Result<Vec<(String, Vec<u8>)>, $crate::Failure> {
-                    let answer = $crate::export::parse_file::<$plugin>(&ctx, &settings, &file, &content);
-                    $crate::export::leave((ctx, settings, file, content));
-                    answer
-                }
-            }
-            world::export!(Export with_types_in world);
-        };
-        $crate::must_be!($plugin: $crate::Files);
-    };
-}
-
-/// The interface `plugin`, part of every kind. `env!` reads the author's package, not this one.
-#[doc(hidden)]
-#[macro_export]
-macro_rules! export_plugin {
-    ($plugin:ty) => {
-        #[cfg(target_arch = "wasm32")]
-        const _: () = {
-            use $crate::bindings::plugin as world;
-            struct Export;
-            impl world::exports::koban::plugin::plugin::Guest for Export {
-                fn describe() -> world::exports::koban::plugin::plugin::Description {
-                    $crate::export::arm();
-                    world::exports::koban::plugin::plugin::Description {
-                        id: env!("CARGO_PKG_NAME").to_owned(),
-                        version: env!("CARGO_PKG_VERSION").to_owned(),
-                        contract: $crate::CONTRACT.to_owned(),
-                    }
-                }
-                fn check_settings(settings: Vec<$crate::Named>) -> Result<(), Vec<$crate::Failure>> {
-                    let answer = $crate::export::check_settings::<$plugin>(&settings);
-                    $crate::export::leave((settings,));
-                    answer
-                }
-            }
-    world::export!(Export with_types_in world);
-        };
-    };
-}
-
-/// A native build has no exports, but the compiler should still say when a trait is missing.
-#[doc(hidden)]
-#[macro_export]
-macro_rules! must_be {
-    ($plugin:ty: $interface:path) => {
-        const _: () = {
-            const fn is<P: $interface>() {}
-            is::<$plugin>()
-        };
-    };
+fn write_state<S: serde::Serialize>(state: &S) -> Vec<u8> {
+    postcard::to_allocvec(state)
+        .unwrap_or_else(|error| panic!("the flow's state cannot be written as postcard: {error}"))
 }

@@ -1,12 +1,15 @@
 //! Flows: the words of the contract, with helpers that build steps and read events.
 
 pub use crate::bindings::charge::exports::koban::plugin::charge::Request;
-pub use crate::bindings::inbound::exports::koban::plugin::inbound::{Call, Delivery, Routing};
+pub use crate::bindings::inbound::exports::koban::plugin::inbound::{
+    Beginning, Call, Delivery, Opening, Owner, Routing,
+};
 pub use crate::bindings::machine::koban::plugin::flow::{
-    Act, Capture, Credit, Effect, Event, Field, FieldKind, Hold, HttpAnswer, HttpCall, Lost, Message, Proposal,
-    Refusal, Reversal, Show, Standing, What,
+    Act, Capture, Credit, Effect, Event, Field, FieldKind, Hold, HttpAnswer, HttpCall, Link, Lost, Mandate, Message,
+    Proposal, Refusal, Reversal, SavedLink, Show, Standing, What,
 };
 
+use crate::serde::Serialize;
 use crate::serde::de::DeserializeOwned;
 use crate::{Failure, Json, Money, Values};
 
@@ -69,6 +72,16 @@ impl<S> Step<S> {
         self.effect(key, Act::Cancel(of.to_owned()))
     }
 
+    /// Saves a link of the flow's user.
+    pub fn save_link(self, key: &str, link: SavedLink) -> Step<S> {
+        self.effect(key, Act::SaveLink(link))
+    }
+
+    /// Drops the user's link with this reference.
+    pub fn drop_link(self, key: &str, reference: &str) -> Step<S> {
+        self.effect(key, Act::DropLink(reference.to_owned()))
+    }
+
     /// With a proposal about money.
     pub fn propose(mut self, proposal: Proposal) -> Step<S> {
         self.proposals.push(proposal);
@@ -78,6 +91,21 @@ impl<S> Step<S> {
     /// Proposes a credit.
     pub fn credit(self, credit: Credit) -> Step<S> {
         self.propose(Proposal::Credit(credit))
+    }
+
+    /// Proposes to set money of the user aside, fee included, under a key of the plugin's own.
+    pub fn hold(self, key: &str, amount: Money) -> Step<S> {
+        self.propose(Proposal::Hold(Hold { key: key.to_owned(), amount }))
+    }
+
+    /// Proposes that the partner has taken a hold, or a part of it.
+    pub fn capture(self, capture: Capture) -> Step<S> {
+        self.propose(Proposal::Capture(capture))
+    }
+
+    /// Proposes to give back what is left of the hold with this key.
+    pub fn release(self, hold: &str) -> Step<S> {
+        self.propose(Proposal::Release(hold.to_owned()))
     }
 
     /// Proposes to take one of the flow's own credits back.
@@ -120,6 +148,65 @@ impl Credit {
     pub fn arrived(mut self) -> Credit {
         self.arrived = true;
         self
+    }
+}
+
+impl Capture {
+    /// The whole of what is taken from the hold, after which the rest is given back.
+    pub fn last(hold: &str, amount: Money, reference: &str, because: &Event) -> Capture {
+        Capture {
+            hold: hold.to_owned(),
+            amount,
+            fee: None,
+            reference: reference.to_owned(),
+            because: because.number,
+            final_: true,
+        }
+    }
+
+    /// Of the amount, what the platform keeps.
+    pub fn fee(mut self, fee: Money) -> Capture {
+        self.fee = Some(fee);
+        self
+    }
+
+    /// More may be taken later; the rest stays held.
+    pub fn more_follows(mut self) -> Capture {
+        self.final_ = false;
+        self
+    }
+}
+
+impl SavedLink {
+    /// A link that lasts until it is dropped, under the partner's own reference; `label` is what the user knows it by.
+    pub fn new(kind: &str, reference: &str, label: &str) -> SavedLink {
+        SavedLink {
+            reference: reference.to_owned(),
+            kind: kind.to_owned(),
+            label: label.to_owned(),
+            data: Vec::new(),
+            expires: None,
+        }
+    }
+
+    /// What the plugin wants to find in it, as postcard; at most 4 KiB.
+    pub fn data<T: Serialize>(mut self, data: &T) -> SavedLink {
+        self.data = postcard::to_allocvec(data)
+            .unwrap_or_else(|error| panic!("the link's data cannot be written as postcard: {error}"));
+        self
+    }
+
+    /// No flow begins with it after this time, in Unix milliseconds.
+    pub fn until(mut self, at: u64) -> SavedLink {
+        self.expires = Some(at);
+        self
+    }
+}
+
+impl Link {
+    /// The data that was saved, as a type. Nothing when it was written as another type.
+    pub fn data<T: DeserializeOwned>(&self) -> Option<T> {
+        postcard::from_bytes(&self.data).ok()
     }
 }
 
@@ -226,6 +313,20 @@ impl Routing {
     pub fn deliver_or_kill(correlation: &str, otherwise: HttpAnswer, reference: &str) -> Routing {
         let tombstone = Some(reference.to_owned());
         Routing::Deliver(Delivery { correlation: correlation.to_owned(), otherwise, tombstone })
+    }
+}
+
+impl Routing {
+    /// To the flow that expects this correlation; if none ever did, a flow of this owner is begun. If that cannot be, the partner gets this answer.
+    pub fn begin(
+        beginning: Beginning,
+        owner: Owner,
+        amount: Money,
+        correlation: &str,
+        otherwise: HttpAnswer,
+    ) -> Routing {
+        let delivery = Delivery { correlation: correlation.to_owned(), otherwise, tombstone: None };
+        Routing::Begin(Opening { beginning, owner, amount, delivery })
     }
 }
 

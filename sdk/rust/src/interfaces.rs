@@ -1,11 +1,15 @@
 //! The interfaces of the contract as traits: what an author writes.
 
 use crate::assess::{Answer, Payment, Signal};
+use crate::bill::{Bill, Code};
 use crate::flow::{Call, Event, Refusal, Request, Routing, Step};
+use crate::market::{Price, Rate};
+use crate::on_event::{Action, Remembered};
 use crate::serde::Serialize;
 use crate::serde::de::DeserializeOwned;
 use crate::settlement::Line;
-use crate::{Context, Failure, Settings, Values};
+use crate::statement::{Account, Document};
+use crate::{Context, Failure, Settings, Value, Values, bill, link_account, market, on_event, sync, table, withdraw};
 
 /// What every plugin has. Its id and version are those of its package in Cargo.toml, and must be those of its manifest.
 pub trait Plugin {
@@ -51,6 +55,87 @@ pub trait Machine: Plugin {
 pub trait Charge: Machine {
     /// Opens a flow for what the user authorised. Errors: a failure with one of the manifest's codes; then there is no flow.
     fn begin(ctx: &Context, settings: &Self::Settings, request: &Request) -> Result<Step<Self::State>, Failure>;
+}
+
+/// The beginning of a withdrawal (optional for a charge channel).
+pub trait Withdraw: Machine {
+    /// Opens a flow for what the user authorised. Errors: a failure with one of the manifest's codes; then there is no flow.
+    fn begin(
+        ctx: &Context,
+        settings: &Self::Settings,
+        request: &withdraw::Request,
+    ) -> Result<Step<Self::State>, Failure>;
+}
+
+/// The linking of a user's account at a partner (optional).
+pub trait LinkAccount: Machine {
+    /// Opens a flow that ends with [`Step::save_link`]. Errors: a failure with one of the manifest's codes; then there is no flow.
+    fn begin(
+        ctx: &Context,
+        settings: &Self::Settings,
+        request: &link_account::Request,
+    ) -> Result<Step<Self::State>, Failure>;
+}
+
+/// Paying bills: recognising what a code is, and paying it.
+pub trait PayBill: Machine {
+    /// Says what bill a code is; nothing if it is none of this plugin's. Errors: a failure with one of the manifest's codes for a bill that cannot be paid.
+    fn recognise(
+        ctx: &Context,
+        settings: &Self::Settings,
+        code: &Code,
+        facts: Values<'_>,
+    ) -> Result<Option<Bill>, Failure>;
+
+    /// Opens a flow that pays it. Errors: a failure with one of the manifest's codes; then there is no flow.
+    fn begin(ctx: &Context, settings: &Self::Settings, request: &bill::Request) -> Result<Step<Self::State>, Failure>;
+}
+
+/// Pushing new rows to a live link (optional for a budget link).
+pub trait Sync: Machine {
+    /// Opens a flow that sends these rows. Errors: a failure with one of the manifest's codes; the host tries again later.
+    fn begin(ctx: &Context, settings: &Self::Settings, request: &sync::Request) -> Result<Step<Self::State>, Failure>;
+}
+
+/// Carrying flows over from an earlier version of this plugin (optional).
+pub trait Migrate: Machine {
+    /// Reads the state that `version` wrote. Errors: a failure with one of the manifest's codes; the flow then stays where it is.
+    fn state(ctx: &Context, settings: &Self::Settings, version: &str, state: &[u8]) -> Result<Self::State, Failure>;
+}
+
+/// Reading a feed of exchange rates.
+pub trait Rates: Plugin {
+    /// Reads the whole feed. Errors: anything in it that cannot be read, for half a feed is never kept.
+    fn parse(ctx: &Context, settings: &Self::Settings, content: &[u8]) -> Result<Vec<Rate>, Failure>;
+}
+
+/// Pricing an exchange.
+pub trait Quote: Rates {
+    /// Names a price. Errors: a failure with one of the manifest's codes; the host then falls back on its last good quote while that is young enough.
+    fn quote(ctx: &Context, settings: &Self::Settings, request: &market::Request) -> Result<Price, Failure>;
+}
+
+/// Making files of a wallet's statement.
+pub trait Statement: Plugin {
+    /// Makes a file in one of the manifest's formats. Errors: a failure with one of the manifest's codes; the user is told its text.
+    fn compose(ctx: &Context, settings: &Self::Settings, format: &str, account: &Account) -> Result<Document, Failure>;
+}
+
+/// Reacting to what has happened.
+pub trait OnEvent: Plugin {
+    /// Says what shall follow from an event; nothing is fine. Errors: a failure with one of the manifest's codes; the host tries again later.
+    fn on_event(
+        ctx: &Context,
+        settings: &Self::Settings,
+        event: &on_event::Event,
+        remembered: &[Remembered],
+    ) -> Result<Vec<Action>, Failure>;
+}
+
+/// Rows for a page of the console (optional for a merchant tool).
+pub trait Table: Plugin {
+    /// Makes the rows of one page: as many cells each as the manifest names columns. Errors: a failure with one of the manifest's codes.
+    fn rows(ctx: &Context, settings: &Self::Settings, request: &table::Request) -> Result<Vec<Vec<Value>>, Failure>;
 }
 
 /// Calls that partners make (optional).

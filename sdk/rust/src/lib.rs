@@ -1,7 +1,18 @@
 //! Plugins for Koban in Rust: a trait per interface of the contract, one macro line per kind, native tests.
 //!
-//! A plugin never does input or output. It is a type with traits: [`Plugin`] for every plugin, then [`Assess`] for a fraud rule, or [`Machine`] and
-//! [`Charge`] for a charge channel, with [`Inbound`], [`Settlement`] and [`Files`] as options. One macro line exports them:
+//! A plugin never does input or output. It is a type with traits: [`Plugin`] for every plugin, then those of its kind. One macro line per kind exports them,
+//! and one more line per option:
+//!
+//! | kind | macro | traits | options, each a macro of its own |
+//! |---|---|---|---|
+//! | charge channel | [`charge_channel!`] | [`Machine`], [`Charge`] | [`Inbound`], [`Settlement`], [`Files`], [`Withdraw`], [`LinkAccount`], [`Migrate`] |
+//! | bill payer | [`bill_payer!`] | [`Machine`], [`PayBill`] | [`Inbound`], [`Settlement`], [`Files`], [`LinkAccount`], [`Migrate`] |
+//! | exchange | [`exchange!`] | [`Rates`], [`Quote`] | |
+//! | budget link | [`budget_link!`] | [`Statement`] | [`Machine`], [`Sync`](crate::Sync), [`LinkAccount`], [`Inbound`], [`Migrate`] |
+//! | fraud rule | [`fraud_rule!`] | [`Assess`] | |
+//! | merchant tool | [`merchant_tool!`] | [`OnEvent`] | [`Machine`], [`Table`], [`Inbound`], [`Migrate`] |
+//!
+//! A fraud rule, whole:
 //!
 //! ```
 //! use koban_sdk::{assess, Assess, Context, Failure, Named, Plugin, Settings, Values};
@@ -60,11 +71,19 @@ pub mod bindings;
 pub mod export;
 
 pub mod assess;
+pub mod bill;
 pub mod flow;
+pub mod link_account;
 pub mod log;
+pub mod market;
+pub mod on_event;
 pub mod pretend;
 pub mod settlement;
+pub mod statement;
+pub mod sync;
+pub mod table;
 pub mod time;
+pub mod withdraw;
 
 mod interfaces;
 mod memory;
@@ -72,7 +91,10 @@ mod money;
 mod settings;
 
 pub use bindings::plugin::koban::plugin::types::{Context, Decimal, Failure, Money, Named, Value};
-pub use interfaces::{Assess, Charge, Files, Inbound, Machine, Plugin, Settlement};
+pub use interfaces::{
+    Assess, Charge, Files, Inbound, LinkAccount, Machine, Migrate, OnEvent, PayBill, Plugin, Quote, Rates, Settlement,
+    Statement, Sync, Table, Withdraw,
+};
 pub use settings::{FromValue, Reader, SETTINGS_INVALID, Secret, Settings, Values};
 
 pub use serde;

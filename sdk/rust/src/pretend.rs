@@ -1,21 +1,34 @@
-//! A pretend host for native tests: drives a flow with events, and holds its steps to the rules that the real host has.
+//! A pretend host for native tests: drives a flow with events, asks for decisions, and holds the answers to the rules that the real host has.
 //!
 //! What it checks after every step: the same call gives the same step twice (a plugin is pure), the state fits into 64 KiB, at most 16 effects are open,
-//! a key always has the same content, credits stay within the authorisation and rest on an answer or a message, a reference is credited once, a final
-//! flow proposes no new credit, and nothing but credits, reversals and tombstones is proposed. What breaks a rule panics, which fails the test.
+//! a key always has the same content, credits and holds stay within the authorisation, credits and captures rest on an answer or a message, a reference is
+//! used once, a final flow proposes no new credit, hold or capture and leaves no hold behind, and nothing is proposed that its beginning may not. What
+//! breaks a rule panics, which fails the test. Decisions ([`quote`], [`on_event`], [`statement`] and so on) are called twice and checked as well.
 
 use std::collections::{BTreeMap, BTreeSet};
 
+mod decisions;
+mod money;
+
 use crate::bindings::machine::koban::plugin::flow as raw;
 use crate::flow::{
-    Act, Call, Effect, Event, HttpAnswer, Lost, Message, Proposal, Refusal, Request, Routing, Show, Standing, What,
+    Act, Call, Effect, Event, HttpAnswer, Lost, Message, Proposal, Refusal, Request, Routing, SavedLink, Show,
+    Standing, What,
 };
-use crate::{Charge, Context, Failure, Inbound, Json, Money, Named, Value, export};
+use crate::{
+    Charge, Context, Failure, Inbound, Json, LinkAccount, Machine, Money, Named, PayBill, Sync, Value, Withdraw, bill,
+    export, link_account, sync, withdraw,
+};
+
+pub use decisions::{assess, on_event, quote, rates, recognise, statement, table};
+use money::Books;
 
 /// Most bytes of a flow's state.
 const STATE_MAX_BYTES: usize = 64 * 1024;
 /// Most effects of a flow that have not ended, expectations included.
 const OPEN_EFFECTS_MAX: usize = 16;
+/// Most bytes of a link's data.
+const LINK_MAX_BYTES: usize = 4 * 1024;
 /// Most effects, and most proposals, of one step.
 const STEP_MAX: usize = 16;
 
@@ -26,21 +39,37 @@ pub fn context(now: u64) -> Context {
 
 /// What the user authorised: so much at most, with these facts.
 pub fn request(at_most: Money, facts: &[Named]) -> Request {
-    Request { wallet: "wallet".into(), amount: None, at_most, facts: facts.to_vec() }
+    Request { wallet: "wallet".into(), amount: None, at_most, link: None, facts: facts.to_vec() }
+}
+
+/// A withdrawal of so much, for which so much at most may be held.
+pub fn withdrawal(amount: Money, at_most: Money, facts: &[Named]) -> withdraw::Request {
+    withdraw::Request { wallet: "wallet".into(), amount, at_most, link: None, facts: facts.to_vec() }
+}
+
+/// The payment of a bill that was recognised in this code: amount and fee may be held.
+pub fn payment(code: bill::Code, bill: bill::Bill, facts: &[Named]) -> bill::Request {
+    let at_most = bill.amount.plus(&bill.fee).expect("the fee is in the currency of the bill");
+    bill::Request { wallet: "wallet".into(), code, bill, at_most, link: None, facts: facts.to_vec() }
+}
+
+/// A linking of this kind, without a mandate.
+pub fn linking(kind: &str, facts: &[Named]) -> link_account::Request {
+    let wallet = "wallet".into();
+    link_account::Request { wallet, kind: kind.to_owned(), link: None, mandate: None, facts: facts.to_vec() }
 }
 
 /// A flow of one plugin in a pretend host.
 pub struct Flow<P> {
     settings: Vec<Named>,
-    at_most: Money,
     now: u64,
     events: u32,
     state: Vec<u8>,
     standing: Standing,
     asked: BTreeMap<String, Act>,
     open: BTreeSet<String>,
-    credits: BTreeMap<String, (Money, String, Money)>,
-    tombstones: BTreeSet<String>,
+    books: Books,
+    links: BTreeMap<String, SavedLink>,
     refuse: Option<String>,
     plugin: std::marker::PhantomData<P>,
 }
@@ -82,23 +111,68 @@ impl Taken {
 impl<P: Charge> Flow<P> {
     /// Begins a charge. Errors: the plugin's own refusal.
     pub fn begin(now: u64, settings: &[Named], request: &Request) -> Result<(Flow<P>, Taken), Failure> {
-        let step = export::begin::<P>(&context(now), settings, request)?;
-        assert_eq!(
-            Ok(&step),
-            export::begin::<P>(&context(now), settings, request).as_ref(),
-            "the beginning is not pure"
-        );
+        let books = Books::charge(request.at_most.clone());
+        Flow::open(now, settings, books, || export::begin::<P>(&context(now), settings, request))
+    }
+}
+
+impl<P: Withdraw> Flow<P> {
+    /// Begins a withdrawal. Errors: the plugin's own refusal.
+    pub fn begin_withdraw(
+        now: u64,
+        settings: &[Named],
+        request: &withdraw::Request,
+    ) -> Result<(Flow<P>, Taken), Failure> {
+        let books = Books::payout(request.at_most.clone());
+        Flow::open(now, settings, books, || export::begin_withdraw::<P>(&context(now), settings, request))
+    }
+}
+
+impl<P: PayBill> Flow<P> {
+    /// Begins the payment of a bill. Errors: the plugin's own refusal.
+    pub fn begin_bill(now: u64, settings: &[Named], request: &bill::Request) -> Result<(Flow<P>, Taken), Failure> {
+        let books = Books::payout(request.at_most.clone());
+        Flow::open(now, settings, books, || export::begin_bill::<P>(&context(now), settings, request))
+    }
+}
+
+impl<P: LinkAccount> Flow<P> {
+    /// Begins a linking. Errors: the plugin's own refusal.
+    pub fn begin_link(
+        now: u64,
+        settings: &[Named],
+        request: &link_account::Request,
+    ) -> Result<(Flow<P>, Taken), Failure> {
+        Flow::open(now, settings, Books::without_money(), || export::begin_link::<P>(&context(now), settings, request))
+    }
+}
+
+impl<P: Sync> Flow<P> {
+    /// Begins a push of new rows. Errors: the plugin's own refusal.
+    pub fn begin_sync(now: u64, settings: &[Named], request: &sync::Request) -> Result<(Flow<P>, Taken), Failure> {
+        Flow::open(now, settings, Books::without_money(), || export::begin_sync::<P>(&context(now), settings, request))
+    }
+}
+
+impl<P: Machine> Flow<P> {
+    fn open(
+        now: u64,
+        settings: &[Named],
+        books: Books,
+        begin: impl Fn() -> Result<raw::Step, Failure>,
+    ) -> Result<(Flow<P>, Taken), Failure> {
+        let step = begin()?;
+        assert_eq!(Ok(&step), begin().as_ref(), "the beginning is not pure");
         let mut flow = Flow {
             settings: settings.to_vec(),
-            at_most: request.at_most.clone(),
             now,
             events: 0,
             state: Vec::new(),
             standing: Standing::WaitingForUser,
             asked: BTreeMap::new(),
             open: BTreeSet::new(),
-            credits: BTreeMap::new(),
-            tombstones: BTreeSet::new(),
+            books,
+            links: BTreeMap::new(),
             refuse: None,
             plugin: std::marker::PhantomData,
         };
@@ -113,12 +187,27 @@ impl<P: Charge> Flow<P> {
 
     /// What the wallet got from this flow, after reversals, in minor units.
     pub fn credited_minor(&self) -> i64 {
-        self.credits.values().map(|(credited, _, reversed)| credited.minor - reversed.minor).sum()
+        self.books.credited_minor()
     }
 
     /// Whether the credit side of this reference is dead.
     pub fn is_dead(&self, reference: &str) -> bool {
-        self.tombstones.contains(reference)
+        self.books.is_dead(reference)
+    }
+
+    /// What is held now, in minor units.
+    pub fn held_minor(&self) -> i64 {
+        self.books.held_minor()
+    }
+
+    /// What was captured, fees included, in minor units.
+    pub fn captured_minor(&self) -> i64 {
+        self.books.captured_minor()
+    }
+
+    /// The link of the user with this reference, as this flow saved it.
+    pub fn link(&self, reference: &str) -> Option<&SavedLink> {
+        self.links.get(reference)
     }
 
     /// Lets time pass.
@@ -159,6 +248,20 @@ impl<P: Charge> Flow<P> {
         self.end(key);
         let answers = answers.iter().map(|(name, value)| Named { name: (*name).to_owned(), value: value.clone() });
         self.resume(key, What::Form(answers.collect()))
+    }
+
+    /// The user agreed at the partner.
+    pub fn agree(&mut self, key: &str) -> Result<Taken, Failure> {
+        assert!(matches!(self.asked.get(key), Some(Act::Show(Show::Consent(_)))), "`{key}` sends the user nowhere");
+        self.end(key);
+        self.resume(key, What::Agreed)
+    }
+
+    /// The file that a record was put into is sealed under this name.
+    pub fn seal(&mut self, key: &str, file: &str) -> Result<Taken, Failure> {
+        assert!(matches!(self.asked.get(key), Some(Act::Enqueue(_))), "`{key}` put nothing into a file");
+        self.end(key);
+        self.resume(key, What::Sealed(file.to_owned()))
     }
 
     /// The user asks to cancel.
@@ -203,7 +306,7 @@ impl<P: Charge> Flow<P> {
         assert!(step.proposals.len() <= STEP_MAX, "a step with {} proposals", step.proposals.len());
         assert!(step.effects.len() <= STEP_MAX, "a step with {} effects", step.effects.len());
         for proposal in &step.proposals {
-            self.post(proposal, because);
+            self.books.post(self.standing.is_final(), proposal, because);
         }
         for effect in &step.effects {
             self.ask(effect);
@@ -214,6 +317,7 @@ impl<P: Charge> Flow<P> {
             assert_eq!(step.standing, self.standing, "a final flow changes its standing");
         }
         if step.standing.is_final() {
+            self.books.is_settled();
             self.open.retain(|key| matches!(self.asked.get(key), Some(Act::Expect(_))));
         }
         self.state = step.state;
@@ -239,57 +343,31 @@ impl<P: Charge> Flow<P> {
                 self.open.remove(of);
             }
             // What is only shown costs nobody anything.
-            Act::Show(Show::Form(_)) | Act::Http(_) | Act::Timer(_) | Act::Enqueue(_) | Act::Expect(_) => {
+            Act::Show(Show::Form(_) | Show::Consent(_))
+            | Act::Http(_)
+            | Act::Timer(_)
+            | Act::Enqueue(_)
+            | Act::Expect(_) => {
                 self.open.insert(effect.key.clone());
             }
             Act::Show(_) => {}
-        }
-    }
-
-    fn post(&mut self, proposal: &Proposal, because: Option<&Event>) {
-        match proposal {
-            Proposal::Credit(credit) => {
-                assert!(!self.standing.is_final(), "a final flow proposes a credit");
-                rests_on(credit.because, because);
-                assert!(credit.amount.minor > 0, "a credit of {:?}", credit.amount);
-                let gross =
-                    self.credits.values().map(|(credited, ..)| credited.minor).sum::<i64>() + credit.amount.minor;
-                assert!(
-                    Money::new(gross, &credit.amount.currency).is_at_most(&self.at_most),
-                    "a credit beyond the authorisation"
-                );
-                assert!(!self.tombstones.contains(&credit.reference), "a credit with a dead reference");
-                let used = self.credits.values().any(|(_, reference, _)| *reference == credit.reference);
-                assert!(!used, "the reference `{}` is credited twice", credit.reference);
-                let row = (credit.amount.clone(), credit.reference.clone(), Money::new(0, &credit.amount.currency));
-                assert!(
-                    self.credits.insert(credit.key.clone(), row).is_none(),
-                    "the key `{}` is credited twice",
-                    credit.key
-                );
+            Act::SaveLink(link) => {
+                assert!(link.data.len() <= LINK_MAX_BYTES, "the link's data has {} bytes", link.data.len());
+                self.links.insert(link.reference.clone(), link.clone());
             }
-            Proposal::Reverse(reversal) => {
-                rests_on(reversal.because, because);
-                let credit = self.credits.get_mut(&reversal.of);
-                let (credited, _, reversed) = credit.unwrap_or_else(|| panic!("`{}` was never credited", reversal.of));
-                *reversed = reversed.plus(&reversal.amount).expect("a reversal in another currency");
-                assert!(reversed.is_at_most(credited), "more is reversed than was credited");
-            }
-            Proposal::Tombstone(reference) => {
-                self.tombstones.insert(reference.clone());
-            }
-            other => panic!("a charge may never propose {other:?}"),
+            Act::DropLink(reference) => drop(self.links.remove(reference)),
         }
     }
 }
 
-impl<P: Charge + Inbound> Flow<P> {
+impl<P: Machine + Inbound> Flow<P> {
     /// A partner calls: the plugin routes the call, and this flow gets it if it ever expected the correlation. Panics when it did not, and when the
     /// plugin answers by itself; [`route`] shows those.
     pub fn partner_calls(&mut self, operation: &str, body: &Json) -> Result<Taken, Failure> {
         let call = call(operation, body);
         let delivery = match export::route::<P>(&context(self.now), &self.settings, &call)? {
             Routing::Deliver(delivery) => delivery,
+            Routing::Begin(opening) => opening.delivery,
             Routing::Answer(answer) => panic!("the plugin answered by itself: {answer:?}"),
         };
         let expectation = Act::Expect(delivery.correlation.clone());
@@ -313,11 +391,4 @@ fn call(operation: &str, body: &Json) -> Call {
         query: Vec::new(),
         body: body.to_string().into_bytes(),
     }
-}
-
-fn rests_on(number: u32, event: Option<&Event>) {
-    let event = event.expect("a beginning rests on no event, so it cannot propose this");
-    assert_eq!(number, event.number, "a proposal that rests on another event");
-    let authenticated = matches!(event.what, What::Answer(_) | What::Message(_));
-    assert!(authenticated, "a proposal that rests on something that no partner said: {:?}", event.what);
 }

@@ -3,6 +3,7 @@
 //! A rule stands here when a reader of a change would otherwise have to remember it. To change a rule, change its list and
 //! give the reason beside the line.
 
+mod contract;
 mod dependencies;
 mod edges;
 mod files;

@@ -1,7 +1,7 @@
 //! Says whether a component is what its manifest says, and asks for nothing that plugins do not get.
 
 use koban_domain::guest::CONTRACT;
-use koban_domain::manifest::{EngineKind, Manifest};
+use koban_domain::manifest::{BEGINS_FLOWS, EngineKind, Manifest, NOT_DRIVEN};
 use koban_domain::records::Digest;
 use wasmparser::{
     ComponentExternalKind, ComponentTypeRef, Encoding, Instance, Parser, Payload, Validator, WasmFeatures,
@@ -15,8 +15,8 @@ const fn functions_max(engine: EngineKind) -> u32 {
     }
 }
 
-/// What a component may import. `types` and `flow` have types only, so `log` is all that a plugin can call.
-const IMPORTS: &[&str] = &["log", "types", "flow"];
+/// What a component may import. All but `log` have types only, so `log` is all that a plugin can call.
+const IMPORTS: &[&str] = &["log", "types", "flow", "market", "accounts"];
 
 /// What the componentizers of JavaScript and Python leave behind beside the plugin's exports: how the interpreter was started at build time. The
 /// host calls neither.
@@ -128,6 +128,34 @@ pub enum CheckError {
         kind: &'static str,
         /// What is exported.
         export: String,
+    },
+    /// An interface that this host does not call yet.
+    #[error(
+        "the component exports `{interface}`, which this host does not call yet: leave it out, or wait for a newer host"
+    )]
+    NotDriven {
+        /// The interface.
+        interface: &'static str,
+    },
+    /// Flows would begin, and nothing would go on with them.
+    #[error(
+        "the component exports `{interface}`, which begins flows, but not `machine`, which goes on with them: implement it"
+    )]
+    NoMachine {
+        /// The interface that begins flows.
+        interface: &'static str,
+    },
+    /// The manifest and the component disagree on an interface that answers to one of the manifest's lists.
+    #[error("the manifest {names} `{list}`, and the component {exports} `{interface}`: one needs the other")]
+    Unmatched {
+        /// What the manifest does.
+        names: &'static str,
+        /// The list.
+        list: &'static str,
+        /// What the component does.
+        exports: &'static str,
+        /// The interface.
+        interface: &'static str,
     },
     /// The manifest lets a partner call, and nobody would answer.
     #[error(
@@ -295,6 +323,22 @@ fn check_exports(exports: &[String], manifest: &Manifest, errors: &mut Vec<Check
         if !of_tool && !required().chain(kind.optional_interfaces()).any(known) {
             errors.push(CheckError::UnexpectedExport { kind: kind.word(), export: export.clone() });
         }
+    }
+    for interface in NOT_DRIVEN.iter().filter(|interface| exported(interface)) {
+        errors.push(CheckError::NotDriven { interface });
+    }
+    if !exported("machine") && !kind.required_interfaces().contains(&"machine") {
+        errors.extend(
+            BEGINS_FLOWS
+                .iter()
+                .filter(|interface| exported(interface))
+                .map(|interface| CheckError::NoMachine { interface }),
+        );
+    }
+    if kind.optional_interfaces().contains(&"table") && exported("table") == manifest.tables.is_empty() {
+        let (names, exports) =
+            if manifest.tables.is_empty() { ("has no", "exports") } else { ("has", "does not export") };
+        errors.push(CheckError::Unmatched { names, list: "tables", exports, interface: "table" });
     }
     for (interface, settlement) in [("inbound", false), ("settlement", true)] {
         if !kind.optional_interfaces().contains(&interface) {

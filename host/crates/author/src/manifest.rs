@@ -125,7 +125,7 @@ max = 4
         check(
             &text,
             "plugin.toml, line 2: id: use 3 to 40 of a-z, 0-9 and `-`, beginning with a letter\n\
-             plugin.toml, line 9: proposals: a Charge may never propose Capture",
+             plugin.toml, line 10: proposals.charge: a charge may never propose `capture`",
         );
         let text = GOOD.replace("max = 4", "max = 4\ndefault = \"12345\"");
         check(&text, "plugin.toml, line 13: settings.company_number: the number of digits must be 4 to 4, not 5");

@@ -1,6 +1,6 @@
 //! What a plugin may do, in plain words: proved by its binary, or enforced by the host from its manifest.
 
-use koban_domain::manifest::{Beginning, EndpointSpec, FACTS, Manifest, ProposalKind, Repeat, Subject, Words};
+use koban_domain::manifest::{Beginning, EndpointSpec, Manifest, ProposalKind, Repeat, Subject, Words};
 
 use crate::check::Checked;
 
@@ -48,7 +48,7 @@ pub fn of(manifest: &Manifest, checked: &Checked) -> Vec<Permission> {
         list.push(says(true, How::Proved, "import log", ja, "write short lines to a log that operators read"));
     }
     for fact in &manifest.facts {
-        let about = FACTS.iter().find(|(name, _)| name == fact).map_or("", |(_, about)| about);
+        let about = koban_domain::manifest::fact(fact).map_or("", |fact| fact.about);
         let ja = format!("事実「{fact}」を知らされます");
         list.push(says(true, How::Enforced, format!("fact {fact}"), ja, format!("be told {fact} ({about})")));
     }
@@ -69,6 +69,7 @@ pub fn of(manifest: &Manifest, checked: &Checked) -> Vec<Permission> {
     for (beginning, proposals) in &manifest.proposals {
         list.extend(proposals.iter().map(|proposal| proposed(*beginning, *proposal)));
     }
+    offered(manifest, &mut list);
     list.push(says(
         false,
         How::Proved,
@@ -84,13 +85,15 @@ pub fn of(manifest: &Manifest, checked: &Checked) -> Vec<Permission> {
         ),
     };
     list.push(says(false, How::Enforced, "money", ja, en));
-    list.push(says(
-        false,
-        How::Enforced,
-        "secrets",
-        "秘密の値と、利用者や加盟店の名前や番号は渡されません",
-        "see a secret, or the name or number of a user or merchant",
-    ));
+    // A statement says whom its owner paid.
+    let (ja, en) = match manifest.formats.is_empty() {
+        true => (
+            "秘密の値と、利用者や加盟店の名前や番号は渡されません",
+            "see a secret, or the name or number of a user or merchant",
+        ),
+        false => ("秘密の値と、口座の番号は渡されません", "see a secret, or the number of an account"),
+    };
+    list.push(says(false, How::Enforced, "secrets", ja, en));
     list
 }
 
@@ -119,6 +122,39 @@ fn endpoint_permissions(endpoint: &EndpointSpec, list: &mut Vec<Permission>) {
             ),
         };
         list.push(says(true, How::Enforced, format!("inbound {name}.{}", operation.name), ja, en));
+    }
+}
+
+/// What lasts, what is heard, what is granted.
+fn offered(manifest: &Manifest, list: &mut Vec<Permission>) {
+    for link in &manifest.links {
+        let (name, days) = (&link.name, link.days_max);
+        let (ja, en) = match link.mandate {
+            true => (
+                "、利用者が認めれば、その場にいなくても上限内で使います",
+                ", and be used without the user within the caps that they agreed to",
+            ),
+            false => ("", ""),
+        };
+        let ja = format!("利用者の連携先「{name}」を最長{days}日間保存します{ja}");
+        let en = format!("keep a link `{name}` of the user for up to {days} days{en}");
+        list.push(says(true, How::Enforced, format!("link {name}"), ja, en));
+    }
+    for event in &manifest.events {
+        let ja = format!("出来事「{event}」を知らされます");
+        list.push(says(true, How::Enforced, format!("event {event}"), ja, format!("be told of every {event}")));
+    }
+    for budget in &manifest.budgets {
+        let name = &budget.name;
+        let ja = format!("予算「{name}」の範囲でボーナスの付与を求めます");
+        let en = format!("ask for bonuses out of the budget `{name}`, never beyond it");
+        list.push(says(true, How::Enforced, format!("budget {name}"), ja, en));
+    }
+    for format in &manifest.formats {
+        let name = &format.name;
+        let ja = format!("利用者が求めたとき、その明細を「{name}」形式のファイルにします");
+        let en = format!("see a user's statement when that user asks for it as `{name}`");
+        list.push(says(true, How::Enforced, format!("format {name}"), ja, en));
     }
 }
 

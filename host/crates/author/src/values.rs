@@ -1,7 +1,7 @@
 //! What authors write in TOML as the typed values of the contract: settings by the manifest, facts by the catalogue, amounts and durations as text.
 
 use koban_domain::guest::{HttpAnswer, Named, Value};
-use koban_domain::manifest::{FACTS, Manifest, SettingKind};
+use koban_domain::manifest::{self, Manifest, SettingKind};
 use koban_domain::money::{Currency, Money};
 use toml::{Table, Value as Toml};
 
@@ -91,14 +91,13 @@ pub(crate) fn facts(manifest: &Manifest, given: &Table) -> Result<Vec<Named>, St
                 "the fact `{name}` is not among the manifest's `facts`, so the host never gives it: add it there"
             ));
         }
-        let about = FACTS.iter().find(|(known, _)| known == name).map_or("", |(_, about)| about);
-        let kind = about.split(':').next().unwrap_or_default();
+        let (kind, about) = manifest::fact(name).map_or(("", ""), |fact| (fact.kind, fact.about));
         let value = match (kind, value) {
             ("amount", Toml::String(text)) => Value::Amount(money(text)?),
             ("text", Toml::String(text)) => Value::Text(text.clone()),
             ("whole", Toml::Integer(number)) => Value::Whole(*number),
             ("flag", Toml::Boolean(flag)) => Value::Flag(*flag),
-            _ => return Err(format!("the fact `{name}` is {about}; `{value}` is not")),
+            _ => return Err(format!("the fact `{name}` is {kind}: {about}; `{value}` is not")),
         };
         named.push(Named { name: name.clone(), value });
     }

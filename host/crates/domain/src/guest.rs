@@ -1,10 +1,24 @@
 //! What passes between host and guests, as domain values: the image of `wit/preview` that every other room works with.
 //!
-//! Runtime converts between these and the generated bindings. Their postcard encoding (version 1) is what records hold.
+//! Runtime converts between these and the generated bindings. Their postcard encoding (version 1) is what records hold: variants are only ever added at the
+//! end, and a struct that stands in records never changes.
 
 use serde::{Deserialize, Serialize};
 
+use crate::manifest::Beginning;
 use crate::money::Money;
+
+mod bills;
+mod happenings;
+mod links;
+mod market;
+mod statements;
+
+pub use bills::{Bill, BillCode, BillSource};
+pub use happenings::{About, Action, BudgetBonus, Happening, Put, Remembered, TableRequest, TableSubject};
+pub use links::{BillRequest, Link, LinkRequest, Mandate, SavedLink, SyncRequest, WithdrawRequest};
+pub use market::{MarketRate, Price, QuoteRequest};
+pub use statements::{Document, StatementAccount, StatementRow};
 
 /// The contract that guests of this host are built against.
 pub const CONTRACT: &str = "koban:plugin@0.1.0";
@@ -180,6 +194,8 @@ pub enum Show {
     Link(String),
     /// A form to fill in; its answer comes back as an event.
     Form(Vec<Field>),
+    /// The user is sent to this endpoint's OAuth server to agree there.
+    Consent(String),
 }
 
 /// What a guest asks the host to do.
@@ -198,6 +214,10 @@ pub enum Act {
     Enqueue(String, String, Vec<u8>),
     /// Take back the effect with this key: a timer, an expectation, a form.
     Cancel(String),
+    /// Save a link of the flow's user.
+    SaveLink(SavedLink),
+    /// Drop the link with this reference.
+    DropLink(String),
 }
 
 /// An act under the guest's own name for it.
@@ -256,6 +276,8 @@ pub enum What {
     Message(Message),
     /// The user would like to stop.
     CancelAsked,
+    /// The user agreed at a partner.
+    Agreed,
 }
 
 /// One thing that a flow has to deal with.
@@ -314,8 +336,10 @@ pub struct Hold {
 pub struct Capture {
     /// The hold's key.
     pub hold: String,
-    /// How much.
+    /// How much, fee included.
     pub amount: Money,
+    /// What of it the platform keeps.
+    pub fee: Option<Money>,
     /// The partner's own id of it.
     pub reference: String,
     /// The event it rests on.
@@ -436,6 +460,29 @@ pub struct Delivery {
     pub tombstone: Option<String>,
 }
 
+/// Whose wallet a flow is about that a partner begins.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Owner {
+    /// By the wallet's name for the plugin.
+    Wallet(String),
+    /// By the reference of a link.
+    Link(String),
+}
+
+/// A flow that a partner begins under a user's mandate.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Opening {
+    /// What it begins as: a charge or a withdrawal.
+    pub beginning: Beginning,
+    /// Whose wallet it is about.
+    pub owner: Owner,
+    /// What the partner asks for.
+    pub amount: Money,
+    /// The correlation that the flow will expect, and the answer if none can begin.
+    pub delivery: Delivery,
+}
+
 /// What a guest makes of a partner's call.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -444,6 +491,8 @@ pub enum Routing {
     Deliver(Delivery),
     /// It is answered at once.
     Answer(HttpAnswer),
+    /// It belongs to a flow, and begins it if there is none.
+    Begin(Opening),
 }
 
 /// What a line of a settlement file is about.

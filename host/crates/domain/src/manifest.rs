@@ -3,7 +3,10 @@
 //! docs/reference/manifest.md documents every field. Author reads the TOML, service stores the same value as JSON.
 
 mod engine;
+mod facts;
 mod inbound;
+mod kinds;
+mod offers;
 mod settings;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -12,7 +15,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::guest::Named;
 pub use engine::EngineKind;
+pub use facts::{FACTS, Fact, fact};
 pub use inbound::InboundSpec;
+pub use kinds::{BEGINS_FLOWS, Beginning, Kind, NOT_DRIVEN, ProposalKind};
+pub use offers::{BudgetSpec, ColumnSpec, FormatSpec, LinkSpec, TableSpec};
 pub use settings::{Setting, SettingDefault, SettingKind};
 
 /// A plugin's manifest.
@@ -55,42 +61,21 @@ pub struct Manifest {
     /// What users are shown, by key.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub texts: BTreeMap<String, Words>,
-}
-
-/// A sort of plugin: a word with the interfaces it must export.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Kind {
-    /// Brings money into wallets.
-    ChargeChannel,
-    /// Judges payments.
-    FraudRule,
-}
-
-impl Kind {
-    /// The interfaces that a component of this kind must export, beside `plugin`.
-    pub fn required_interfaces(self) -> &'static [&'static str] {
-        match self {
-            Kind::ChargeChannel => &["machine", "charge"],
-            Kind::FraudRule => &["assess"],
-        }
-    }
-
-    /// The interfaces that it may export.
-    pub fn optional_interfaces(self) -> &'static [&'static str] {
-        match self {
-            Kind::ChargeChannel => &["inbound", "files", "settlement"],
-            Kind::FraudRule => &[],
-        }
-    }
-
-    /// The word in the manifest.
-    pub fn word(self) -> &'static str {
-        match self {
-            Kind::ChargeChannel => "charge-channel",
-            Kind::FraudRule => "fraud-rule",
-        }
-    }
+    /// The kinds of links that its flows may save.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub links: Vec<LinkSpec>,
+    /// The formats in which it writes statements.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub formats: Vec<FormatSpec>,
+    /// The events that it hears, from the catalogue of events.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub events: Vec<String>,
+    /// The budgets that it grants bonuses from.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub budgets: Vec<BudgetSpec>,
+    /// The pages of the console that it fills.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tables: Vec<TableSpec>,
 }
 
 /// A text in the two languages of the house.
@@ -149,6 +134,8 @@ pub struct EndpointSpec {
 pub enum CredentialKind {
     /// Standard Webhooks 1.0.0 signatures (`v1`, HMAC-SHA256) on requests and answers, both ways.
     StandardWebhooks,
+    /// Neither side proves anything: for feeds that anybody may read. No money can rest on what they say.
+    None,
 }
 
 /// An operation that the plugin may ask of a partner.
@@ -167,6 +154,9 @@ pub struct OperationSpec {
     pub timeout_s: u32,
     /// How long attempts may go on, in seconds (1 to 86,400).
     pub deadline_s: u32,
+    /// Set for a feed: the host asks for it by itself, so many seconds apart (60 to 86,400), and gives the answer to `rates`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub feed_every_s: Option<u32>,
 }
 
 /// An HTTP method.
@@ -193,41 +183,6 @@ pub enum Repeat {
     Never,
 }
 
-/// What a flow may begin as.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Beginning {
-    /// Money comes into a wallet.
-    Charge,
-}
-
-/// A kind of proposal about money.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum ProposalKind {
-    /// Credit the wallet.
-    Credit,
-    /// Reserve.
-    Hold,
-    /// Take what is held.
-    Capture,
-    /// Let a hold go.
-    Release,
-    /// Take one of the flow's own credits back.
-    Reverse,
-    /// Kill the credit side of a reference.
-    Tombstone,
-}
-
-impl Beginning {
-    /// The closed table of beginnings: what each may propose at most, whatever a manifest says.
-    pub fn may_propose(self) -> &'static [ProposalKind] {
-        match self {
-            Beginning::Charge => &[ProposalKind::Credit, ProposalKind::Reverse, ProposalKind::Tombstone],
-        }
-    }
-}
-
 /// A code that a plugin's failures or reasons may carry.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -237,15 +192,6 @@ pub struct CodeSpec {
     /// What it means, by language.
     pub about: Words,
 }
-
-/// The facts that a manifest may ask for, with what each is.
-pub const FACTS: &[(&str, &str)] = &[
-    ("account.kind", "text: `prepaid` or `funds`, the payer's account"),
-    ("account.age_days", "whole: full days since the payer signed up"),
-    ("payee.first_time", "flag: the payer has never paid this payee before"),
-    ("device.id", "text: the `Koban-Device` header of the request; absent without it"),
-    ("merchant.category", "text: the merchant's ISO 18245 category code; absent for transfers"),
-];
 
 /// What is wrong with a manifest or with settings, and where.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -284,8 +230,8 @@ impl Manifest {
         }
         self.check_settings_declared(&mut errors);
         for fact in &self.facts {
-            if !FACTS.iter().any(|(known, _)| known == fact) {
-                errors.push(wrong("facts", format!("`{fact}` is not in the catalogue (docs/reference/manifest.md)")));
+            if facts::fact(fact).is_none() {
+                errors.push(wrong("facts", format!("`{fact}` is not in the catalogue (docs/reference/facts.md)")));
             }
         }
         for signal in &self.signals {
@@ -296,13 +242,8 @@ impl Manifest {
         unique("signals", self.signals.iter().map(|signal| signal.name.as_str()), &mut errors);
         unique("codes", self.codes.iter().map(|code| code.code.as_str()), &mut errors);
         self.check_endpoints(&mut errors);
-        for (beginning, proposals) in &self.proposals {
-            for proposal in proposals {
-                if !beginning.may_propose().contains(proposal) {
-                    errors.push(wrong("proposals", format!("a {beginning:?} may never propose {proposal:?}")));
-                }
-            }
-        }
+        self.check_proposals(&mut errors);
+        offers::check(self, &mut errors);
         if self.kind == Kind::FraudRule && (!self.endpoints.is_empty() || !self.proposals.is_empty()) {
             errors.push(wrong("kind", "a fraud-rule has neither endpoints nor proposals"));
         }
@@ -312,12 +253,31 @@ impl Manifest {
             ("endpoints", self.endpoints.len()),
             ("codes", self.codes.len()),
             ("texts", self.texts.len()),
+            ("links", self.links.len()),
+            ("formats", self.formats.len()),
+            ("events", self.events.len()),
+            ("budgets", self.budgets.len()),
+            ("tables", self.tables.len()),
         ] {
             if length > LIST_MAX {
                 errors.push(wrong(place, format!("at most {LIST_MAX}")));
             }
         }
         errors
+    }
+
+    fn check_proposals(&self, errors: &mut Vec<ManifestError>) {
+        for (beginning, proposals) in &self.proposals {
+            let word = beginning.word();
+            if !self.kind.beginnings().contains(beginning) && self.kind != Kind::FraudRule {
+                let problem = format!("a {} begins no {word}; take it out", self.kind.word());
+                errors.push(wrong(format!("proposals.{word}"), problem));
+            }
+            for proposal in proposals.iter().filter(|proposal| !beginning.may_propose().contains(proposal)) {
+                let problem = format!("a {word} may never propose `{}`", proposal.word());
+                errors.push(wrong(format!("proposals.{word}"), problem));
+            }
+        }
     }
 
     fn check_settings_declared(&self, errors: &mut Vec<ManifestError>) {
@@ -356,6 +316,14 @@ impl Manifest {
                 }
                 if !(1..=60).contains(&operation.timeout_s) || !(1..=86_400).contains(&operation.deadline_s) {
                     errors.push(wrong(&place, "`timeout_s` is 1 to 60 and `deadline_s` 1 to 86400"));
+                }
+                if operation.feed_every_s.is_some_and(|every_s| !(60..=86_400).contains(&every_s)) {
+                    errors.push(wrong(&place, "`feed_every_s` is 60 to 86400"));
+                }
+                if operation.feed_every_s.is_some()
+                    && (operation.method, operation.repeat) != (Method::Get, Repeat::Safe)
+                {
+                    errors.push(wrong(&place, "a feed is asked for with `GET` and `repeat = \"safe\"`"));
                 }
             }
         }
@@ -399,6 +367,24 @@ impl Manifest {
     /// An operation that the plugin may ask of a partner.
     pub fn operation(&self, endpoint: &str, operation: &str) -> Option<&OperationSpec> {
         self.endpoint(endpoint)?.operations.iter().find(|known| known.name == operation)
+    }
+
+    /// The operations that are feeds, each with its endpoint.
+    pub fn feeds(&self) -> impl Iterator<Item = (&EndpointSpec, &OperationSpec)> {
+        self.endpoints.iter().flat_map(|endpoint| {
+            let feeds = endpoint.operations.iter().filter(|operation| operation.feed_every_s.is_some());
+            feeds.map(move |operation| (endpoint, operation))
+        })
+    }
+
+    /// The kind of link with this name.
+    pub fn link(&self, name: &str) -> Option<&LinkSpec> {
+        self.links.iter().find(|link| link.name == name)
+    }
+
+    /// The table with this name.
+    pub fn table(&self, name: &str) -> Option<&TableSpec> {
+        self.tables.iter().find(|table| table.name == name)
     }
 
     /// An operation that a partner may ask, with the endpoint whose secret signs it.
@@ -477,6 +463,11 @@ mod tests {
             proposals: BTreeMap::from([(Beginning::Charge, BTreeSet::from([ProposalKind::Credit]))]),
             codes: vec![],
             texts: BTreeMap::new(),
+            links: vec![],
+            formats: vec![],
+            events: vec![],
+            budgets: vec![],
+            tables: vec![],
         }
     }
 
@@ -502,7 +493,7 @@ mod tests {
     fn a_charge_can_never_be_granted_a_capture() {
         let mut greedy = manifest();
         greedy.proposals.get_mut(&Beginning::Charge).unwrap().insert(ProposalKind::Capture);
-        assert_eq!(greedy.check()[0].place, "proposals");
+        assert_eq!(greedy.check()[0].place, "proposals.charge");
         assert!(!greedy.may_propose(Beginning::Charge, ProposalKind::Capture));
         assert!(!greedy.may_propose(Beginning::Charge, ProposalKind::Reverse), "not asked for, not granted");
     }

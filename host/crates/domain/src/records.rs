@@ -7,10 +7,12 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use crate::guest::{
-    AssessPayment, ChargeRequest, Context, Description, Event, Failure, InboundCall, Named, Routing, SettlementLine,
-    Signal, Step, StepRefusal,
+    Action, AssessPayment, Bill, BillCode, BillRequest, ChargeRequest, Context, Description, Document, Event, Failure,
+    Happening, InboundCall, Link, LinkRequest, MarketRate, Named, Price, QuoteRequest, Remembered, Routing,
+    SettlementLine, Signal, StatementAccount, Step, StepRefusal, SyncRequest, TableRequest, Value, WithdrawRequest,
 };
 use crate::ids::RecordId;
+use crate::manifest::Beginning;
 use crate::time::Timestamp;
 
 /// A SHA-256 digest: the identity of a component, of settings, of a record, of an entry.
@@ -81,7 +83,7 @@ impl From<Digest> for String {
     }
 }
 
-/// The input of one guest call. Which function it is follows from the variant.
+/// The input of one guest call. Which function it is follows from the variant. New variants stand at the end: records keep their numbers.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Input {
@@ -91,7 +93,7 @@ pub enum Input {
     CheckSettings,
     /// `assess.assess`: payment, facts, signals.
     Assess(AssessPayment, Vec<Named>, Vec<Signal>),
-    /// `charge.begin`.
+    /// `charge.begin` without a link.
     BeginCharge(ChargeRequest),
     /// `machine.resume`: state, event, refusal of the step given before for the same event.
     Resume(Vec<u8>, Event, Option<StepRefusal>),
@@ -99,6 +101,34 @@ pub enum Input {
     Route(InboundCall),
     /// `settlement.parse`: the file's content.
     ParseSettlement(Vec<u8>),
+    /// `charge.begin` with a link that the user chose, or under its mandate.
+    BeginLinkedCharge(ChargeRequest, Link),
+    /// `withdraw.begin`.
+    BeginWithdraw(WithdrawRequest),
+    /// `link-account.begin`.
+    BeginLink(LinkRequest),
+    /// `pay-bill.recognise`: the code, and facts.
+    Recognise(BillCode, Vec<Named>),
+    /// `pay-bill.begin`.
+    BeginBill(Box<BillRequest>),
+    /// `sync.begin`.
+    BeginSync(Box<SyncRequest>),
+    /// `files.compose`: the file's name, and its records with their correlations.
+    ComposeFile(String, Vec<(String, Vec<u8>)>),
+    /// `files.parse`: the file's name and content.
+    ParseFile(String, Vec<u8>),
+    /// `migrate.state`: the version that wrote the state, and the state.
+    MigrateState(String, Vec<u8>),
+    /// `rates.parse`: the feed's content.
+    ParseRates(Vec<u8>),
+    /// `quote.quote`.
+    Quote(QuoteRequest),
+    /// `statement.compose`: the format and the rows.
+    ComposeStatement(String, StatementAccount),
+    /// `on-event.on-event`: the event, and what was remembered.
+    OnEvent(Happening, Vec<Remembered>),
+    /// `table.rows`.
+    TableRows(TableRequest),
 }
 
 impl Input {
@@ -108,10 +138,49 @@ impl Input {
             Input::Describe => "plugin.describe",
             Input::CheckSettings => "plugin.check-settings",
             Input::Assess(..) => "assess.assess",
-            Input::BeginCharge(_) => "charge.begin",
+            Input::BeginCharge(_) | Input::BeginLinkedCharge(..) => "charge.begin",
             Input::Resume(..) => "machine.resume",
             Input::Route(_) => "inbound.route",
             Input::ParseSettlement(_) => "settlement.parse",
+            Input::BeginWithdraw(_) => "withdraw.begin",
+            Input::BeginLink(_) => "link-account.begin",
+            Input::Recognise(..) => "pay-bill.recognise",
+            Input::BeginBill(_) => "pay-bill.begin",
+            Input::BeginSync(_) => "sync.begin",
+            Input::ComposeFile(..) => "files.compose",
+            Input::ParseFile(..) => "files.parse",
+            Input::MigrateState(..) => "migrate.state",
+            Input::ParseRates(_) => "rates.parse",
+            Input::Quote(_) => "quote.quote",
+            Input::ComposeStatement(..) => "statement.compose",
+            Input::OnEvent(..) => "on-event.on-event",
+            Input::TableRows(_) => "table.rows",
+        }
+    }
+
+    /// What begins with this call, if it begins a flow. An event may begin one, too, as one of several actions.
+    pub fn beginning(&self) -> Option<Beginning> {
+        match self {
+            Input::BeginCharge(_) | Input::BeginLinkedCharge(..) => Some(Beginning::Charge),
+            Input::BeginWithdraw(_) => Some(Beginning::Withdraw),
+            Input::BeginLink(_) => Some(Beginning::LinkAccount),
+            Input::BeginBill(_) => Some(Beginning::PayBill),
+            Input::BeginSync(_) => Some(Beginning::Sync),
+            Input::OnEvent(..) => Some(Beginning::Event),
+            Input::Describe
+            | Input::CheckSettings
+            | Input::Assess(..)
+            | Input::Resume(..)
+            | Input::Route(_)
+            | Input::ParseSettlement(_)
+            | Input::Recognise(..)
+            | Input::ComposeFile(..)
+            | Input::ParseFile(..)
+            | Input::MigrateState(..)
+            | Input::ParseRates(_)
+            | Input::Quote(_)
+            | Input::ComposeStatement(..)
+            | Input::TableRows(_) => None,
         }
     }
 }
@@ -134,6 +203,24 @@ pub enum Output {
     Lines(Vec<SettlementLine>),
     /// The guest's own refusal.
     Failure(Failure),
+    /// To `recognise`: none if it is no bill of this plugin.
+    Bill(Option<Bill>),
+    /// To `files.compose`.
+    File(Vec<u8>),
+    /// To `files.parse`: correlations and records.
+    Records(Vec<(String, Vec<u8>)>),
+    /// To `migrate.state`.
+    State(Vec<u8>),
+    /// To `rates.parse`.
+    Rates(Vec<MarketRate>),
+    /// To `quote`.
+    Price(Price),
+    /// To `statement.compose`.
+    Document(Document),
+    /// To `on-event`.
+    Actions(Vec<Action>),
+    /// To `table.rows`.
+    Rows(Vec<Vec<Value>>),
 }
 
 impl Output {

@@ -10,11 +10,22 @@ wasmtime::component::bindgen!({
         world guests {
             import koban:plugin/log@0.1.0;
             export koban:plugin/plugin@0.1.0;
-            export koban:plugin/assess@0.1.0;
-            export koban:plugin/charge@0.1.0;
             export koban:plugin/machine@0.1.0;
+            export koban:plugin/charge@0.1.0;
+            export koban:plugin/withdraw@0.1.0;
+            export koban:plugin/link-account@0.1.0;
+            export koban:plugin/pay-bill@0.1.0;
+            export koban:plugin/sync@0.1.0;
             export koban:plugin/inbound@0.1.0;
+            export koban:plugin/files@0.1.0;
             export koban:plugin/settlement@0.1.0;
+            export koban:plugin/migrate@0.1.0;
+            export koban:plugin/assess@0.1.0;
+            export koban:plugin/rates@0.1.0;
+            export koban:plugin/quote@0.1.0;
+            export koban:plugin/statement@0.1.0;
+            export koban:plugin/on-event@0.1.0;
+            export koban:plugin/table@0.1.0;
         }
     ",
     world: "koban:host/guests",

@@ -22,6 +22,7 @@ use crate::faults::{self, fault};
 use crate::limits::{Class, ClassLimits, LimitsError};
 use crate::meters::{Counters, Meters};
 use crate::plugin::{self, LoadError, Place, Plugin};
+use crate::sizes;
 use crate::state::State;
 
 /// Most native calls that may run at once, whatever the operator asks for: each slot reserves 64 MiB of address space.
@@ -108,7 +109,7 @@ impl Called {
             class: Class::of(plugin.code.engine, &self.record.input),
             fuel: self.record.fuel,
             memory_bytes: self.memory_bytes,
-            input_bytes: calls::input_bytes(plugin.settings(), &self.record.input),
+            input_bytes: sizes::input_bytes(plugin.settings(), &self.record.input),
             output_bytes: self.result.as_ref().map_or(0, Output::encoded_bytes),
             log_lines: self.record.log.len(),
         }
@@ -303,7 +304,7 @@ impl Door {
         let class = Class::of(plugin.code.engine, input);
         let limits = self.inner.limits.of(class);
         let nothing_ran = |fault| Run { result: Err(fault), log: Vec::new(), fuel: 0, memory_bytes: 0 };
-        let bytes = calls::input_bytes(plugin.settings(), input);
+        let bytes = sizes::input_bytes(plugin.settings(), input);
         if bytes > limits.input_bytes {
             let most = limits.input_bytes;
             let detail = format!("an input of {bytes} bytes, at most {most} are given to a {} call", class.word());
@@ -323,7 +324,9 @@ impl Door {
         let memory_bytes = store.data().memory_seen();
         let (log, panic) = store.into_data().into_log();
         drop(permit);
-        let gate = Gate { manifest: plugin.manifest(), has_files: plugin.code.exports.files };
+        let exports = &plugin.code.exports;
+        let (has_files, has_machine) = (exports.files.is_some(), exports.machine.is_some());
+        let gate = Gate { manifest: plugin.manifest(), has_files, has_machine };
         let result = match answer {
             Ok(raw) => gate.admit(input, raw),
             Err(error) => Err(faults::from_error(&error, panic.as_deref(), class, limits)),

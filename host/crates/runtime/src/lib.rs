@@ -10,11 +10,13 @@ mod calls;
 mod convert;
 mod door;
 mod engine;
+mod exports;
 mod faults;
 mod limits;
 mod meters;
 mod plugin;
 mod replay;
+mod sizes;
 mod state;
 mod typed;
 

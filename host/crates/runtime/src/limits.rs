@@ -15,11 +15,11 @@ const FUEL_PER_DEADLINE_MS: u64 = 1_000_000 / 25;
 /// A class of calls.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Class {
-    /// One question, one answer: `describe`, `check-settings`, `assess`.
+    /// One question, one answer: `describe`, `check-settings`, `assess`, `recognise`, `quote`.
     Decision,
-    /// One step of a flow, or the routing of a partner's call.
+    /// One step of a flow, the routing of a partner's call, what follows from an event, a page of a table.
     FlowStep,
-    /// A whole file of a partner.
+    /// A whole file: of a partner, of a feed, or for a user.
     Files,
     /// Any call of a plugin that carries an interpreter.
     Interpreter,
@@ -39,9 +39,25 @@ impl Class {
 
     fn native(input: &Input) -> Class {
         match input {
-            Input::Describe | Input::CheckSettings | Input::Assess(..) => Class::Decision,
-            Input::BeginCharge(_) | Input::Resume(..) | Input::Route(_) => Class::FlowStep,
-            Input::ParseSettlement(_) => Class::Files,
+            Input::Describe | Input::CheckSettings | Input::Assess(..) | Input::Recognise(..) | Input::Quote(_) => {
+                Class::Decision
+            }
+            Input::BeginCharge(_)
+            | Input::BeginLinkedCharge(..)
+            | Input::BeginWithdraw(_)
+            | Input::BeginLink(_)
+            | Input::BeginBill(_)
+            | Input::BeginSync(_)
+            | Input::Resume(..)
+            | Input::Route(_)
+            | Input::MigrateState(..)
+            | Input::OnEvent(..)
+            | Input::TableRows(_) => Class::FlowStep,
+            Input::ParseSettlement(_)
+            | Input::ComposeFile(..)
+            | Input::ParseFile(..)
+            | Input::ParseRates(_)
+            | Input::ComposeStatement(..) => Class::Files,
         }
     }
 

@@ -10,9 +10,9 @@ use wasmtime::Precompiled;
 use wasmtime::component::{Component, HasSelf, InstancePre, Linker};
 
 use crate::bindings::Guests;
-use crate::bindings::exports::koban::plugin as exports;
 use crate::cache::{Cache, CacheUse};
 use crate::engine::{Bounds, Engine};
+use crate::exports::Exports;
 use crate::faults;
 use crate::limits::{Class, Limits};
 use crate::state::State;
@@ -35,17 +35,6 @@ pub(crate) struct Code {
     pub(crate) engine: EngineKind,
     pub(crate) engine_id: Arc<str>,
     cache: CacheUse,
-}
-
-/// The interfaces that a component exports, found by name once. A kind's manifest says which must be there.
-pub(crate) struct Exports {
-    pub(crate) plugin: exports::plugin::GuestIndices,
-    pub(crate) assess: Option<exports::assess::GuestIndices>,
-    pub(crate) charge: Option<exports::charge::GuestIndices>,
-    pub(crate) machine: Option<exports::machine::GuestIndices>,
-    pub(crate) inbound: Option<exports::inbound::GuestIndices>,
-    pub(crate) settlement: Option<exports::settlement::GuestIndices>,
-    pub(crate) files: bool,
 }
 
 /// Why a component cannot be loaded.
@@ -89,7 +78,7 @@ pub enum LoadError {
         interface: String,
     },
     /// An interface has another shape than the contract says.
-    #[error("an exported function differs from {contract}: {0}", contract = koban_domain::guest::CONTRACT)]
+    #[error("an exported function differs from {contract} as this host has it, which is a preview and has grown: build the plugin again with this host's SDK ({0})", contract = koban_domain::guest::CONTRACT)]
     WrongType(String),
     /// It could not even be started.
     #[error("the component cannot be started: {0}")]
@@ -146,6 +135,11 @@ impl Plugin {
         &self.code.engine_id
     }
 
+    /// The interfaces of the contract that it exports, in the order of the contract.
+    pub fn interfaces(&self) -> &[&'static str] {
+        &self.code.exports.names
+    }
+
     /// What the cache had to say when it was loaded.
     pub fn cache(&self) -> &CacheUse {
         &self.code.cache
@@ -157,7 +151,7 @@ impl Plugin {
     }
 }
 
-/// The one linker: `log`, and the two interfaces that have types only. What is not in it cannot be imported.
+/// The one linker: `log`, and the interfaces that have types only. What is not in it cannot be imported.
 pub(crate) fn linker(engine: &wasmtime::Engine) -> wasmtime::Result<Linker<State>> {
     let mut linker = Linker::new(engine);
     Guests::add_to_linker::<State, HasSelf<State>>(&mut linker, |state| state)?;
@@ -226,36 +220,6 @@ fn check_shape(bytes: &[u8], engine: EngineKind) -> Result<(), LoadError> {
     }
 }
 
-impl Exports {
-    fn find(pre: &InstancePre<State>, manifest: &Manifest) -> Result<Exports, LoadError> {
-        let (name, version) = koban_domain::guest::CONTRACT.split_once('@').unwrap_or_default();
-        let has =
-            |interface: &str| pre.component().get_export_index(None, format!("{name}/{interface}@{version}")).is_some();
-        for interface in ["plugin"].iter().chain(manifest.kind.required_interfaces()) {
-            if !has(interface) {
-                return Err(LoadError::MissingExport {
-                    kind: manifest.kind.word(),
-                    interface: (*interface).to_owned(),
-                });
-            }
-        }
-        // An interface that is there but lacks one of its functions.
-        let shape = |error: wasmtime::Error| LoadError::WrongType(error.to_string());
-        Ok(Exports {
-            plugin: exports::plugin::GuestIndices::new(pre).map_err(shape)?,
-            assess: has("assess").then(|| exports::assess::GuestIndices::new(pre)).transpose().map_err(shape)?,
-            charge: has("charge").then(|| exports::charge::GuestIndices::new(pre)).transpose().map_err(shape)?,
-            machine: has("machine").then(|| exports::machine::GuestIndices::new(pre)).transpose().map_err(shape)?,
-            inbound: has("inbound").then(|| exports::inbound::GuestIndices::new(pre)).transpose().map_err(shape)?,
-            settlement: has("settlement")
-                .then(|| exports::settlement::GuestIndices::new(pre))
-                .transpose()
-                .map_err(shape)?,
-            files: has("files"),
-        })
-    }
-}
-
 /// Starts the component once and looks at the types of its functions, so that neither can be a surprise at the first payment.
 ///
 /// Its start runs on the stack of a thread of its own: the caller's may be smaller than what the engine lets a guest use.
@@ -278,21 +242,6 @@ fn start(place: &Place<'_>, pre: &InstancePre<State>, exports: &Exports) -> Resu
     store.set_epoch_deadline(engine.deadline_ticks(limits));
     let instance = pre.instantiate(&mut store).map_err(start)?;
     let shape = |error: wasmtime::Error| LoadError::WrongType(format!("{error:#}"));
-    exports.plugin.load(&mut store, &instance).map_err(shape)?;
-    if let Some(indices) = &exports.assess {
-        indices.load(&mut store, &instance).map_err(shape)?;
-    }
-    if let Some(indices) = &exports.charge {
-        indices.load(&mut store, &instance).map_err(shape)?;
-    }
-    if let Some(indices) = &exports.machine {
-        indices.load(&mut store, &instance).map_err(shape)?;
-    }
-    if let Some(indices) = &exports.inbound {
-        indices.load(&mut store, &instance).map_err(shape)?;
-    }
-    if let Some(indices) = &exports.settlement {
-        indices.load(&mut store, &instance).map_err(shape)?;
-    }
+    exports.probe(&mut store, &instance).map_err(shape)?;
     Ok(())
 }

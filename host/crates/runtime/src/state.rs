@@ -2,7 +2,7 @@
 
 use wasmtime::{ResourceLimiter, UpdateDeadline};
 
-use crate::bindings::koban::plugin::{flow, log, types};
+use crate::bindings::koban::plugin::{accounts, flow, log, market, types};
 use crate::engine::Bounds;
 use crate::limits::Limits;
 
@@ -119,6 +119,8 @@ impl log::Host for State {
 
 impl types::Host for State {}
 impl flow::Host for State {}
+impl market::Host for State {}
+impl accounts::Host for State {}
 
 impl ResourceLimiter for State {
     fn memory_growing(&mut self, _: usize, wanted: usize, _: Option<usize>) -> wasmtime::Result<bool> {

@@ -433,13 +433,13 @@ fn shown(flow: &Flow, manifest: Option<&Manifest>, locale: &str) -> ChargeView {
             key: key.to_owned(),
             text: match show {
                 Show::Text(key) => text(key),
-                Show::Code(_) | Show::Qr(_) | Show::Link(_) | Show::Form(_) => None,
+                Show::Code(_) | Show::Qr(_) | Show::Link(_) | Show::Form(_) | Show::Consent(_) => None,
             },
             labels: match show {
                 Show::Form(fields) => {
                     fields.iter().map(|field| text(&field.label).unwrap_or_else(|| field.name.clone())).collect()
                 }
-                Show::Text(_) | Show::Code(_) | Show::Qr(_) | Show::Link(_) => Vec::new(),
+                Show::Text(_) | Show::Code(_) | Show::Qr(_) | Show::Link(_) | Show::Consent(_) => Vec::new(),
             },
             show: show.clone(),
         })

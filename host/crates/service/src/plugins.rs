@@ -3,7 +3,7 @@
 use koban_domain::accounts::PluginKey;
 use koban_domain::flows::Flow;
 use koban_domain::guest::Named;
-use koban_domain::manifest::{Kind, Manifest};
+use koban_domain::manifest::{Kind, Manifest, NOT_DRIVEN};
 use koban_domain::money::{Currency, Money};
 use koban_domain::records::{Digest, Fault, FaultClass, Input, Output};
 use koban_domain::time::Timestamp;
@@ -125,7 +125,7 @@ pub async fn install(app: &App, ctx: &Ctx, input: Install) -> Result<PluginView,
         return Err(Error::invalid(format!("manifest.{}", error.place), error.problem));
     }
     let settings = complete(&manifest, &input.settings)?;
-    let touches_money = manifest.kind == Kind::ChargeChannel;
+    let touches_money = manifest.kind.touches_money();
     let caps = match (input.exposure_cap, input.loss_budget, touches_money) {
         (Some(cap), Some(budget), _) => Some(check_caps(cap, budget)?),
         (_, _, false) => None,
@@ -137,6 +137,7 @@ pub async fn install(app: &App, ctx: &Ctx, input: Install) -> Result<PluginView,
     let digest = Digest::of(&input.component);
     check_not_revoked(app, digest).await?;
     let plugin = load(app, input.component.clone(), manifest.clone(), settings.clone()).await?;
+    check_is_driven(&plugin)?;
     check_says_who_it_is(app, &plugin, &manifest).await?;
     check_likes_settings(app, &plugin).await?;
     let known = rows::component(&app.store, digest).await?;
@@ -194,7 +195,7 @@ pub async fn set_caps(app: &App, ctx: &Ctx, id: &str, cap: i64, loss_budget: i64
     ctx.operator()?;
     let (cap, loss_budget) = check_caps(cap, loss_budget)?;
     let row = rows::by_id(&app.store, id).await?.ok_or(Error::NotFound("plugin"))?;
-    if row.manifest.kind != Kind::ChargeChannel {
+    if !row.manifest.kind.touches_money() {
         return Err(Error::Conflict(format!("`{id}` touches no money; it has no such numbers")));
     }
     let detail = json!({ "exposure_cap": cap, "loss_budget": loss_budget }).to_string();
@@ -347,6 +348,16 @@ async fn check_not_revoked(app: &App, digest: Digest) -> Result<(), Error> {
             let problem = format!("this component was revoked at {at} ({reason}); install another build of the plugin");
             Err(Error::Conflict(problem))
         }
+    }
+}
+
+/// Refuses what this host would never call.
+fn check_is_driven(plugin: &Plugin) -> Result<(), Error> {
+    match plugin.interfaces().iter().find(|interface| NOT_DRIVEN.contains(interface)) {
+        None => Ok(()),
+        Some(interface) => Err(Error::Conflict(format!(
+            "the component exports `{interface}`, which this host does not call yet: use a newer host, or build the plugin without it"
+        ))),
     }
 }
 

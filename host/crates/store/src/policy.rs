@@ -100,10 +100,7 @@ fn limit(row: &impl Columns) -> Result<Limit, StoreError> {
 }
 
 fn kind(word: &str) -> Result<Kind, StoreError> {
-    [Kind::ChargeChannel, Kind::FraudRule]
-        .into_iter()
-        .find(|kind| kind.word() == word)
-        .ok_or_else(|| StoreError::damaged(format!("a plugin has the kind `{word}`")))
+    Kind::of(word).ok_or_else(|| StoreError::damaged(format!("a plugin has the kind `{word}`")))
 }
 
 fn hours(text: &str) -> Result<u16, StoreError> {

@@ -146,6 +146,7 @@ fn happened(event: &guest::Event, pause: i64) -> anyhow::Result<Does> {
             body: message.body.clone(),
         },
         What::CancelAsked => Does::Cancel,
+        What::Agreed => bail!("the flow sent its user to a partner, which scenarios do not play"),
         What::Queued | What::Sealed(_) => {
             bail!("the flow has records in a partner's file, which scenarios do not play")
         }

@@ -210,6 +210,7 @@ fn pay(
         "capture" => step(loot).propose(Proposal::Capture(Capture {
             hold: key,
             amount: honest.amount,
+            fee: None,
             reference: honest.reference,
             because: number,
             final_: true,

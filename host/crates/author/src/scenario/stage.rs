@@ -150,6 +150,7 @@ impl<'a, G: Guest> Stage<'a, G> {
         let request = ChargeRequest { wallet: "wallet".to_owned(), amount, at_most, facts: facts.to_vec() };
         let input = match beginning {
             Beginning::Charge => Input::BeginCharge(request),
+            other => return Err(format!("scenarios of a `{}` cannot be played yet", other.word())),
         };
         let step = match self.ask(input).await? {
             Output::Step(step) => step,
@@ -225,6 +226,8 @@ impl<'a, G: Guest> Stage<'a, G> {
         }
         let delivery = match self.ask(Input::Route(call.clone())).await? {
             Output::Routing(Routing::Deliver(delivery)) => delivery,
+            // Played without a mandate: the call goes to the flow, or gets what the plugin says for the case that none can begin.
+            Output::Routing(Routing::Begin(opening)) => opening.delivery,
             Output::Routing(Routing::Answer(answer)) => {
                 seen.reply = Some(answer);
                 return Ok(());

@@ -22,6 +22,8 @@ pub fn effect(effect: &Effect, now: Timestamp) -> String {
         Act::Expect(correlation) => format!("expect {key} {correlation}"),
         Act::Enqueue(file, correlation, _) => format!("enqueue {key} {file} {correlation}"),
         Act::Cancel(of) => format!("cancel {of}"),
+        Act::SaveLink(link) => format!("save-link {key} {} {}", link.kind, link.reference),
+        Act::DropLink(reference) => format!("drop-link {key} {reference}"),
     }
 }
 
@@ -32,6 +34,7 @@ fn shown(key: &str, show: &Show) -> String {
         Show::Qr(content) => format!("qr {key} {content}"),
         Show::Link(link) => format!("link {key} {link}"),
         Show::Form(_) => format!("form {key}"),
+        Show::Consent(endpoint) => format!("consent {key} {endpoint}"),
     }
 }
 
@@ -45,7 +48,8 @@ pub fn proposal(proposal: &Proposal) -> String {
         Proposal::Hold(hold) => format!("hold {} {}", hold.key, hold.amount),
         Proposal::Capture(capture) => {
             let last = if capture.last { " final" } else { "" };
-            format!("capture {} {} {}{last}", capture.hold, capture.amount, capture.reference)
+            let fee = capture.fee.map(|fee| format!(" fee {fee}")).unwrap_or_default();
+            format!("capture {} {} {}{fee}{last}", capture.hold, capture.amount, capture.reference)
         }
         Proposal::Release(hold) => format!("release {hold}"),
         Proposal::Reverse(reversal) => format!("reverse {} {} {}", reversal.of, reversal.amount, reversal.reference),

@@ -304,6 +304,14 @@ fn ask(
                 deadline: Timestamp(i64::MAX),
             });
         }
+        // Links and consents come with the flows that need them: the host says so at once.
+        Act::Show(Show::Consent(endpoint)) => {
+            arrivals.push(not_yet(flow, effect.key, now, format!("the host sends no user to `{endpoint}`")));
+        }
+        Act::SaveLink(link) => {
+            arrivals.push(not_yet(flow, effect.key, now, format!("the host saves no link `{}`", link.kind)));
+        }
+        Act::DropLink(_) => arrivals.push(not_yet(flow, effect.key, now, "the host has no links to drop".to_owned())),
         Act::Show(show) => known.show = Some(show),
         Act::Expect(correlation) => {
             if correlation.is_empty() || correlation.len() > 200 {
@@ -318,13 +326,9 @@ fn ask(
             }));
         }
         // No channel that works in batches is there yet: the host says so at once, as it will for a closed file.
-        Act::Enqueue(file, ..) => arrivals.push(Arrival {
-            flow: flow.id,
-            key: effect.key,
-            what: What::Lost(Lost::Refused, format!("the host takes no records for `{file}`")),
-            call: None,
-            at: now,
-        }),
+        Act::Enqueue(file, ..) => {
+            arrivals.push(not_yet(flow, effect.key, now, format!("the host takes no records for `{file}`")));
+        }
         Act::Cancel(_) => {}
     }
     if flow.effects.len() >= EFFECTS_MAX {
@@ -332,4 +336,9 @@ fn ask(
     }
     flow.effects.push(known);
     Ok(())
+}
+
+/// The end of an effect that this host does not do.
+fn not_yet(flow: &Flow, key: String, now: Timestamp, why: String) -> Arrival {
+    Arrival { flow: flow.id, key, what: What::Lost(Lost::Refused, why), call: None, at: now }
 }

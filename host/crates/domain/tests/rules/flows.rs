@@ -31,6 +31,7 @@ pub(crate) fn manifest() -> Manifest {
         repeat,
         timeout_s: 10,
         deadline_s: 60,
+        feed_every_s: None,
     };
     let proposals = BTreeSet::from([ProposalKind::Credit, ProposalKind::Reverse, ProposalKind::Tombstone]);
     Manifest {
@@ -53,6 +54,11 @@ pub(crate) fn manifest() -> Manifest {
         proposals: BTreeMap::from([(Beginning::Charge, proposals)]),
         codes: vec![],
         texts: BTreeMap::new(),
+        links: vec![],
+        formats: vec![],
+        events: vec![],
+        budgets: vec![],
+        tables: vec![],
     }
 }
 
@@ -365,7 +371,7 @@ fn only_a_credit_of_its_own_can_be_reversed() {
 fn what_a_beginning_may_propose_is_a_closed_table() {
     let amount = Money::yen(1);
     let (hold, key) = ("h".to_owned(), "h".to_owned());
-    let capture = Capture { hold, amount, reference: "r1".into(), because: 1, last: true };
+    let capture = Capture { hold, amount, fee: None, reference: "r1".into(), because: 1, last: true };
     for proposal in [Proposal::Hold(Hold { key, amount }), Proposal::Capture(capture), Proposal::Release("h".into())] {
         says(Charge::begun(1).message(|step| step.proposals.push(proposal)), "may not propose");
     }

@@ -8,6 +8,11 @@ use koban_domain::flows;
 use koban_domain::ids::EntryId;
 use koban_domain::journal::{Draft, Head, Posting, canonical};
 use koban_domain::limits;
+use koban_domain::manifest::{
+    Beginning, BudgetSpec, CodeSpec, ColumnSpec, CredentialKind, EndpointSpec, EngineKind, FACTS, Fact, FormatSpec,
+    InboundSpec, Kind, LinkSpec, Manifest, Method, OperationSpec, ProposalKind, Repeat, Setting, SettingDefault,
+    SettingKind, SignalSpec, Subject, TableSpec, Words,
+};
 use koban_domain::money::Currency;
 use koban_domain::outcomes::{Refusal, Retry};
 use koban_domain::paths::EntryKind;
@@ -158,4 +163,141 @@ fn the_page_of_flows_states_the_bounds() {
     ];
     let rows: Vec<String> = rows.iter().map(|(what, most)| format!("| {what} | {most} |")).collect();
     check_section("flows.md", "## Bounds", &format!("| what | most |\n|---|---|\n{}", rows.join("\n")));
+}
+
+#[test]
+fn the_page_of_facts_is_the_catalogue() {
+    let rows: Vec<String> = FACTS
+        .iter()
+        .map(|fact| {
+            let given_to: Vec<String> = fact.given_to.iter().map(|function| format!("`{function}`")).collect();
+            let Fact { name, kind, about, example, .. } = fact;
+            format!("| `{name}` | {kind} | {about} | {example} | {} |", given_to.join(", "))
+        })
+        .collect();
+    let table =
+        format!("| fact | type | what it is | example | given to |\n|---|---|---|---|---|\n{}", rows.join("\n"));
+    check_section("facts.md", "## Catalogue", &table);
+}
+
+#[test]
+fn the_page_of_manifests_has_the_tables_of_kinds_and_beginnings() {
+    let list = |words: &[&str]| words.iter().map(|word| format!("`{word}`")).collect::<Vec<_>>().join(", ");
+    let rows: Vec<String> = Kind::ALL
+        .into_iter()
+        .map(|kind| {
+            let money = if kind.touches_money() { "yes" } else { "" };
+            let (must, may) = (list(kind.required_interfaces()), list(kind.optional_interfaces()));
+            format!("| `{}` | {must} | {may} | {money} |", kind.word())
+        })
+        .collect();
+    let head = "| kind | must export | may export | touches money |\n|---|---|---|---|";
+    check_section("manifest.md", "## Kinds", &format!("{head}\n{}", rows.join("\n")));
+    let rows: Vec<String> = Beginning::ALL
+        .into_iter()
+        .filter(|beginning| !beginning.may_propose().is_empty())
+        .map(|beginning| {
+            let kinds = Kind::ALL.into_iter().filter(|kind| kind.beginnings().contains(&beginning));
+            let kinds: Vec<&str> = kinds.map(Kind::word).collect();
+            let may: Vec<&str> = beginning.may_propose().iter().map(|proposal| proposal.word()).collect();
+            format!("| `{}` | {} | {} |", beginning.word(), list(&kinds), list(&may))
+        })
+        .collect();
+    let head = "| beginning | of | may be granted |\n|---|---|---|";
+    check_section("manifest.md", "## Proposals", &format!("{head}\n{}", rows.join("\n")));
+}
+
+/// A manifest with everything in it that a manifest can have.
+fn full_manifest() -> serde_json::Value {
+    let words = || Words { ja: "あ".into(), en: "a".into() };
+    let operation = OperationSpec {
+        name: "approve".into(),
+        method: Method::Get,
+        path: "/approve".into(),
+        repeat: Repeat::Safe,
+        timeout_s: 5,
+        deadline_s: 60,
+        feed_every_s: Some(3_600),
+    };
+    let inbound = InboundSpec {
+        name: "deposit".into(),
+        settlement: true,
+        operation_field: Some("operation".into()),
+        accepted: Some("{}".into()),
+        refused: Some("{}".into()),
+    };
+    let manifest = Manifest {
+        id: "charge-test".into(),
+        version: "1.0.0".into(),
+        contract: koban_domain::guest::CONTRACT.into(),
+        kind: Kind::ChargeChannel,
+        engine: EngineKind::Interpreter,
+        name: words(),
+        purpose: words(),
+        settings: vec![Setting {
+            name: "hours".into(),
+            kind: SettingKind::Whole,
+            about: words(),
+            default: Some(SettingDefault::Whole(3)),
+            min: Some(1),
+            max: Some(24),
+            list: true,
+        }],
+        facts: vec!["account.kind".into()],
+        signals: vec![SignalSpec { name: "user_10m".into(), subject: Subject::User, window_s: 600 }],
+        endpoints: vec![EndpointSpec {
+            name: "network".into(),
+            credential: CredentialKind::StandardWebhooks,
+            operations: vec![operation],
+            inbound: vec![inbound],
+        }],
+        proposals: [(Beginning::Charge, [ProposalKind::Credit].into())].into(),
+        codes: vec![CodeSpec { code: "late".into(), about: words() }],
+        texts: [("scan".to_owned(), words())].into(),
+        links: vec![LinkSpec { name: "account".into(), about: words(), days_max: 365, mandate: true }],
+        formats: vec![FormatSpec { name: "ofx".into(), media_type: "application/x-ofx".into(), about: words() }],
+        events: vec!["payment.captured".into()],
+        budgets: vec![BudgetSpec { name: "welcome".into(), about: words() }],
+        tables: vec![TableSpec {
+            name: "cards".into(),
+            about: words(),
+            columns: vec![ColumnSpec { name: "stamps".into(), about: words() }],
+        }],
+    };
+    serde_json::to_value(&manifest).unwrap()
+}
+
+#[test]
+fn the_page_of_manifests_lists_every_field_and_no_other() {
+    let manifest = full_manifest();
+    let keys = |pointer: &str| -> Vec<String> {
+        let at = manifest.pointer(pointer).unwrap_or_else(|| panic!("{pointer}"));
+        at.as_object().unwrap().keys().cloned().collect()
+    };
+    let page = read("manifest.md");
+    for (heading, pointer) in [
+        ("## Fields", ""),
+        ("## Settings", "/settings/0"),
+        ("## Signals", "/signals/0"),
+        ("## Endpoints", "/endpoints/0"),
+        ("`[[endpoints.operations]]`:", "/endpoints/0/operations/0"),
+        ("`[[endpoints.inbound]]`:", "/endpoints/0/inbound/0"),
+        ("## Codes", "/codes/0"),
+        ("## Links", "/links/0"),
+        ("## Formats", "/formats/0"),
+        ("## Budgets", "/budgets/0"),
+        ("## Tables", "/tables/0"),
+    ] {
+        let (_, rest) = page.split_once(&format!("\n{heading}\n")).unwrap_or_else(|| panic!("no `{heading}`"));
+        let table = rest.lines().skip_while(|line| !line.starts_with("| field |")).skip(2);
+        let mut found: Vec<String> = table
+            .take_while(|line| line.starts_with('|'))
+            .flat_map(|row| row.split('|').nth(1).unwrap_or_default().split(',').map(str::trim).collect::<Vec<_>>())
+            .map(|field| field.trim_matches('`').to_owned())
+            .collect();
+        let mut expected = keys(pointer);
+        found.sort();
+        expected.sort();
+        assert_eq!(found, expected, "the fields of manifest.md, `{heading}`");
+    }
 }

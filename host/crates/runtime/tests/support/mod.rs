@@ -92,6 +92,11 @@ pub(crate) fn manifest() -> Manifest {
         proposals: Default::default(),
         codes: vec![CodeSpec { code: "night".into(), about: words() }],
         texts: Default::default(),
+        links: vec![],
+        formats: vec![],
+        events: vec![],
+        budgets: vec![],
+        tables: vec![],
     }
 }
 

@@ -138,7 +138,7 @@ impl Worker {
             Act::Timer(_) => Attempted::Ended(What::Rang),
             Act::Http(call) => self.call(leased, call).await?,
             // Shown, expected or refused in the step's own commit; never queued.
-            Act::Show(_) | Act::Expect(_) | Act::Enqueue(..) | Act::Cancel(_) => {
+            Act::Show(_) | Act::Expect(_) | Act::Enqueue(..) | Act::Cancel(_) | Act::SaveLink(_) | Act::DropLink(_) => {
                 Attempted::Ended(lost(Lost::Refused, "this is nothing that is done after a commit"))
             }
         };

@@ -171,6 +171,7 @@ async fn message(app: &App, plugin: &Plugin, endpoint: &str, request: &InboundRe
     };
     let correlation = match &routing {
         Routing::Deliver(delivery) => delivery.correlation.as_str(),
+        Routing::Begin(opening) => opening.delivery.correlation.as_str(),
         Routing::Answer(_) => "",
     };
     let call = CallKey::of(key, &routed, correlation);
@@ -191,6 +192,8 @@ async fn message(app: &App, plugin: &Plugin, endpoint: &str, request: &InboundRe
     };
     let destination = match routing {
         Routing::Deliver(delivery) => destination(app, plugin, delivery, &record).await?,
+        // No user has given a mandate yet, so none can be begun: the partner is told what the plugin says for that case.
+        Routing::Begin(opening) => destination(app, plugin, opening.delivery, &record).await?,
         Routing::Answer(answer) => {
             keep(app, plugin, record).await?;
             Destination::Answered(answer)

@@ -212,5 +212,6 @@ fn word(what: &What) -> String {
         What::Sealed(file) => format!("sealed {file}"),
         What::Message(message) => format!("message {}", message.operation),
         What::CancelAsked => "cancel".to_owned(),
+        What::Agreed => "agreed".to_owned(),
     }
 }

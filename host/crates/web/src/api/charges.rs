@@ -184,6 +184,7 @@ impl From<Shown> for ShownBody {
             Show::Text(name) => ShownBody { kind: "text", text: Some(text.unwrap_or(name)), ..empty },
             Show::Code(code) => ShownBody { kind: "code", code: Some(code), ..empty },
             Show::Qr(content) => ShownBody { kind: "qr", qr: Some(content), ..empty },
+            Show::Consent(_) => ShownBody { kind: "consent", ..empty },
             Show::Link(link) => ShownBody { kind: "link", link: Some(link), ..empty },
             Show::Form(fields) => {
                 let mut labels = labels.into_iter();
