@@ -1,6 +1,7 @@
 //! `koban bench`: the ledger, the payment path and the door measured beside a baseline of the same run, with an audit after each.
 
 mod audit;
+mod backtests;
 mod clients;
 mod database;
 mod door;
@@ -65,7 +66,7 @@ enum Only {
 }
 
 /// The workloads that can be asked for.
-const WORKLOADS: [&str; 9] = ["W1", "W3", "W4", "W5", "W6", "W7", "hosts", "door", GROWTH];
+const WORKLOADS: [&str; 10] = ["W1", "W3", "W4", "W5", "W6", "W7", "hosts", "door", "backtest", GROWTH];
 /// Takes minutes, so it is measured only where it is named.
 const GROWTH: &str = "growth";
 
@@ -78,6 +79,8 @@ struct Plan {
     accounts: u32,
     /// Calls in one of the door's blocks.
     door_calls: u64,
+    /// Decisions that are recorded for a back-test.
+    decisions: u64,
     pgbench_s: u64,
     only: Vec<String>,
     packages: PathBuf,
@@ -90,12 +93,12 @@ impl Plan {
             bail!("there is no workload `{unknown}`; there are {}", WORKLOADS.join(", "));
         }
         let ms = Duration::from_millis;
-        let (span, accounts, door_calls, pgbench_s) = match arguments.quick {
-            true => (Span { warm_up: ms(100), window: ms(250) }, 20_000, 100, 1),
-            false => (Span { warm_up: ms(500), window: ms(1_500) }, 100_000, 500, 4),
+        let (span, accounts, (door_calls, decisions), pgbench_s) = match arguments.quick {
+            true => (Span { warm_up: ms(100), window: ms(250) }, 20_000, (100, 10_000), 1),
+            false => (Span { warm_up: ms(500), window: ms(1_500) }, 100_000, (500, 100_000), 4),
         };
         let (only, packages) = ([arguments.only.clone(), named].concat(), arguments.packages.clone());
-        Ok(Plan { span, repetitions: 3, accounts, door_calls, pgbench_s, only, packages })
+        Ok(Plan { span, repetitions: 3, accounts, door_calls, decisions, pgbench_s, only, packages })
     }
 
     fn has(&self, workload: &str) -> bool {

@@ -1,12 +1,14 @@
 //! `koban`: arguments, configuration, wiring and signals. Everything it does is done by the rooms behind it.
 
 mod bench;
+mod chart;
 mod claim;
 mod client;
 mod commands;
 mod config;
 mod person;
 mod play;
+mod progress;
 mod serve;
 mod traces;
 mod up;

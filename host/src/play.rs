@@ -309,7 +309,7 @@ impl Play<'_> {
 
     async fn newest(&self, plugin: &str) -> anyhow::Result<Option<String>> {
         let list = decisions::list(self.app, Some(plugin), &Page { after: None, limit: 1 }).await?;
-        Ok(list.items.first().map(|record| record.id.to_string()))
+        Ok(list.items.first().map(|kept| kept.head.id.to_string()))
     }
 }
 

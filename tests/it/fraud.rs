@@ -17,7 +17,8 @@ fn rules(more: &[Named]) -> Vec<Named> {
 async fn decided(app: &TestApp) -> Vec<Record> {
     let page = Page { after: None, limit: 100 };
     let list = decisions::list(&app.app, None, &page).await.expect("the decisions");
-    list.items.into_iter().filter(|record| record.input.function() == "assess.assess").collect()
+    let rules = list.items.into_iter().filter(|kept| kept.head.function == "assess.assess");
+    rules.map(|kept| kept.record().expect("nothing is erased")).collect()
 }
 
 #[tokio::test]
@@ -26,7 +27,7 @@ async fn a_harmless_payment_is_made_and_names_the_decision_behind_it() {
     let (user, shop) = (app.user_holding(10_000).await, app.shop().await);
     let paid = user.pay(&shop, 1_280).await.created();
     let decision = paid.text("decision").parse().expect("a decision id");
-    let record = decisions::get(&app.app, decision).await.expect("the decision");
+    let record = decisions::get(&app.app, decision).await.expect("the decision").kept.record().expect("whole");
     assert_eq!(record.plugin, "fraud-rules");
     let Ending::Output(Output::Assessment(answer)) = &record.ending else { panic!("{:?}", record.ending) };
     assert_eq!(answer.verdict, Verdict::Allow);

@@ -55,7 +55,8 @@ async fn app_with_neighbour() -> (TestApp, Neighbour) {
 
 async fn records_of(app: &TestApp, plugin: &str) -> Vec<Record> {
     let page = Page { after: None, limit: 100 };
-    decisions::list(&app.app, Some(plugin), &page).await.expect("the decisions").items
+    let kept = decisions::list(&app.app, Some(plugin), &page).await.expect("the decisions").items;
+    kept.iter().map(|kept| kept.record().expect("nothing is erased")).collect()
 }
 
 async fn summary(app: &TestApp, charge: &str) -> FlowSummary {

@@ -24,7 +24,7 @@ fn keyless(clock: &Clock) -> Work {
         detail: "{}".into(),
     }];
     let bytes = b"what a guest was asked and answered".to_vec();
-    work.records = vec![SealedRecord { id: RecordId(clock.id()), digest: Digest::of(&bytes), bytes }];
+    work.records = vec![SealedRecord { id: RecordId(clock.id()), digest: Digest::of(&bytes), bytes, held: None }];
     work
 }
 

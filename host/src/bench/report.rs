@@ -8,7 +8,7 @@ use super::stages::Stage;
 /// One row.
 #[derive(Debug, Clone)]
 pub(super) struct Row {
-    /// `W1`, `W3`, `W4`, `W5`, `W6`, `W7`, `hosts`, `door` or `growth`.
+    /// `W1`, `W3`, `W4`, `W5`, `W6`, `W7`, `hosts`, `door`, `backtest` or `growth`.
     pub(super) workload: &'static str,
     /// `sqlite` or `postgres`; `none` for the door.
     pub(super) store: &'static str,
@@ -67,7 +67,7 @@ impl Row {
     /// The row in the table.
     pub(super) fn line(&self) -> String {
         format!(
-            "{:<6} {:<9} {:>7} {:>7} {:>10.0} {:>10.0} {:>7.2} {:>9} {:>9} {:>9}  {:<6} {}",
+            "{:<8} {:<9} {:>7} {:>7} {:>10.0} {:>10.0} {:>7.2} {:>9} {:>9} {:>9}  {:<6} {}",
             self.workload,
             self.store,
             self.clients,
@@ -87,7 +87,7 @@ impl Row {
 /// The line above the rows.
 pub(super) fn heading() -> String {
     format!(
-        "{:<6} {:<9} {:>7} {:>7} {:>10} {:>10} {:>7} {:>9} {:>9} {:>9}  {:<6} {}",
+        "{:<8} {:<9} {:>7} {:>7} {:>10} {:>10} {:>7} {:>9} {:>9} {:>9}  {:<6} {}",
         "",
         "store",
         "clients",

@@ -10,13 +10,13 @@ use koban_store::bench::Baseline;
 use super::audit::Auditor;
 use super::clients::{self, Runs};
 use super::database::Fresh;
-use super::figures;
+use super::figures::{self, Latencies};
 use super::growth;
 use super::holds::{Holds, PlainHolds};
 use super::report::{self, Row};
 use super::workloads::{Bulks, FullPayments, HotMerchant, Pattern, Plain, Transfers};
 use super::world::World;
-use super::{Plan, door, hosts, pgbench, stages};
+use super::{Plan, backtests, door, hosts, pgbench, stages};
 
 /// Where rows and words go: rows to standard output, words to standard error if the rows are for programs.
 #[derive(Debug)]
@@ -116,6 +116,9 @@ async fn measure(plan: &Plan, fresh: &Fresh, door: Door, with_door: bool, out: &
         bench.out.note(format!("{store}: the audit before the first workload: {wrong}"));
     }
     bench.workloads().await?;
+    if plan.has("backtest") {
+        bench.backtest().await?;
+    }
     if with_door && plan.has("door") {
         bench.door().await?;
     }
@@ -456,6 +459,28 @@ impl Bench<'_> {
             latencies: doors.latencies,
             audit: "none".to_owned(),
             beside: "raw call; ratio of times".to_owned(),
+            stages: Vec::new(),
+            deadlocks: None,
+        });
+        Ok(())
+    }
+
+    /// Recorded decisions asked again beside raw calls.
+    async fn backtest(&mut self) -> anyhow::Result<()> {
+        let measured = backtests::measure(&self.world, self.plan.decisions, self.plan.repetitions).await?;
+        let audit = self.audited(0).await?;
+        let (decisions, flips) = (measured.decisions, measured.flips);
+        self.out.row(Row {
+            workload: "backtest",
+            store: self.store,
+            clients: usize::try_from(measured.cores)?,
+            plugins: 1,
+            per_second: measured.per_second,
+            baseline_per_second: measured.raw_per_second,
+            ratio: figures::ratio(measured.per_second, measured.raw_per_second),
+            latencies: Latencies::of(Vec::new()),
+            audit,
+            beside: format!("raw calls on all cores; {decisions} decisions, {flips} flips"),
             stages: Vec::new(),
             deadlocks: None,
         });

@@ -133,6 +133,7 @@ async fn judge(world: &World, random: &mut Random, payer: UserId, merchant: Merc
             amount: amount(random),
             at: u64::try_from(app.clock.now().0).unwrap_or(0),
         },
+        payer,
         subjects: subjects(payer, merchant),
         rings: Vec::new(),
         kind: WalletKind::Funds,

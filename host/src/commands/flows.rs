@@ -9,7 +9,7 @@ use koban_service::page::Page;
 use koban_store::flows::Which;
 use serde_json::json;
 
-use crate::commands::{PageArguments, fresh_key, say, say_page, table};
+use crate::commands::{PageArguments, backtests, fresh_key, say, say_page, table};
 use crate::config::Global;
 use crate::person;
 
@@ -34,6 +34,11 @@ pub(crate) enum Flows {
         /// The flow, `flw_…`
         id: FlowId,
     },
+    /// What another component would have made of a flow, up to the first step that differs
+    #[command(
+        after_help = "Examples:\n  koban flow what-if flw_0193… packages/charge-atm\n  koban flow what-if flw_0193… charge-atm --set company_number=8284\n\nThe flow's recorded events are given to the candidate one after the other. Changes nothing."
+    )]
+    WhatIf(backtests::WhatIfArguments),
     /// Let a stuck flow go on with the event it is stuck at
     #[command(after_help = "Example:\n  koban flow retry flw_0193… --reason 'the partner is back'")]
     Retry {
@@ -94,8 +99,12 @@ pub(crate) enum ReplyWord {
 /// Runs the command.
 pub(crate) async fn run(global: &Global, command: Flows) -> anyhow::Result<()> {
     global.start_log()?;
+    if let Flows::WhatIf(arguments) = command {
+        return backtests::what_if(global, arguments).await;
+    }
     let app = global.app().await?;
     match command {
+        Flows::WhatIf(_) => {}
         Flows::List { stuck, plugin, page } => {
             let which = if stuck { Which::Stuck } else { Which::All };
             let filter = FlowFilter { which, plugin };

@@ -4,6 +4,7 @@ pub(crate) mod adjustments;
 pub(crate) mod api_keys;
 pub(crate) mod audit;
 pub(crate) mod authoring;
+pub(crate) mod backtests;
 pub(crate) mod backup;
 pub(crate) mod decisions;
 pub(crate) mod devices;

@@ -11,7 +11,7 @@ use koban_service::{App, Ctx};
 use serde_json::json;
 
 use crate::commands::authoring::{self, AuthorCommands};
-use crate::commands::{say, table};
+use crate::commands::{backtests, say, table};
 use crate::config::Global;
 use crate::person;
 
@@ -80,6 +80,14 @@ pub(crate) enum PluginCommands {
         #[arg(long)]
         allow_private: bool,
     },
+    /// Try a component or other settings on the decisions of a past window: which would flip, and how much money that is
+    #[command(
+        after_help = "Examples:\n  koban plugin backtest fraud-rules --set amount_high=30000\n  koban plugin backtest packages/fraud-rules --since 2026-11-20T00:00:00Z --max-flips 0.5% --svg flips.svg\n\nChanges nothing but a row that says what came of it. Exit code 1 if more flip than --max-flips allows."
+    )]
+    Backtest(backtests::BacktestArguments),
+    /// What a component in shadow would have decided otherwise than the one in force
+    #[command(after_help = "Example:\n  koban plugin disagreements fraud-rules --svg shadow.svg")]
+    Disagreements(backtests::DisagreementsArguments),
     /// Say that nothing may rest on a component any more
     #[command(after_help = "Example:\n  koban plugin revoke 62e94704399c… --reason 'it credits what nobody paid'")]
     Revoke {
@@ -203,6 +211,8 @@ pub(crate) async fn run(global: &Global, command: PluginCommands) -> anyhow::Res
             plugins::set_endpoint(&app, &ctx, &id, input).await?;
             plugins::get(&app, &id).await?
         }
+        PluginCommands::Backtest(arguments) => return backtests::backtest(global, arguments).await,
+        PluginCommands::Disagreements(arguments) => return backtests::disagreements(global, arguments).await,
         PluginCommands::Revoke { digest, reason } => {
             let (app, ctx) = acting(global).await?;
             plugins::revoke(&app, &ctx, digest, &reason).await?;

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use koban_auditor::{Evidence, Report, Source};
-use koban_service::clock;
+use koban_service::{clock, replays};
 use koban_store::{Config, Store};
 use sqlx::postgres::{PgConnectOptions, PgConnection};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
@@ -141,9 +141,18 @@ impl Database {
     }
 
     /// The auditor finds nothing.
-    pub(crate) async fn is_sound(&self, evidence: Evidence) {
+    pub(super) async fn holds(&self, evidence: Evidence) {
         let report = self.audited(evidence).await;
         assert!(report.is_clean(), "{report}");
+    }
+
+    /// The auditor finds nothing, and every call of a guest ends again as its record says.
+    pub(crate) async fn is_sound(&self, evidence: Evidence) {
+        self.holds(evidence).await;
+        let store =
+            Store::open(&Config { url: self.url.clone(), connections_max: 4 }).await.expect("the database opens");
+        calls_end_as_recorded(&store).await;
+        store.close().await;
     }
 
     /// A connection that goes round the host.
@@ -158,6 +167,12 @@ impl Database {
             Kind::Postgres => Hand::Postgres(connect_postgres(&self.url).await),
         }
     }
+}
+
+/// Runs every record again, and wants it to end as it says. A call that met its deadline says that the machine was ill: none may.
+pub(super) async fn calls_end_as_recorded(store: &Store) {
+    let summary = replays::replay_all(store, &super::replayer(), &|_| {}).await.expect("the records can be read");
+    assert!(summary.is_confirmed() && summary.deadlines == 0, "{summary:#?}");
 }
 
 /// A migrated database that the others are copies of: a third of the time that making each from nothing takes.

@@ -29,6 +29,7 @@ use koban_domain::money::{Currency, Money};
 use koban_domain::policy::FailurePolicy;
 use koban_domain::records::Digest;
 use koban_outside::{Outside, Settings};
+use koban_runtime::Door;
 use koban_service::clock::Clock;
 use koban_service::jobs::{self, Jobs};
 use koban_service::keys::{NewKey, Scope};
@@ -53,7 +54,7 @@ pub(crate) use cluster::{Cluster, Stop};
 pub(crate) use database::{Database, Folder, Hand, Kind, postgres_server};
 pub(crate) use disk::{Disk, Ill};
 pub(crate) use line::{Cut, Line};
-pub(crate) use packages::{compiled, door, package, packages};
+pub(crate) use packages::{compiled, door, drifting_door, package, packages, replayer};
 pub(crate) use process::{HostProcess, koban, koban_in, program};
 pub(crate) use sink::Sink;
 pub(crate) use wait::{Stopwatch, eventually, eventually_for};
@@ -91,12 +92,14 @@ pub(crate) struct Setup {
     pub(crate) jobs: bool,
     /// The keys that seal.
     pub(crate) sealer: Sealer,
+    /// The door, if it is not the one that all tests share.
+    pub(crate) door: Option<Door>,
 }
 
 impl Default for Setup {
     fn default() -> Setup {
         let web = WebConfig { rates: Rates::UNREACHED, notice: Duration::ZERO, ..WebConfig::default() };
-        Setup { clock: Clock::machine(), web, jobs: true, sealer: sealer() }
+        Setup { clock: Clock::machine(), web, jobs: true, sealer: sealer(), door: None }
     }
 }
 
@@ -121,7 +124,8 @@ impl TestApp {
 
     async fn over(database: Arc<Database>, store: Store, setup: Setup) -> TestApp {
         let outside = Outside::new(Settings::default()).expect("the way out opens");
-        let app = App::start(store, door(), outside, setup.clock, setup.sealer).await.expect("the host starts");
+        let door = setup.door.unwrap_or_else(door);
+        let app = App::start(store, door, outside, setup.clock, setup.sealer).await.expect("the host starts");
         let jobs = if setup.jobs { Some(jobs::start(&app)) } else { None };
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("an address");
@@ -272,11 +276,13 @@ impl TestApp {
         self.database.hand().await.number("select count(*) from entries").await
     }
 
-    /// The journal and everything beside it agree: so say `ledger verify` and, by itself, the auditor.
+    /// The journal and everything beside it agree: so say `ledger verify` and, by itself, the auditor. And every call of a guest
+    /// ends again as its record says.
     pub(crate) async fn ledger_is_clean(&self) {
         let verdict = verify::verify(&self.app.store).await.expect("the ledger can be read");
         assert!(verdict.difference.is_none(), "{verdict}");
-        self.database.is_sound(Evidence::default()).await;
+        self.database.holds(Evidence::default()).await;
+        database::calls_end_as_recorded(&self.app.store).await;
     }
 }
 

@@ -2,9 +2,11 @@
 
 use std::path::PathBuf;
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use koban_author::package::{self, Package};
 use koban_runtime::{Door, DoorConfig};
+use koban_service::replays::Replayer;
 
 /// The package of a plugin. It must have been built.
 pub(crate) fn package(id: &str) -> Package {
@@ -32,6 +34,24 @@ pub(crate) fn door() -> Door {
             .expect("the door opens")
     };
     DOOR.get_or_init(open).clone()
+}
+
+/// What runs records again behind that door; components are made ready once for all tests.
+pub(crate) fn replayer() -> Replayer {
+    static REPLAYER: OnceLock<Replayer> = OnceLock::new();
+    REPLAYER.get_or_init(|| Replayer::new(door())).clone()
+}
+
+/// A door that tells guests what no record says: another seed at each call than the record has.
+pub(crate) fn drifting_door() -> Door {
+    fn drift() -> u64 {
+        static DRIFT: AtomicU64 = AtomicU64::new(1);
+        DRIFT.fetch_add(1, Ordering::Relaxed)
+    }
+    let cache = cap_std::fs::Dir::open_ambient_dir(compiled(), cap_std::ambient_authority()).expect("the folder");
+    let config =
+        DoorConfig { cache: Some(cache), slots: 16, wait_ms: 10_000, drift: Some(drift), ..DoorConfig::default() };
+    Door::new(config).expect("the door opens")
 }
 
 /// The folder of compiled code, kept between runs.

@@ -5,7 +5,8 @@ use std::collections::{BTreeMap, HashSet};
 use serde_json::Value;
 
 use crate::AuditError;
-use crate::canonical::{Hashed, Postcard, Posting, digest, id_of, postings, unpack};
+use crate::canonical::{Hashed, Postcard, Posting, id_of, postings, unpack};
+use crate::records::{self, Record, RecordPage};
 use crate::source::{Id, Row, Source};
 
 /// Tables that are read whole. One that is not there (a later version may have none) reads as empty.
@@ -74,21 +75,6 @@ pub(crate) struct News {
     pub(crate) at: i64,
 }
 
-/// The record of a guest call, as far as it matters here.
-#[derive(Debug)]
-pub(crate) struct Record {
-    pub(crate) digest: [u8; 32],
-    pub(crate) plugin: String,
-}
-
-/// A page of records in its chain.
-#[derive(Debug)]
-pub(crate) struct RecordPage {
-    pub(crate) sequence: i64,
-    pub(crate) bytes: Vec<u8>,
-    pub(crate) hash: [u8; 32],
-}
-
 /// Everything that was read.
 #[derive(Debug)]
 pub(crate) struct Books {
@@ -145,13 +131,15 @@ impl Books {
                 None => books.damaged.push(place),
             }
         }
-        for row in source.rows("select sequence, page, hash from record_pages order by sequence").await? {
-            let (sequence, page) = (row.int("sequence")?, row.bytes("page")?);
-            match records(page) {
-                Some(found) => books.records.extend(found),
-                None => books.damaged.push(format!("record page {sequence}")),
+        let sql = "select sequence, page, hash, form, contents from record_pages order by sequence";
+        for row in source.rows(sql).await? {
+            match records::page(&row)? {
+                Some((page, found)) => {
+                    books.records.extend(found);
+                    books.record_pages.push(page);
+                }
+                None => books.damaged.push(format!("record page {}", row.int("sequence")?)),
             }
-            books.record_pages.push(RecordPage { sequence, bytes: page.to_vec(), hash: row.hash("hash")? });
         }
         for row in source.rows("select sequence, page from outbox order by sequence").await? {
             let sequence = row.int("sequence")?;
@@ -222,22 +210,6 @@ impl Entry {
     pub(crate) fn moved(&self, class: impl Fn(u8) -> bool) -> i128 {
         self.postings.iter().filter(|posting| posting.layer == 0 && class(posting.class)).map(Posting::signed).sum()
     }
-}
-
-fn records(page: &[u8]) -> Option<Vec<Record>> {
-    let bytes = unpack(page)?;
-    let mut rest = Postcard(&bytes);
-    let count = rest.varint()?;
-    let mut found = Vec::new();
-    for _ in 0..count {
-        rest.text()?;
-        let record = rest.bytes()?;
-        let mut fields = Postcard(record.strip_prefix(&[1])?);
-        fields.text()?;
-        fields.signed()?;
-        found.push(Record { digest: digest(record), plugin: fields.text()?.to_owned() });
-    }
-    rest.0.is_empty().then_some(found)
 }
 
 fn news(page: &[u8], sequence: i64) -> Option<Vec<News>> {

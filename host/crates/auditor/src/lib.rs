@@ -16,6 +16,7 @@ mod journal;
 mod outbox;
 mod privileges;
 mod projections;
+mod records;
 mod requests;
 mod rules;
 mod source;

@@ -56,6 +56,10 @@ impl Row {
         }
     }
 
+    pub(crate) fn maybe_bytes(&self, name: &str) -> Result<Option<&[u8]>, AuditError> {
+        if *self.cell(name)? == Cell::Null { Ok(None) } else { self.bytes(name).map(Some) }
+    }
+
     pub(crate) fn text(&self, name: &str) -> Result<&str, AuditError> {
         let text = std::str::from_utf8(self.bytes(name)?);
         text.map_err(|_| AuditError::Unreadable(format!("`{name}` is no text")))

@@ -564,6 +564,18 @@ pub enum Verdict {
     Decline,
 }
 
+impl Verdict {
+    /// The word in records, policies and answers.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Verdict::Allow => "allow",
+            Verdict::StepUp => "step-up",
+            Verdict::Review => "review",
+            Verdict::Decline => "decline",
+        }
+    }
+}
+
 /// One reason of a verdict.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Reason {

@@ -112,6 +112,8 @@ ids! {
     DisputeId "dsp" "a dispute id";
     /// A closing with a merchant.
     ClosingId "clo" "a closing id";
+    /// A back-test of a component on recorded decisions.
+    BacktestId "bkt" "a back-test id";
     /// A challenge by which a payer proves again who they are.
     StepUpId "stu" "a step-up id";
     /// What a user submitted to be verified.

@@ -28,7 +28,7 @@ use crate::outcomes::Refusal;
 use crate::paths::EntryKind;
 use crate::payments::{self, Pay, Payment};
 use crate::policy::Reliance;
-use crate::records::{Digest, Record};
+use crate::records::{Digest, Held, Record};
 use crate::refunds::{self, GiveBack, Refund};
 use crate::reviews::{self, Conclude, Concluded, Review};
 use crate::settlements::{self, Settle, Settled, WriteOff, WrittenOff};
@@ -203,14 +203,16 @@ pub struct SealedRecord {
     pub id: RecordId,
     /// Its digest, by which entries name it.
     pub digest: Digest,
-    /// Its canonical bytes.
+    /// The canonical bytes of its head.
     pub bytes: Vec<u8>,
+    /// Its content, which is kept apart.
+    pub held: Option<Held>,
 }
 
 impl From<&Record> for SealedRecord {
     fn from(record: &Record) -> SealedRecord {
-        let bytes = record.encode();
-        SealedRecord { id: record.id, digest: Digest::of(&bytes), bytes }
+        let (bytes, held) = record.seal();
+        SealedRecord { id: record.id, digest: Digest::of(&bytes), bytes, held: Some(held) }
     }
 }
 

@@ -1,5 +1,8 @@
 //! The evidence of one guest call: enough to run it again, months later, by anyone who holds it.
 
+mod canonical;
+pub mod personal;
+
 use std::fmt;
 use std::str::FromStr;
 
@@ -11,9 +14,11 @@ use crate::guest::{
     Happening, InboundCall, Link, LinkRequest, MarketRate, Named, Price, QuoteRequest, Remembered, Routing,
     SettlementLine, Signal, StatementAccount, Step, StepRefusal, SyncRequest, TableRequest, Value, WithdrawRequest,
 };
-use crate::ids::RecordId;
+use crate::ids::{RecordId, UserId};
 use crate::manifest::Beginning;
 use crate::time::Timestamp;
+
+pub use canonical::{Content, Held, Kept, Outcome, RecordError, RecordHead, link};
 
 /// A SHA-256 digest: the identity of a component, of settings, of a record, of an entry.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
@@ -309,6 +314,16 @@ pub enum Ending {
     Fault(Fault),
 }
 
+/// Whether a call's answer counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Part {
+    /// It was used.
+    Live,
+    /// It was only compared: a component in shadow was asked what the one in force was asked, in the call of this record.
+    Shadow(RecordId),
+}
+
 /// The record of one guest call.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Record {
@@ -318,6 +333,10 @@ pub struct Record {
     pub at: Timestamp,
     /// The plugin's id.
     pub plugin: String,
+    /// Whether the answer counted.
+    pub part: Part,
+    /// The user whom the call was about, if it was about one. No guest is told.
+    pub about: Option<UserId>,
     /// The component's digest.
     pub component: Digest,
     /// The contract's name and version.
@@ -338,38 +357,9 @@ pub struct Record {
     pub ending: Ending,
     /// Fuel used.
     pub fuel: u64,
-}
-
-impl Record {
-    /// The record's canonical bytes, version 1: the byte 1, then the postcard encoding of its fields in order.
-    pub fn encode(&self) -> Vec<u8> {
-        postcard::to_extend(self, vec![1]).unwrap_or_default()
-    }
-
-    /// Reads canonical bytes back. Errors: an unknown version or bytes that are no record.
-    pub fn decode(bytes: &[u8]) -> Result<Record, RecordError> {
-        match bytes.split_first() {
-            Some((1, rest)) => postcard::from_bytes(rest).map_err(|error| RecordError::Malformed(error.to_string())),
-            Some((version, _)) => Err(RecordError::Version(*version)),
-            None => Err(RecordError::Malformed("it is empty".into())),
-        }
-    }
-
-    /// The digest by which entries name this record.
-    pub fn digest(&self) -> Digest {
-        Digest::of(&self.encode())
-    }
-}
-
-/// Bytes that are not a record.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum RecordError {
-    /// Written by a later version.
-    #[error("record version {0} is not known to this host; use a newer one")]
-    Version(u8),
-    /// Damaged.
-    #[error("the bytes are not a record: {0}")]
-    Malformed(String),
+    /// Random bytes under which the content's digest stands in the chain.
+    #[serde(skip)]
+    pub salt: [u8; 16],
 }
 
 /// The digest of settings as records name them: of their postcard encoding.

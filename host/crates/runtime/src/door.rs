@@ -7,7 +7,7 @@ use cap_std::fs::Dir;
 use koban_domain::guest::{CONTRACT, Context, Named};
 use koban_domain::ids::RecordId;
 use koban_domain::manifest::{EngineKind, Manifest};
-use koban_domain::records::{Ending, Fault, FaultClass, Input, Output, Record};
+use koban_domain::records::{Ending, Fault, FaultClass, Input, Output, Part, Record};
 use koban_domain::time::Timestamp;
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::Instant;
@@ -42,12 +42,16 @@ pub struct DoorConfig {
     pub wait_ms: u64,
     /// What one call may use.
     pub limits: ClassLimits,
+    /// For tests of replay, none on any host: something that guests are told and no record says, as a broken host would do it. Is added
+    /// to the seed of every call.
+    pub drift: Option<fn() -> u64>,
 }
 
 impl Default for DoorConfig {
     /// 256 slots and 16 for interpreters, a second of waiting, the published limits, no cache.
     fn default() -> DoorConfig {
-        DoorConfig { cache: None, slots: 256, interpreter_slots: 16, wait_ms: 1_000, limits: ClassLimits::default() }
+        let limits = ClassLimits::default();
+        DoorConfig { cache: None, slots: 256, interpreter_slots: 16, wait_ms: 1_000, limits, drift: None }
     }
 }
 
@@ -96,7 +100,7 @@ pub struct CallContext {
 pub struct Called {
     /// The answer, or the fault.
     pub result: Result<Output, Fault>,
-    /// The evidence, for the commit that uses the answer.
+    /// The evidence, for the commit that uses the answer: live, about nobody and without a salt until the caller says otherwise.
     pub record: Record,
     /// Bytes of linear memory that the guest had, at the most; no decision sees it.
     pub memory_bytes: usize,
@@ -149,6 +153,7 @@ struct Inner {
     wait: Duration,
     counters: Counters,
     loading: Mutex<()>,
+    drift: Option<fn() -> u64>,
 }
 
 /// One engine with all that belongs to it alone: never does anything of one side meet the other.
@@ -187,6 +192,7 @@ impl Door {
             wait: Duration::from_millis(config.wait_ms),
             counters: Counters::default(),
             loading: Mutex::new(()),
+            drift: config.drift,
         };
         Ok(Door { inner: Arc::new(inner) })
     }
@@ -256,8 +262,10 @@ impl Door {
     pub async fn call(&self, plugin: &Plugin, context: CallContext, input: Input) -> Called {
         let CallContext { id, at, scope, seed, locale } = context;
         let now = u64::try_from(at.0).unwrap_or(0);
-        let context = Context { call: id.to_string(), scope, now, seed, locale };
+        let mut context = Context { call: id.to_string(), scope, now, seed, locale };
+        context.seed = seed.wrapping_add(self.inner.drift.map_or(0, |drift| drift()));
         let Run { result, log, fuel, memory_bytes } = self.run(plugin, &context, &input).await;
+        context.seed = seed;
         let ending = match &result {
             Ok(output) => Ending::Output(output.clone()),
             Err(fault) => Ending::Fault(fault.clone()),
@@ -266,6 +274,8 @@ impl Door {
             id,
             at,
             plugin: plugin.id().to_owned(),
+            part: Part::Live,
+            about: None,
             component: plugin.digest(),
             contract: CONTRACT.to_owned(),
             engine: plugin.engine().to_owned(),
@@ -276,6 +286,7 @@ impl Door {
             log,
             ending,
             fuel,
+            salt: [0; 16],
         };
         Called { result, record, memory_bytes }
     }
@@ -291,6 +302,13 @@ impl Door {
             run_in(&mut store, plugin, context, input).await
         };
         answer.await.map(|_| ()).map_err(|error| faults::from_error(&error, None, class, limits))
+    }
+
+    /// Asks a component what another one was asked: a question of the past, whose answer has no effect and leaves no record. Answers how
+    /// it ended and the fuel used.
+    pub async fn ask_again(&self, plugin: &Plugin, context: &Context, input: &Input) -> (Ending, u64) {
+        let Run { result, fuel, .. } = self.run(plugin, context, input).await;
+        (result.map_or_else(Ending::Fault, Ending::Output), fuel)
     }
 
     /// A call without its record: what `call` and `replay` have in common.

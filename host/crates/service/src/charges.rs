@@ -229,7 +229,7 @@ async fn begin_with(
         at_most: room.at_most,
         facts: facts(&plugin.manifest().facts, ctx, room, now),
     };
-    let whom = For { scope: "platform", locale: &ctx.locale };
+    let whom = For { scope: "platform", locale: &ctx.locale, about: Some(user) };
     let (answer, record) = guests::call(app, plugin, whom, Input::BeginCharge(request)).await;
     let step = match answer {
         Ok(Output::Step(step)) => step,

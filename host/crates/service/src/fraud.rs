@@ -1,7 +1,7 @@
 //! What the fraud rules say of a payment, with the operator's failure policy already applied.
 
 use koban_domain::guest::{AssessPayment, Named, Verdict};
-use koban_domain::ids::RecordId;
+use koban_domain::ids::{RecordId, UserId};
 use koban_domain::ledger::SealedRecord;
 use koban_domain::limits::WalletKind;
 use koban_domain::manifest::Kind;
@@ -21,6 +21,8 @@ use crate::plugins;
 pub struct Case<'a> {
     /// What shall be paid.
     pub payment: AssessPayment,
+    /// Who pays. No rule is told; records are.
+    pub payer: UserId,
     /// Its subjects, for signals.
     pub subjects: Subjects,
     /// The rings of those subjects, in the same order.
@@ -86,7 +88,8 @@ pub async fn assess(app: &App, case: &Case<'_>) -> Result<Judged, Error> {
         let at = Timestamp(i64::try_from(case.payment.at).unwrap_or(i64::MAX));
         let signals = signals::read(&rule.manifest().signals, &case.subjects, ring, case.payment.amount, at);
         let input = Input::Assess(case.payment.clone(), facts, signals);
-        let (answer, record) = guests::call(app, rule, For { scope: "platform", locale: case.locale }, input).await;
+        let whom = For { scope: "platform", locale: case.locale, about: Some(case.payer) };
+        let (answer, record) = guests::call(app, rule, whom, input).await;
         let verdict = match answer {
             Ok(Output::Assessment(assessment)) => assessment.verdict,
             // A rule that refuses to judge, or faults, has given no verdict.

@@ -1,8 +1,8 @@
 //! Calling a guest: gives the call its id, time and seed, counts it, and seals its record for the commit that uses the answer.
 
-use koban_domain::ids::RecordId;
+use koban_domain::ids::{RecordId, UserId};
 use koban_domain::ledger::SealedRecord;
-use koban_domain::records::{Fault, Input, Output};
+use koban_domain::records::{Fault, Input, Output, Part};
 use koban_runtime::{CallContext, Plugin};
 use tracing::Instrument as _;
 
@@ -16,15 +16,39 @@ pub struct For<'a> {
     pub scope: &'a str,
     /// `ja` or `en`.
     pub locale: &'a str,
+    /// The user whom the call is about, if it is about one. The guest is not told: the record is, so that it can be found when what
+    /// is held of the user must be erased.
+    pub about: Option<UserId>,
 }
 
 impl For<'_> {
     /// The platform itself.
-    pub const PLATFORM: For<'static> = For { scope: "platform", locale: "en" };
+    pub const PLATFORM: For<'static> = For { scope: "platform", locale: "en", about: None };
 }
 
 /// Runs one guest call. The answer has no effect until the record is committed with what it caused.
 pub async fn call(app: &App, plugin: &Plugin, whom: For<'_>, input: Input) -> (Result<Output, Fault>, SealedRecord) {
+    ask(app, plugin, whom, input, Part::Live).await
+}
+
+/// Asks a component in shadow what the one in force was asked in the call of this record. Its answer is for comparison alone.
+pub async fn call_beside(
+    app: &App,
+    plugin: &Plugin,
+    whom: For<'_>,
+    input: Input,
+    live: RecordId,
+) -> (Result<Output, Fault>, SealedRecord) {
+    ask(app, plugin, whom, input, Part::Shadow(live)).await
+}
+
+async fn ask(
+    app: &App,
+    plugin: &Plugin,
+    whom: For<'_>,
+    input: Input,
+    part: Part,
+) -> (Result<Output, Fault>, SealedRecord) {
     let id = RecordId(app.clock.id());
     let context = CallContext {
         id,
@@ -37,12 +61,15 @@ pub async fn call(app: &App, plugin: &Plugin, whom: For<'_>, input: Input) -> (R
     let stopwatch = Stopwatch::start();
     let span = tracing::info_span!(target: crate::TRACE, "guest.call",
         plugin = plugin.id(), function, decision = %id, failed = tracing::field::Empty, fault = tracing::field::Empty);
-    let called = app.door.call(plugin, context, input).instrument(span.clone()).await;
+    let mut called = app.door.call(plugin, context, input).instrument(span.clone()).await;
     let fault = called.result.as_ref().err();
     app.metrics.called(plugin.id(), function, stopwatch.seconds(), fault.map(|fault| fault.class));
     if let Some(fault) = fault {
         span.record("failed", true).record("fault", fault.class.word());
         tracing::warn!(plugin = plugin.id(), function, decision = %id, %fault, "a guest call ended in a fault");
     }
+    called.record.part = part;
+    called.record.about = whom.about;
+    called.record.salt = crate::clock::take();
     (called.result, SealedRecord::from(&called.record))
 }

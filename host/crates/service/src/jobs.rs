@@ -19,6 +19,7 @@ use crate::captures;
 use crate::charges::AUTHORISED_MS;
 use crate::closings;
 use crate::disputes;
+use crate::erasures;
 use crate::error::Error;
 use crate::flows::drive::{self, Driven};
 use crate::flows::{effects, settlement};
@@ -219,6 +220,7 @@ pub async fn sweep_once(app: &App, round: &mut Round) -> Result<(), Error> {
     disputes::expire_due(app, now).await?;
     closings::make_due(app, now).await?;
     step_ups::sweep(app, now).await?;
+    erasures::sweep(app, now).await?;
     app.metrics.queue_waiting.set(i64::try_from(app.ledger.waiting()).unwrap_or(i64::MAX));
     app.metrics.clocks(app.ledger.counts());
     Ok(standing::measure(app, now).await?)

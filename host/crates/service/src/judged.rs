@@ -119,6 +119,7 @@ pub(crate) async fn work(
     let at = u64::try_from(app.clock.now().0).unwrap_or(0);
     let case = Case {
         payment: AssessPayment { id: name(id), kind: kind.to_owned(), amount, at },
+        payer,
         subjects: subjects.clone(),
         rings: known.rings.clone(),
         kind: user.kind,

@@ -4,6 +4,7 @@
 pub mod adjustments;
 pub mod app;
 pub mod audit;
+pub mod backtests;
 pub mod backup;
 pub mod bonus;
 pub mod bulk;
@@ -17,6 +18,7 @@ pub mod ctx;
 pub mod decisions;
 pub mod differences;
 pub mod disputes;
+pub mod erasures;
 pub mod error;
 pub mod exchanges;
 pub mod export;
@@ -43,18 +45,23 @@ pub mod plugins;
 pub mod policy;
 pub mod reads;
 pub mod refunds;
+pub mod replays;
 pub mod reviews;
 pub mod schedules;
 pub mod sealing;
+pub mod shadows;
 pub mod standing;
 pub mod step_ups;
+pub mod tally;
 pub mod transfers;
 pub mod trials;
 pub mod users;
 pub mod verification;
 pub mod verify;
+pub mod walk;
 pub mod wallets;
 pub mod webhooks;
+pub mod what_ifs;
 
 /// The target of the spans that become traces. They say what was done and how long it took: routes, plugins, ids of requests, flows
 /// and decisions; never who, and no amounts.

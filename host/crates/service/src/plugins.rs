@@ -314,7 +314,7 @@ async fn view(app: &App, row: PluginRow) -> Result<PluginView, Error> {
     })
 }
 
-fn complete(manifest: &Manifest, given: &[Named]) -> Result<Vec<Named>, Error> {
+pub(crate) fn complete(manifest: &Manifest, given: &[Named]) -> Result<Vec<Named>, Error> {
     manifest.settings(given).map_err(|errors| {
         let first = errors.into_iter().next();
         first.map_or_else(

@@ -5,18 +5,19 @@
 
 mod bonus;
 mod merchants;
+mod records;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::time::Duration;
 
 use koban_domain::accounts::{Account, AccountId, AccountKey, Class, Layer, PluginKey, PostingSide};
-use koban_domain::ids::{LotId, PaymentId, RecordId, TransferId};
+use koban_domain::ids::{LotId, PaymentId, TransferId};
 use koban_domain::journal::{Entry, Head, MARK_EVERY, Posting, canonical, chain};
 use koban_domain::money::Currency;
 use koban_domain::paths::PATHS;
 use koban_domain::payments::Source;
-use koban_domain::records::{Digest, Record};
+use koban_domain::records::Digest;
 use koban_domain::transfers::Transfer;
 use koban_store::{JournalReader, Store, StoreError, charges, plugins};
 
@@ -36,6 +37,8 @@ pub struct Verdict {
     pub accounts: u64,
     /// Records of guest calls.
     pub records: u64,
+    /// Those of them whose content was erased.
+    pub erased: u64,
     /// Components whose bytes were read.
     pub components: u64,
     /// Rows of the audit log.
@@ -63,8 +66,15 @@ impl fmt::Display for Verdict {
         }
         write!(
             f,
-            "\n  {} entries, {} postings, {} accounts, {} records, {} components, {} audit rows\n  head {}",
-            self.entries, self.postings, self.accounts, self.records, self.components, self.audit, self.head.hash
+            "\n  {} entries, {} postings, {} accounts, {} records{}, {} components, {} audit rows\n  head {}",
+            self.entries,
+            self.postings,
+            self.accounts,
+            self.records,
+            if self.erased > 0 { format!(" ({} erased)", self.erased) } else { String::new() },
+            self.components,
+            self.audit,
+            self.head.hash
         )
     }
 }
@@ -92,6 +102,7 @@ pub async fn verify(store: &Store) -> Result<Verdict, StoreError> {
             postings: 0,
             accounts: 0,
             records: 0,
+            erased: 0,
             components: 0,
             audit: 0,
             head: Head::EMPTY,
@@ -102,6 +113,7 @@ pub async fn verify(store: &Store) -> Result<Verdict, StoreError> {
         named: BTreeSet::new(),
         components: BTreeSet::new(),
         merchants: merchants::Moved::default(),
+        gone: records::Gone::default(),
     };
     walk.seen.difference = match walk.all(store).await {
         Ok(()) => None,
@@ -124,6 +136,8 @@ struct Walk {
     components: BTreeSet<Digest>,
     /// What moved on merchants' accounts, for their closings.
     merchants: merchants::Moved,
+    /// Contents of records that are not there, until the audit log says why.
+    gone: records::Gone,
 }
 
 impl Walk {
@@ -400,53 +414,6 @@ impl Walk {
         }
     }
 
-    async fn records(&mut self, reader: &mut JournalReader, pages: i64, head: Digest) -> Step {
-        let (mut sequence, mut hash) = (0, Digest::default());
-        loop {
-            let page = reader.record_pages_after(sequence, 50).await?;
-            if page.is_empty() {
-                break;
-            }
-            for page in page {
-                let place = || format!("record page {}", page.sequence);
-                if page.sequence != sequence + 1 {
-                    return differs(format!("record page {}", sequence + 1), "is missing");
-                }
-                if page.hash_after(hash) != page.hash {
-                    return differs(
-                        format!("{} (records {} to {})", place(), page.first, page.last),
-                        "has been changed: its hash does not follow from its bytes",
-                    );
-                }
-                for (id, bytes) in page.records()? {
-                    self.record(id, &bytes)?;
-                }
-                (sequence, hash) = (page.sequence, page.hash);
-            }
-        }
-        if (sequence, hash) != (pages, head) {
-            return differs("the record pages", format!("end at {sequence}, the lane's head says {pages}"));
-        }
-        match self.named.iter().next() {
-            Some(digest) => differs(format!("record {digest}"), "is named by an entry and is not there"),
-            None => Ok(()),
-        }
-    }
-
-    fn record(&mut self, id: RecordId, bytes: &[u8]) -> Step {
-        let record = match Record::decode(bytes) {
-            Ok(record) => record,
-            Err(error) => return differs(format!("record {id}"), error.to_string()),
-        };
-        if record.id != id {
-            return differs(format!("record {id}"), format!("says that it is {}", record.id));
-        }
-        self.named.remove(&Digest::of(bytes));
-        self.components.insert(record.component);
-        self.seen.records += 1;
-        Ok(())
-    }
-
     async fn audit(&mut self, reader: &mut JournalReader) -> Step {
         let (mut sequence, mut hash) = (0, Digest::default());
         loop {
@@ -466,13 +433,14 @@ impl Walk {
                 }
                 (sequence, hash) = (row.sequence, row.hash);
                 self.seen.audit += 1;
+                self.gone.explain(&row.audit);
             }
         }
         let head = reader.audit_head().await?;
         if head != (sequence, hash) {
             return differs("the audit log", format!("ends at row {sequence}, its head says {}", head.0));
         }
-        Ok(())
+        self.gone.check()
     }
 
     /// Components that records name, and those that are installed.

@@ -10,13 +10,14 @@ use koban_domain::ids::{AuditId, CampaignId, LotId, PaymentId, RecordId, Transfe
 use koban_domain::journal::Entry;
 use koban_domain::ledger::Audit;
 use koban_domain::payments::Payment;
-use koban_domain::records::Digest;
+use koban_domain::records::{Digest, Kept};
 use koban_domain::time::Timestamp;
 use koban_domain::transfers::Transfer;
 
 use crate::database::{Backend, Columns, Store, Tx, blob, on_tx};
 use crate::error::StoreError;
 use crate::ledger::{LaneHead, pages, read_head, rows};
+use crate::records;
 
 /// The books at one moment.
 #[derive(Debug)]
@@ -37,6 +38,10 @@ pub struct RecordPage {
     pub count: i32,
     /// Its bytes.
     pub page: Vec<u8>,
+    /// The contents of its records beside it; nothing once they are gone, and in pages of form 1, which have them inside.
+    pub contents: Option<Vec<u8>>,
+    /// What its hash covers: 1 its bytes, 2 the digests of its records.
+    pub form: i16,
     /// Its hash as stored.
     pub hash: Digest,
     /// When it was written.
@@ -44,14 +49,23 @@ pub struct RecordPage {
 }
 
 impl RecordPage {
-    /// The hash that it must have if this is the hash of the page before it.
-    pub fn hash_after(&self, before: Digest) -> Digest {
-        pages::page_hash(before, self.sequence, &self.page)
+    /// The hash that it must have if this is the hash of the page before it. Errors: [`StoreError::Damaged`].
+    pub fn hash_after(&self, before: Digest) -> Result<Digest, StoreError> {
+        match self.form {
+            1 => Ok(pages::page_hash(before, self.sequence, &self.page)),
+            _ => Ok(pages::last_link(before, self.records()?.iter().map(|(_, bytes)| Digest::of(bytes)))),
+        }
     }
 
     /// Ids and canonical bytes of its records. Errors: [`StoreError::Damaged`].
     pub fn records(&self) -> Result<Vec<(RecordId, Vec<u8>)>, StoreError> {
         pages::open_records(&self.page)
+    }
+
+    /// The same with the content of each, as far as it is still there. Errors: [`StoreError::Damaged`], also for a content that is
+    /// not the one that its record names.
+    pub fn kept(&self) -> Result<Vec<Kept>, StoreError> {
+        records::kept(self.records()?, self.contents.as_deref())
     }
 }
 
@@ -195,7 +209,7 @@ impl JournalReader {
 
     /// Record pages with a greater sequence, in order.
     pub async fn record_pages_after(&mut self, sequence: i64, limit: u16) -> Result<Vec<RecordPage>, StoreError> {
-        let sql = "select sequence, first_id, last_id, count, page, hash, at from record_pages
+        let sql = "select sequence, first_id, last_id, count, page, hash, at, form, contents from record_pages
             where sequence > $1 order by sequence limit $2";
         on_tx!(&mut self.tx, connection => {
             let rows = sqlx::query(sql).bind(sequence).bind(i64::from(limit)).fetch_all(connection).await?;
@@ -237,6 +251,8 @@ fn record_page(row: &impl Columns) -> Result<RecordPage, StoreError> {
         page: row.bytes(4)?,
         hash: row.digest(5)?,
         at: row.time(6)?,
+        form: row.small(7)?,
+        contents: row.maybe_bytes(8)?,
     })
 }
 

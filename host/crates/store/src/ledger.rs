@@ -322,6 +322,7 @@ struct RecordPage {
     span: i16,
     count: i32,
     page: Vec<u8>,
+    contents: Vec<u8>,
     hash: Digest,
     at: Timestamp,
 }
@@ -341,12 +342,14 @@ impl Pages {
         let mut pages = Pages { records: None, news: None };
         if let (Some(first), Some(last)) = (ids().min(), ids().max()) {
             let page = pages::seal_records(&commit.records)?;
+            let contents = pages::seal_contents(commit.records.iter().map(|record| record.held.as_ref()))?;
             next.record_sequence += 1;
-            next.record_hash = pages::page_hash(next.record_hash, next.record_sequence, &page);
+            next.record_hash = pages::last_link(next.record_hash, commit.records.iter().map(|record| record.digest));
             let (sequence, hash) = (next.record_sequence, next.record_hash);
             let count = count(commit.records.len());
             let span = crate::records::span_of(first, last);
-            pages.records = Some(RecordPage { sequence, first, last, span, count, page, hash, at: commit.now });
+            let at = commit.now;
+            pages.records = Some(RecordPage { sequence, first, last, span, count, page, contents, hash, at });
         }
         if !commit.news.is_empty() {
             next.outbox_sequence += 1;

@@ -2,6 +2,7 @@
 
 pub mod adjustments;
 pub mod audit;
+pub mod backtests;
 pub mod backup;
 pub mod bench;
 pub mod bonus;

@@ -92,9 +92,10 @@ async fn newer(
     let mut after = None;
     for _ in 0..pages {
         let page = decisions::list(app, Some(plugin), &Page { after, limit: PAGE }).await?;
-        let known = since.and_then(|since| page.items.iter().position(|record| record.id == since));
+        let known = since.and_then(|since| page.items.iter().position(|kept| kept.head.id == since));
         let all = page.items.len();
-        found.extend(page.items.into_iter().take(known.unwrap_or(all)));
+        // What was erased has no lines any more.
+        found.extend(page.items.iter().take(known.unwrap_or(all)).filter_map(|kept| kept.record().ok()));
         after = page.next;
         if known.is_some() || after.is_none() {
             break;

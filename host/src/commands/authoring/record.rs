@@ -71,7 +71,7 @@ async fn records(app: &App, id: FlowId) -> anyhow::Result<Vec<Record>> {
     for decision in flow.decisions.iter().rev() {
         let detail: serde_json::Value = serde_json::from_str(&decision.detail).unwrap_or_default();
         let Some(record) = detail["decision"].as_str().and_then(|text| text.parse::<RecordId>().ok()) else { continue };
-        records.push(decisions::get(app, record).await?);
+        records.push(decisions::whole(&decisions::get(app, record).await?.kept)?);
     }
     Ok(records)
 }

@@ -75,7 +75,7 @@ async fn replay(at_hand: &AtHand, path: &Path) -> anyhow::Result<Again> {
     let bytes = std::fs::read(path).with_context(|| format!("{file} cannot be read"))?;
     let export: Export = serde_json::from_slice(&bytes)
         .with_context(|| format!("{file} is no exported decision: `koban decision export` writes one"))?;
-    let record = &export.reading;
+    let record = decisions::whole(&decisions::exported(&export)?)?;
     if record.plugin != at_hand.package.manifest.id {
         bail!("{file} is a decision of `{}`, and this plugin is `{}`", record.plugin, at_hand.package.manifest.id);
     }

@@ -31,7 +31,7 @@ impl Plugin for HostileRule {
 }
 
 impl Assess for HostileRule {
-    fn assess(_: &Context, attack: &Attack, payment: &Payment, _: Values<'_>, _: &[Signal]) -> Result<Answer, Failure> {
+    fn assess(ctx: &Context, attack: &Attack, payment: &Payment, _: Values<'_>, _: &[Signal]) -> Result<Answer, Failure> {
         if payment.amount.minor < attack.from_amount.minor {
             return Ok(Answer::allow());
         }
@@ -51,6 +51,8 @@ impl Assess for HostileRule {
             "unknown-code" => Err(Failure::new("not_in_the_manifest", "a code of my own")),
             "unknown-reason" => Ok(Answer::decline().because("not_in_the_manifest", 1)),
             "score" => Ok(Answer { score: u32::MAX, ..Answer::allow() }),
+            // Another answer at every call: a host that told it a seed and recorded another one would be found out.
+            "seed" => Ok(Answer { score: u32::try_from(ctx.seed % 1_001).unwrap_or_default(), ..Answer::allow() }),
             other => Err(Failure::new(SETTINGS_INVALID, format!("there is no attack `{other}`"))),
         }
     }

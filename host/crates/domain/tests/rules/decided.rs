@@ -17,7 +17,12 @@ use uuid::Uuid;
 use crate::world::{HANAKO, NOON, SHOP, TARO, World, credit, flow, pay, reverse};
 
 fn record(number: u128) -> SealedRecord {
-    SealedRecord { id: RecordId(Uuid::from_u128(number)), digest: Digest::of(&number.to_be_bytes()), bytes: vec![1] }
+    SealedRecord {
+        id: RecordId(Uuid::from_u128(number)),
+        digest: Digest::of(&number.to_be_bytes()),
+        bytes: vec![1],
+        held: None,
+    }
 }
 
 fn audit() -> Audit {

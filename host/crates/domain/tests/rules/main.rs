@@ -19,6 +19,7 @@ mod pages;
 mod parts;
 mod payments;
 mod people;
+mod records;
 mod settlements;
 mod shelf;
 mod shops;

@@ -74,7 +74,7 @@ pub async fn drive(app: &App, id: FlowId) -> Result<Driven, Error> {
         Err(error) => return stop(app, &flow, format!("its component cannot be loaded: {error}")).await,
     };
     let input = Input::Resume(flow.state.clone(), consumed.event.clone(), flow.refusal_of(consumed.place));
-    let whom = For { scope: "platform", locale: &flow.locale };
+    let whom = For { scope: "platform", locale: &flow.locale, about: Some(flow.authorisation.user) };
     let (answer, record) = guests::call(app, &plugin, whom, input).await;
     let step = match answer {
         Ok(Output::Step(step)) => step,

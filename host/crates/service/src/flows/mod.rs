@@ -16,4 +16,5 @@ pub use bell::{Bell, Waiter};
 pub use inbound::{InboundReply, InboundRequest, receive};
 pub use koban_store::flows::Which;
 pub use resolve::{Reply, adjusting, resolve, retry};
+pub(crate) use view::word;
 pub use view::{FlowDetail, FlowFilter, FlowSummary, get, list};

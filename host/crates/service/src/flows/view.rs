@@ -202,7 +202,7 @@ fn summary(flow: &Flow, now: Timestamp) -> FlowSummary {
     }
 }
 
-fn word(what: &What) -> String {
+pub(crate) fn word(what: &What) -> String {
     match what {
         What::Answer(answer) => format!("answer {}", answer.status),
         What::Lost(how, why) => format!("lost ({how:?}): {why}"),

@@ -101,6 +101,6 @@ async fn a_beginning_that_breaks_a_rule_opens_no_charge() {
         let open = koban_service::charges::list(&house.app, &house.ctx(""), &page).await.unwrap();
         assert!(open.items.is_empty(), "{attack}");
         let records = koban_store::records::list(&house.app.store, Some("hostile-channel"), None, 10).await.unwrap();
-        assert!(records.records.iter().any(|(_, record)| record.input.function() == "charge.begin"), "{attack}");
+        assert!(records.records.iter().any(|(_, kept)| kept.head.function == "charge.begin"), "{attack}");
     }
 }

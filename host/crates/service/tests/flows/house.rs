@@ -167,7 +167,8 @@ impl House {
     /// How effects were lost, as the plugin was told, newest first.
     pub(crate) async fn lost(&self) -> Vec<Lost> {
         let records = koban_store::records::list(&self.app.store, Some(self.plugin), None, 100).await.unwrap().records;
-        let lost = records.into_iter().filter_map(|(_, record)| match record.input {
+        let inputs = records.into_iter().map(|(_, kept)| kept.record().unwrap().input);
+        let lost = inputs.filter_map(|input| match input {
             Input::Resume(_, Event { what: What::Lost(how, _), .. }, _) => Some(how),
             _ => None,
         });

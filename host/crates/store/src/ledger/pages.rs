@@ -2,7 +2,7 @@
 
 use koban_domain::ids::RecordId;
 use koban_domain::ledger::{Audit, News, SealedRecord};
-use koban_domain::records::Digest;
+use koban_domain::records::{Digest, Held, link};
 use koban_domain::time::Timestamp;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -14,10 +14,23 @@ use crate::ledger::json::JsonRows;
 /// Most bytes of a page once it is opened: no damaged length may make us ask for more.
 const PAGE_BYTES_MAX: usize = 512 * 1024 * 1024;
 
-/// The records of one commit as a page: lz4 of the postcard of (id, canonical bytes) in the commit's order.
+/// The form of record pages that this program writes: their hash is the last link of their records. Form 1 hashed the page's bytes.
+pub(crate) const RECORDS_FORM: i16 = 2;
+
+/// The records of one commit as a page: lz4 of the postcard of (id, canonical bytes of the head) in the commit's order.
 pub(crate) fn seal_records(records: &[SealedRecord]) -> Result<Vec<u8>, StoreError> {
     let rows: Vec<(RecordId, &[u8])> = records.iter().map(|record| (record.id, record.bytes.as_slice())).collect();
     seal(&rows)
+}
+
+/// The contents of one commit's records, in the same order, each as long as nobody has erased it: lz4 of the postcard.
+pub(crate) fn seal_contents<'a>(contents: impl Iterator<Item = Option<&'a Held>>) -> Result<Vec<u8>, StoreError> {
+    seal(&contents.collect::<Vec<_>>())
+}
+
+/// The contents of a page's records. Errors: [`StoreError::Damaged`].
+pub(crate) fn open_contents(contents: &[u8]) -> Result<Vec<Option<Held>>, StoreError> {
+    open(contents)
 }
 
 /// The records of a page: ids with their canonical bytes. Errors: [`StoreError::Damaged`].
@@ -51,9 +64,14 @@ fn open<T: DeserializeOwned>(page: &[u8]) -> Result<T, StoreError> {
     postcard::from_bytes(&bytes).map_err(|error| damaged(&error))
 }
 
-/// The hash of a record page: over the hash before it, its place and its bytes.
+/// The hash of a record page of form 1: over the hash before it, its place and its bytes.
 pub(crate) fn page_hash(before: Digest, sequence: i64, page: &[u8]) -> Digest {
     Digest::of_parts(&[b"koban record page 1", &before.0, &sequence.to_be_bytes(), page])
+}
+
+/// The hash of a record page: the last link of these records, by their digests in order, after the hash before it.
+pub(crate) fn last_link(before: Digest, records: impl Iterator<Item = Digest>) -> Digest {
+    records.fold(before, link)
 }
 
 /// The hash of an audit row: over the hash before it and all that the row says.
@@ -138,8 +156,11 @@ mod tests {
 
     #[test]
     fn a_page_opens_to_what_was_sealed_and_a_damaged_one_does_not() {
-        let record =
-            SealedRecord { id: RecordId(Uuid::from_u128(5)), digest: Digest::default(), bytes: b"abc".repeat(50) };
+        let held = Some(Held { salt: [7; 16], bytes: b"said".to_vec() });
+        let (id, bytes) = (RecordId(Uuid::from_u128(5)), b"abc".repeat(50));
+        let record = SealedRecord { id, digest: Digest::default(), bytes, held };
+        let contents = seal_contents([record.held.as_ref(), None].into_iter()).unwrap();
+        assert_eq!(open_contents(&contents).unwrap(), [record.held.clone(), None]);
         let mut page = seal_records(std::slice::from_ref(&record)).unwrap();
         assert_eq!(open_records(&page).unwrap(), [(record.id, record.bytes)]);
         page[0] ^= 0xff;

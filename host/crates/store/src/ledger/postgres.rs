@@ -18,7 +18,7 @@ use crate::error::StoreError;
 use crate::ledger::cache::Missing;
 use crate::ledger::exchanges;
 use crate::ledger::marks::Mark;
-use crate::ledger::{LaneHead, Pages, Steps, rows};
+use crate::ledger::{LaneHead, Pages, Steps, pages, rows};
 
 /// Reads every row that is touched: one statement for each kind, none for a kind that is not touched.
 pub(super) async fn load(
@@ -274,8 +274,8 @@ const CORE: &str = "with
         select * from unnest($40::bytea[], $41::bytea[], $42::bytea[], $43::int8[], $44::text[], $45::text[], $46::bytea[],
             $47::int8[], $70::int2[])),
     new_record_page as (
-        insert into record_pages (sequence, first_id, last_id, count, page, hash, at, span)
-        select $48::int8, $49::bytea, $50::bytea, $51::int4, $52::bytea, $53::bytea, $54::int8, $66::int2
+        insert into record_pages (sequence, first_id, last_id, count, page, hash, at, span, form, contents)
+        select $48::int8, $49::bytea, $50::bytea, $51::int4, $52::bytea, $53::bytea, $54::int8, $66::int2, $72::int2, $73::bytea
         where $48::int8 is not null),
     new_news as (
         insert into outbox (sequence, count, page, at)
@@ -382,7 +382,9 @@ async fn write_core(
         .bind(mark.map(|mark| mark.number))
         .bind(commit.now.0)
         .bind(transfers.iter().map(|transfer| i16::from(transfer.state.code())).collect::<Vec<_>>())
-        .bind(moved.iter().map(|row| row.value.last).collect::<Vec<_>>());
+        .bind(moved.iter().map(|row| row.value.last).collect::<Vec<_>>())
+        .bind(records.map(|_| pages::RECORDS_FORM))
+        .bind(records.map(|page| page.contents.as_slice()));
     let found = query.fetch_one(connection).await?.long(0)?;
     // Pair of the load: what was read under the head's lock must still be there.
     match usize::try_from(found) == Ok(moved.len()) {

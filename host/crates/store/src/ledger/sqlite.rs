@@ -20,7 +20,7 @@ use crate::error::StoreError;
 use crate::ledger::cache::Missing;
 use crate::ledger::exchanges;
 use crate::ledger::json::JsonRows;
-use crate::ledger::{LaneHead, Pages, Steps, rows};
+use crate::ledger::{LaneHead, Pages, Steps, pages, rows};
 
 /// Reads every row that is touched: one statement for each kind, none for a kind that is not touched.
 pub(super) async fn load(
@@ -341,8 +341,8 @@ async fn write_operations(connection: &mut SqliteConnection, commit: &Commit) ->
 
 async fn write_pages(connection: &mut SqliteConnection, pages: &Pages) -> Result<(), StoreError> {
     if let Some(page) = &pages.records {
-        let sql = "insert into record_pages (sequence, first_id, last_id, span, count, page, hash, at)
-            values ($1, $2, $3, $4, $5, $6, $7, $8)";
+        let sql = "insert into record_pages (sequence, first_id, last_id, span, count, page, hash, at, form, contents)
+            values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)";
         sqlx::query(sql)
             .bind(page.sequence)
             .bind(page.first.to_vec())
@@ -352,6 +352,8 @@ async fn write_pages(connection: &mut SqliteConnection, pages: &Pages) -> Result
             .bind(page.page.clone())
             .bind(page.hash.0.to_vec())
             .bind(page.at.0)
+            .bind(pages::RECORDS_FORM)
+            .bind(page.contents.clone())
             .execute(&mut *connection)
             .await?;
     }

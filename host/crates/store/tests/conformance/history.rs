@@ -109,7 +109,7 @@ impl History {
         if self.dice.one_in(3) {
             let bytes = work.id.as_bytes().repeat(1 + usize::try_from(self.dice.below(20)).unwrap());
             let id = RecordId(work.id);
-            work.records.push(SealedRecord { id, digest: Digest::of(&bytes), bytes });
+            work.records.push(SealedRecord { id, digest: Digest::of(&bytes), bytes, held: None });
         }
         if self.dice.one_in(20) {
             work.audit.push(audit(work.id.as_u128(), "test.act"));

@@ -13,4 +13,5 @@ mod merchants;
 mod partners;
 mod people;
 mod policy;
+mod records;
 mod webhooks;

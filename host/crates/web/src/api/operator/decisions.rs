@@ -1,8 +1,8 @@
 //! Decisions: the records of guest calls, shown, exported and run again.
 
 use axum::extract::State;
-use koban_domain::ids::RecordId;
-use koban_domain::records::{Digest, Record};
+use koban_domain::ids::{RecordId, UserId};
+use koban_domain::records::{Digest, Kept, Outcome, Part};
 use koban_service::App;
 use koban_service::decisions::{self, Export};
 use serde::{Deserialize, Serialize};
@@ -49,8 +49,8 @@ pub(crate) struct DecisionBody {
     #[schema(example = "fraud-rules")]
     plugin: String,
     /// The function that was called.
-    #[schema(value_type = String, example = "assess.assess")]
-    function: &'static str,
+    #[schema(example = "assess.assess")]
+    function: String,
     /// The component's digest.
     #[schema(value_type = String)]
     component: Digest,
@@ -67,36 +67,65 @@ pub(crate) struct DecisionBody {
     /// The record's own digest, by which the journal names it.
     #[schema(value_type = String)]
     digest: Digest,
+    /// The decision that counted, if this one was asked beside it in shadow.
+    #[schema(value_type = Option<String>)]
+    beside: Option<RecordId>,
+    /// The user whom the call was about, if it was about one.
+    #[schema(value_type = Option<String>)]
+    about: Option<UserId>,
+    /// What of personal data its content holds.
+    holds: Vec<String>,
+    /// How it ended, in a word that stays when the content is erased: a verdict, `answered`, the code of a refusal or the class of a fault.
+    #[schema(example = "decline")]
+    outcome: String,
+    /// Whether its content was erased; the next four are null then.
+    erased: bool,
     /// What the guest was told of its surroundings.
     context: serde_json::Value,
     /// What it was asked.
     input: serde_json::Value,
     /// What it wrote to its log.
-    log: Vec<String>,
+    log: Option<Vec<String>>,
     /// How it ended: with an output or a fault.
     ending: serde_json::Value,
     /// Fuel used.
     fuel: u64,
 }
 
-impl From<Record> for DecisionBody {
-    fn from(record: Record) -> DecisionBody {
+impl From<Kept> for DecisionBody {
+    fn from(kept: Kept) -> DecisionBody {
+        let (digest, erased, record) = (kept.digest(), kept.is_erased(), kept.record().ok());
+        let head = kept.head;
+        let value =
+            |value: Option<serde_json::Result<serde_json::Value>>| value.and_then(Result::ok).unwrap_or_default();
+        let record = record.as_ref();
         DecisionBody {
-            digest: record.digest(),
-            id: record.id,
-            at: moment(record.at),
-            function: record.input.function(),
-            plugin: record.plugin,
-            component: record.component,
-            contract: record.contract,
-            engine: record.engine,
-            settings: record.settings,
-            grants: record.grants,
-            context: serde_json::to_value(record.context).unwrap_or_default(),
-            input: serde_json::to_value(record.input).unwrap_or_default(),
-            log: record.log.into_iter().map(|(_, line)| line).collect(),
-            ending: serde_json::to_value(record.ending).unwrap_or_default(),
-            fuel: record.fuel,
+            digest,
+            id: head.id,
+            at: moment(head.at),
+            function: match record {
+                Some(record) => record.input.function().to_owned(),
+                None => head.function,
+            },
+            plugin: head.plugin,
+            component: head.component,
+            contract: head.contract,
+            engine: head.engine,
+            settings: head.settings,
+            grants: head.grants,
+            beside: match head.part {
+                Part::Live => None,
+                Part::Shadow(live) => Some(live),
+            },
+            about: head.about,
+            holds: head.holds,
+            outcome: record.map_or(head.outcome, |record| Outcome::of(&record.ending)).word().to_owned(),
+            erased,
+            context: value(record.map(|record| serde_json::to_value(&record.context))),
+            input: value(record.map(|record| serde_json::to_value(&record.input))),
+            log: record.map(|record| record.log.iter().map(|(_, line)| line.clone()).collect()),
+            ending: value(record.map(|record| serde_json::to_value(&record.ending))),
+            fuel: record.map_or(head.fuel, |record| record.fuel),
         }
     }
 }
@@ -149,7 +178,7 @@ pub(crate) async fn get(
     _: Operator,
     Id(id): Id<RecordId>,
 ) -> Result<Json<DecisionBody>, Problem> {
-    Ok(Json(decisions::get(&app, id).await?.into()))
+    Ok(Json(decisions::get(&app, id).await?.kept.into()))
 }
 
 /// A decision with all that running it again needs, as one file.
@@ -157,7 +186,7 @@ pub(crate) async fn get(
 /// `koban decision replay FILE` reads it without a database.
 #[utoipa::path(get, path = "/v1/operator/decisions/{id}/export", tag = "operator", security(("operator" = [])),
     params(("id" = String, Path, description = "The decision's id.")),
-    responses((status = 200, body = serde_json::Value, description = "A file of the format `koban-decision-1`.")))]
+    responses((status = 200, body = serde_json::Value, description = "A file of the format `koban-decision-2`.")))]
 pub(crate) async fn export(
     State(app): State<App>,
     operator: Operator,
