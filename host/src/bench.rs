@@ -9,6 +9,7 @@ mod figures;
 mod growth;
 mod holds;
 mod hosts;
+mod languages;
 mod pgbench;
 mod processor;
 mod random;
@@ -50,7 +51,7 @@ pub(crate) struct Arguments {
     /// Measure on this store only
     #[arg(long, value_enum)]
     store: Option<Only>,
-    /// Measure these workloads only, such as `W3,W5`, `hosts` or `door`
+    /// Measure these workloads only, such as `W3,W5`, `hosts`, `door` or `js`
     #[arg(long, value_delimiter = ',', value_name = "NAMES")]
     only: Vec<String>,
     /// Where the packages of the first plugins are
@@ -66,7 +67,7 @@ enum Only {
 }
 
 /// The workloads that can be asked for.
-const WORKLOADS: [&str; 10] = ["W1", "W3", "W4", "W5", "W6", "W7", "hosts", "door", "backtest", GROWTH];
+const WORKLOADS: [&str; 11] = ["W1", "W3", "W4", "W5", "W6", "W7", "hosts", "door", "js", "backtest", GROWTH];
 /// Takes minutes, so it is measured only where it is named.
 const GROWTH: &str = "growth";
 

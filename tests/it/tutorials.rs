@@ -8,13 +8,23 @@ use serde_json::Value;
 use crate::harness::{Kind, packages, root};
 
 /// The languages whose tutorials are followed below.
-const FOLLOWED: [&str; 1] = ["rust"];
+const FOLLOWED: [&str; 3] = ["js", "python", "rust"];
 /// Most commands of a tutorial.
 const COMMANDS_MAX: usize = 8;
 
 #[test]
 fn the_tutorial_for_rust_leads_from_an_empty_folder_to_decisions() {
     follow("rust");
+}
+
+#[test]
+fn the_tutorial_for_javascript_leads_from_an_empty_folder_to_decisions() {
+    follow("js");
+}
+
+#[test]
+fn the_tutorial_for_python_leads_from_an_empty_folder_to_decisions() {
+    follow("python");
 }
 
 #[test]

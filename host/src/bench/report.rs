@@ -8,9 +8,9 @@ use super::stages::Stage;
 /// One row.
 #[derive(Debug, Clone)]
 pub(super) struct Row {
-    /// `W1`, `W3`, `W4`, `W5`, `W6`, `W7`, `hosts`, `door`, `backtest` or `growth`.
+    /// `W1`, `W3`, `W4`, `W5`, `W6`, `W7`, `hosts`, `door`, `js`, `backtest` or `growth`.
     pub(super) workload: &'static str,
-    /// `sqlite` or `postgres`; `none` for the door.
+    /// `sqlite` or `postgres`; `none` for the door and for languages.
     pub(super) store: &'static str,
     /// Requests in flight.
     pub(super) clients: usize,
@@ -20,7 +20,7 @@ pub(super) struct Row {
     pub(super) per_second: f64,
     /// What it is compared with, per second, in the same run.
     pub(super) baseline_per_second: f64,
-    /// One by the other. For the door: its time by the raw call's.
+    /// One by the other. For the door and for languages it is that of times.
     pub(super) ratio: f64,
     /// Of all repetitions together.
     pub(super) latencies: Latencies,

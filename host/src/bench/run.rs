@@ -13,6 +13,7 @@ use super::database::Fresh;
 use super::figures::{self, Latencies};
 use super::growth;
 use super::holds::{Holds, PlainHolds};
+use super::languages::{self, LANGUAGES};
 use super::report::{self, Row};
 use super::workloads::{Bulks, FullPayments, HotMerchant, Pattern, Plain, Transfers};
 use super::world::World;
@@ -121,6 +122,9 @@ async fn measure(plan: &Plan, fresh: &Fresh, door: Door, with_door: bool, out: &
     }
     if with_door && plan.has("door") {
         bench.door().await?;
+    }
+    if with_door {
+        bench.languages().await?;
     }
     bench.end().await?;
     Ok(bench.clean)
@@ -484,6 +488,30 @@ impl Bench<'_> {
             stages: Vec::new(),
             deadlocks: None,
         });
+        Ok(())
+    }
+
+    /// Plugins in other languages beside the rules in Rust. They know no store either.
+    async fn languages(&mut self) -> anyhow::Result<()> {
+        for language in LANGUAGES.iter().filter(|language| self.plan.has(language.workload)) {
+            // An interpreter's call takes many times a native one's: fewer of them tell as much.
+            let calls = (self.plan.door_calls / 10).max(10);
+            let cost = languages::measure(&self.world, &self.plan.packages, language, calls).await?;
+            self.out.row(Row {
+                workload: language.workload,
+                store: "none",
+                clients: 1,
+                plugins: 1,
+                per_second: cost.per_second,
+                baseline_per_second: cost.rust_per_second,
+                ratio: cost.ratio,
+                latencies: cost.latencies,
+                audit: "none".to_owned(),
+                beside: "the fraud rules in Rust; ratio of times".to_owned(),
+                stages: Vec::new(),
+                deadlocks: None,
+            });
+        }
         Ok(())
     }
 

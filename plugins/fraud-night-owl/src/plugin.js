@@ -4,11 +4,14 @@ import { Answer, Failure, SETTINGS_INVALID, Verdict, fraudRule, time } from "kob
 
 /** From so many points on, the strictest first. */
 const VERDICTS = [
-  [900, Verdict.Decline],
-  [600, Verdict.Review],
-  [300, Verdict.StepUp],
-  [0, Verdict.Allow],
+  { from: 900, verdict: Verdict.Decline },
+  { from: 600, verdict: Verdict.Review },
+  { from: 300, verdict: Verdict.StepUp },
+  { from: 0, verdict: Verdict.Allow },
 ];
+
+/** What a rule adds to the score when a payment meets it. */
+const points = (code, weight) => ({ code, weight });
 
 /** @param {import("koban-sdk").Reader} read */
 const settings = read => ({
@@ -29,13 +32,13 @@ function isNight({ nightFrom, nightTo }, now) {
   return nightFrom <= nightTo ? nightFrom <= hour && hour < nightTo : hour >= nightFrom || hour < nightTo;
 }
 
-/** Code and weight of what the amount is at night, or nothing. @param {Settings} limits */
+/** What the amount weighs at night, or nothing. @param {Settings} limits */
 function weighed(amount, limits) {
   // Limits are in one currency. An amount that they cannot judge is not harmless.
-  if (!amount.isIn(limits.decline.currency)) return ["night_currency", 300];
-  if (!amount.isAtMost(limits.decline)) return ["night_amount_over_limit", 1000];
-  if (!amount.isAtMost(limits.review)) return ["night_amount_very_high", 600];
-  if (!amount.isAtMost(limits.stepUp)) return ["night_amount", 300];
+  if (!amount.isIn(limits.decline.currency)) return points("night_currency", 300);
+  if (!amount.isAtMost(limits.decline)) return points("night_amount_over_limit", 1000);
+  if (!amount.isAtMost(limits.review)) return points("night_amount_very_high", 600);
+  if (!amount.isAtMost(limits.stepUp)) return points("night_amount", 300);
   return undefined;
 }
 
@@ -51,14 +54,14 @@ export default fraudRule({
     if (!isNight(limits, ctx.now)) return Answer.allow();
     const met = [weighed(payment.amount, limits)];
     if (facts.get("payee.first_time", "flag") && limits.firstPayeePoints > 0) {
-      met.push(["night_first_payee", limits.firstPayeePoints]);
+      met.push(points("night_first_payee", limits.firstPayeePoints));
     }
     // The payment itself is not in the signal: with `hourCount` of them counted before, this is one too many.
     const hour = signals.find(signal => signal.name === "user_1h");
-    if (hour !== undefined && hour.count >= limits.hourCount) met.push(["night_many", 300]);
+    if (hour !== undefined && hour.count >= limits.hourCount) met.push(points("night_many", 300));
     const reasons = met.filter(reason => reason !== undefined);
-    const score = Math.min(1000, reasons.reduce((sum, [, weight]) => sum + weight, 0));
-    const [, verdict] = VERDICTS.find(([from]) => score >= from);
-    return reasons.reduce((answer, [code, weight]) => answer.because(code, weight), new Answer(verdict, score));
+    const score = Math.min(1000, reasons.reduce((sum, { weight }) => sum + weight, 0));
+    const { verdict } = VERDICTS.find(({ from }) => score >= from);
+    return reasons.reduce((answer, { code, weight }) => answer.because(code, weight), new Answer(verdict, score));
   },
 });

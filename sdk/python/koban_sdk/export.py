@@ -115,7 +115,7 @@ class _Converter:
             return lambda value: None if value is None else inner(value)
         if isinstance(hint, type) and issubclass(hint, Enum):
             return self.enum(hint)
-        if is_dataclass(hint):
+        if isinstance(hint, type) and is_dataclass(hint):
             # A variant with one case only is no union.
             return self.variant((hint,)) if hint.__name__ in _CASES else self.record(hint)
         return _same
@@ -204,14 +204,14 @@ def _value_case(value: Any) -> str:
     raise TypeError(f"{type(value).__name__} is no type of value: use str, int, bool, Money, Decimal, Moment or Secret")
 
 
-def _guarded(run: Callable[..., Any], err: Any, failed: Convert, all_failed: Convert) -> Callable[..., Any]:
+def _guarded(run: Callable[..., Any], err: Any, failed: Convert) -> Callable[..., Any]:
     """A failure goes back as a value; everything else is a bug, whose text the host finds in the log before the trap."""
 
     def ask(*given: Any) -> Any:
         try:
             return run(*given)
         except _Failures as failures:
-            raise err(all_failed(failures.all)) from None
+            raise err([failed(failure) for failure in failures.all]) from None
         except Failure as failure:
             raise err(failed(failure)) from None
         except Exception as problem:
@@ -232,20 +232,19 @@ def exported(plugin: kinds.Plugin, id: str, version: str) -> Dict[str, type]:
     """The classes that the component's module must have, by their name there."""
     bindings = importlib.import_module("wit_world.exports")
     err = importlib.import_module("componentize_py_types").Err
-    types = importlib.import_module("wit_world.imports.types")
+    types: Any = importlib.import_module("wit_world.imports.types")
     host = importlib.import_module("wit_world.imports.log")
     log.connect(lambda level, message: host.write(host.Level[level.upper()], message))
     lift, lower = _Lift(), _Lower()
-    failed, all_failed = lower.of(types.Failure), lower.of(List[types.Failure])
-    named = lift.of(List[types.Named])
+    failed, named = lower.of(types.Failure), lift.of(types.Named)
     description = importlib.import_module("wit_world.exports.plugin").Description
 
     def check(settings: Any) -> None:
-        failures = checked_settings(plugin, named(settings))
+        failures = checked_settings(plugin, [named(setting) for setting in settings])
         if failures:
             raise _Failures(failures)
 
-    guard = lambda run: _guarded(run, err, failed, all_failed)  # noqa: E731
+    guard = lambda run: _guarded(run, err, failed)  # noqa: E731
     classes = {
         "Plugin": {
             "describe": lambda self: description(id, version, kinds.CONTRACT),

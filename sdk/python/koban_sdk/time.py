@@ -33,7 +33,8 @@ def parse_rfc3339(text: str) -> Optional[int]:
     if parts is None:
         return None
     try:
-        at = datetime(*(int(part) for part in parts.groups()[:6]), tzinfo=timezone.utc)  # type: ignore[misc]
+        year, month, day, hour, minute, second = (int(part) for part in parts.groups()[:6])
+        at = datetime(year, month, day, hour, minute, second, tzinfo=timezone.utc)
     except ValueError:
         return None
     hours, minutes = int(parts[9] or 0), int(parts[10] or 0)

@@ -14,6 +14,7 @@ use koban_domain::manifest::Manifest;
 use crate::check::{CheckError, Checked, check};
 use crate::package::{self, PackageError};
 use crate::toolchain::NoToolchain;
+pub(crate) use interpreted::{JAVASCRIPT, PYTHON};
 pub(crate) use rust::TARGET_DIR_VARIABLE;
 
 /// A plugin that was built.
@@ -147,8 +148,8 @@ pub fn build(dirs: &[PathBuf], out: Option<&Path>, say: &mut dyn FnMut(&str)) ->
     for plugin in opened {
         match Language::of(&plugin.dir)? {
             Language::Rust => compiled.push(plugin),
-            Language::JavaScript => interpreted.push((interpreted::JAVASCRIPT, plugin)),
-            Language::Python => interpreted.push((interpreted::PYTHON, plugin)),
+            Language::JavaScript => interpreted.push((JAVASCRIPT, plugin)),
+            Language::Python => interpreted.push((PYTHON, plugin)),
         }
     }
     let mut built = rust::build(compiled, out, say)?;

@@ -5,7 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use crate::build::TARGET_DIR_VARIABLE;
+use crate::build::{JAVASCRIPT, PYTHON, TARGET_DIR_VARIABLE};
 use crate::toolchain::{self, NoToolchain};
 
 /// What came of the unit tests.
@@ -25,6 +25,14 @@ pub enum UnitError {
     /// No way to build here.
     #[error(transparent)]
     Toolchain(#[from] NoToolchain),
+    /// The SDK is not where the plugin's own file says.
+    #[error("the unit tests in {} cannot be run: {problem}", dir.display())]
+    Sdk {
+        /// Where.
+        dir: PathBuf,
+        /// What is wrong, and what to do.
+        problem: String,
+    },
     /// The tool could not be started.
     #[error("the unit tests in {} cannot be run: {source}", dir.display())]
     Start {
@@ -49,7 +57,26 @@ pub fn unit_tests(dir: &Path) -> Result<Option<Unit>, UnitError> {
     Ok(Some(Unit { good: output.status.success(), passed: passed(&said), said }))
 }
 
+/// Runs the tests in `tests` and says how many passed, as `node --test` does.
+const UNITTEST: &str = "import sys, unittest\n\
+    found = unittest.main(module=None, argv=['unittest', 'discover', 'tests'], exit=False).result\n\
+    print('# pass', found.testsRun - len(found.failures) - len(found.errors))\n\
+    sys.exit(not found.wasSuccessful())";
+
 fn command(dir: &Path) -> Result<Option<Command>, UnitError> {
+    let no_sdk = |problem: String| UnitError::Sdk { dir: dir.to_owned(), problem };
+    if dir.join("package.json").is_file() {
+        JAVASCRIPT.link_sdk(dir).map_err(no_sdk)?;
+        let mut node = Command::new("node");
+        node.current_dir(dir).args(["--test", "--test-reporter=tap"]).args(javascript_tests(dir));
+        return Ok(Some(node));
+    }
+    if dir.join("pyproject.toml").is_file() {
+        PYTHON.link_sdk(dir).map_err(no_sdk)?;
+        let mut python = Command::new("python3");
+        python.current_dir(dir).args(["-c", UNITTEST]).env("PYTHONDONTWRITEBYTECODE", "1");
+        return Ok(Some(python));
+    }
     if !dir.join("Cargo.toml").is_file() {
         return Ok(None);
     }
@@ -62,14 +89,25 @@ fn command(dir: &Path) -> Result<Option<Command>, UnitError> {
     Ok(Some(cargo))
 }
 
-/// Adds up the lines `test result: ok. 5 passed; …`.
+/// The plugin's own test files: left to itself, Node would run those of `vendor` as well.
+fn javascript_tests(dir: &Path) -> Vec<PathBuf> {
+    let Ok(entries) = dir.join("test").read_dir() else { return Vec::new() };
+    let names = entries.flatten().map(|entry| Path::new("test").join(entry.file_name()));
+    let mut files: Vec<PathBuf> = names.filter(|file| file.to_string_lossy().ends_with(".test.js")).collect();
+    files.sort();
+    files
+}
+
+/// Adds up the lines `test result: ok. 5 passed; …` and `# pass 5`.
 fn passed(said: &str) -> u64 {
+    let plain = said.lines().filter_map(|line| line.strip_prefix("# pass ")?.trim().parse::<u64>().ok());
+    let plain: u64 = plain.sum();
     let results = said.lines().filter_map(|line| line.strip_prefix("test result: "));
     let counts = results.filter_map(|line| {
         let before = line.split(" passed").next()?;
         before.rsplit(' ').next()?.parse::<u64>().ok()
     });
-    counts.sum()
+    plain + counts.sum::<u64>()
 }
 
 #[cfg(test)]
@@ -78,6 +116,7 @@ mod tests {
     fn what_passed_is_added_up() {
         let said = "\nrunning 5 tests\n.....\ntest result: ok. 5 passed; 0 failed; 0 ignored\n\ntest result: FAILED. 1 passed; 2 failed\n";
         assert_eq!(super::passed(said), 6);
+        assert_eq!(super::passed("ok 1 - a\n# tests 3\n# pass 2\n# fail 1\n"), 2);
         assert_eq!(super::passed(""), 0);
     }
 }

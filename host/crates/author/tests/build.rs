@@ -20,3 +20,48 @@ fn a_directory_that_is_no_plugin_is_named_at_once() {
     assert!(error.starts_with("plugin.toml, line 1: invalid type: integer `1`"), "{error}");
     assert!(said.is_empty(), "no toolchain was looked for");
 }
+
+const RULE: &str = r#"
+id = "rule-test"
+version = "1.0.0"
+contract = "koban:plugin@0.1.0"
+kind = "fraud-rule"
+engine = "interpreter"
+name = { ja = "試し", en = "Test" }
+purpose = { ja = "試すため", en = "To test" }
+"#;
+
+#[test]
+fn a_plugin_that_does_not_say_what_it_is_written_in_is_told_how() {
+    let dir = tempfile::tempdir().unwrap();
+    fs::write(dir.path().join("plugin.toml"), RULE).unwrap();
+    let said = || build(&[dir.path().to_owned()], None, &mut |_| {}).unwrap_err().to_string();
+    assert!(
+        said().contains("no Cargo.toml (Rust), package.json (JavaScript) or pyproject.toml (Python)"),
+        "{}",
+        said()
+    );
+    for (file, text, expected) in [
+        ("package.json", "{", "rule-test: package.json: EOF"),
+        ("package.json", "{}", "needs `\"koban-sdk\": \"file:vendor/sdk/js\"` in its dependencies"),
+        (
+            "package.json",
+            r#"{"main": "src/plugin.js", "dependencies": {"koban-sdk": "file:nowhere"}}"#,
+            "the SDK is not at ",
+        ),
+        ("package.json", r#"{"dependencies": {"koban-sdk": "file:."}}"#, "needs `\"main\": \"src/plugin.js\"`"),
+        (
+            "package.json",
+            r#"{"main": "../plugin.js", "dependencies": {"koban-sdk": "file:."}}"#,
+            "`../plugin.js` does not lie in the plugin's folder",
+        ),
+        ("pyproject.toml", "[tool.koban]", "needs `sdk = \"vendor/sdk/python\"` in [tool.koban]"),
+        ("pyproject.toml", "[tool.koban]\nsdk = \".\"", "needs `module = \"plugin\"` in [tool.koban]"),
+        ("pyproject.toml", "[tool.koban]\nsdk = \".\"\nmodule = \"plugin\"", "the contract is not at "),
+    ] {
+        fs::write(dir.path().join(file), text).unwrap();
+        assert!(said().contains(expected), "{text}: {}", said());
+        // The next file says the language.
+        let _ = fs::remove_file(dir.path().join(file));
+    }
+}

@@ -454,6 +454,22 @@ fn a_component_is_measured_by_its_engines_size() {
     assert!(matches!(load(&interpreted()), LoadError::NotWasm));
 }
 
+/// Goal: what a division by zero leaves is the same on every processor, for a guest can look at its bits. Method: the numbers are read from memory,
+/// so that nothing is worked out beforehand.
+#[tokio::test]
+async fn not_a_number_has_the_same_bits_everywhere() {
+    let door = door();
+    let body = format!(
+        "(if (i64.ne (i64.reinterpret_f64 (f64.div (f64.load (i32.const 0)) (f64.load (i32.const 8)))) (i64.const 0x7ff8000000000000))
+            (then unreachable)) {ANSWER}"
+    );
+    for manifest in [manifest(), interpreted()] {
+        let plugin = door.load(&rule("", &body), &manifest, Vec::new()).unwrap();
+        let called = door.call(&plugin, context(1), assess()).await;
+        assert!(called.result.is_ok(), "{:?}", called.result);
+    }
+}
+
 /// Two components in one, of which the second calls the first with a text: the engine writes an adapter that touches both memories.
 const COMPOSED: &str = r#"(component
     (component $callee

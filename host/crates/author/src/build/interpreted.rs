@@ -14,7 +14,7 @@ use super::tools::{self, Built, Tools};
 use super::{BuildError, Opened};
 
 /// A language whose plugins carry its interpreter.
-pub(super) struct Interpreted {
+pub(crate) struct Interpreted {
     name: &'static str,
     /// Runs the SDK's build program.
     program: &'static str,
@@ -22,7 +22,7 @@ pub(super) struct Interpreted {
     fetcher: &'static str,
     hint: &'static str,
     /// The SDK's folder: where the plugin's own file says it is.
-    sdk: fn(&Opened) -> Result<Sdk, String>,
+    sdk: fn(&Path) -> Result<Sdk, String>,
     /// Where the SDK is staged, and linked in the plugin's own folder for its unit tests and its editor.
     staged: &'static str,
     /// The part of the SDK's folder that is staged.
@@ -44,7 +44,7 @@ struct Sdk {
 }
 
 /// Plugins in JavaScript, run by QuickJS.
-pub(super) const JAVASCRIPT: Interpreted = Interpreted {
+pub(crate) const JAVASCRIPT: Interpreted = Interpreted {
     name: "JavaScript",
     program: "node",
     fetcher: "npm",
@@ -59,7 +59,7 @@ pub(super) const JAVASCRIPT: Interpreted = Interpreted {
 };
 
 /// Plugins in Python, run by CPython.
-pub(super) const PYTHON: Interpreted = Interpreted {
+pub(crate) const PYTHON: Interpreted = Interpreted {
     name: "Python",
     program: "python3",
     fetcher: "python3",
@@ -73,27 +73,43 @@ pub(super) const PYTHON: Interpreted = Interpreted {
     tool: "packages",
 };
 
+impl Interpreted {
+    /// The SDK of the plugin in this folder, linked there for its unit tests and its editor. Errors: in words.
+    fn linked(&self, plugin: &Path) -> Result<Sdk, String> {
+        let sdk = (self.sdk)(plugin)?;
+        let place = plugin.join(self.staged);
+        let unable = |error: io::Error| format!("{} cannot be linked to the SDK: {error}", place.display());
+        link(&place, &sdk.dir.join(self.sdk_part)).map_err(unable)?;
+        Ok(sdk)
+    }
+
+    /// Links the SDK in the plugin's folder, as a build does. Errors: in words.
+    pub(crate) fn link_sdk(&self, plugin: &Path) -> Result<(), String> {
+        self.linked(plugin).map(|_| ())
+    }
+}
+
 /// The component of one plugin. Errors: a program, a file or the tools are missing, or the plugin's own code is refused.
 pub(super) fn build(language: &Interpreted, plugin: &Opened, say: &mut dyn FnMut(&str)) -> Result<Vec<u8>, BuildError> {
     let id = &plugin.manifest.id;
     let wrong = |problem: String| BuildError::Source { id: id.clone(), problem };
+    let sdk = language.linked(&plugin.dir).map_err(wrong)?;
     let mut versions = Vec::new();
     for program in [language.program, language.fetcher] {
         let missing = || BuildError::Program { id: id.clone(), program, hint: language.hint };
         versions.push(version(program).ok_or_else(missing)?);
     }
-    let sdk = (language.sdk)(plugin).map_err(wrong)?;
     let wit = sdk.dir.join("../../wit/preview");
     let wit = wit.canonicalize().map_err(|error| {
         wrong(format!("the contract is not at {}: {error}; `koban plugin new` writes it there", wit.display()))
-    })?;
-    link(&plugin.dir.join(language.staged), &sdk.dir.join(language.sdk_part)).map_err(|error| {
-        wrong(format!("{} cannot be linked to the SDK: {error}", plugin.dir.join(language.staged).display()))
     })?;
     let unstaged = |error: io::Error| wrong(format!("its sources cannot be staged: {error}"));
     let mut stage = Stage::new(&tools::home()).map_err(unstaged)?;
     stage.copy(&plugin.dir, "").map_err(unstaged)?;
     stage.copy(&sdk.dir.join(language.sdk_part), language.staged).map_err(unstaged)?;
+    for (from, to) in packages(language, &plugin.dir).map_err(unstaged)? {
+        stage.copy(&from, &to).map_err(unstaged)?;
+    }
     stage.copy(&wit, "koban-contract").map_err(unstaged)?;
     let locked = locked(language, &sdk.dir, &versions).map_err(wrong)?;
     let Manifest { version, kind, .. } = &plugin.manifest;
@@ -101,7 +117,7 @@ pub(super) fn build(language: &Interpreted, plugin: &Opened, say: &mut dyn FnMut
     let of = [id, version, kind.word(), &sdk.entry, &locked].map(|part| part.as_bytes());
     let built = Built::of(Digest::of_parts(&[of.as_slice(), &[&staged.0]].concat()));
     if let Some(component) = built.component() {
-        say(&format!("{id} was built of the same sources before"));
+        say(&format!("building {id}: its sources have not changed"));
         return Ok(component);
     }
     let name = language.name.to_ascii_lowercase();
@@ -136,6 +152,21 @@ pub(super) fn build(language: &Interpreted, plugin: &Opened, say: &mut dyn FnMut
     Ok(component)
 }
 
+/// Packages that the plugin's author installed beside the SDK, with where they are staged; only npm keeps them in a folder of their own.
+fn packages(language: &Interpreted, plugin: &Path) -> io::Result<Vec<(PathBuf, String)>> {
+    let Some((home, sdk)) = language.staged.split_once('/') else { return Ok(Vec::new()) };
+    let Ok(entries) = std::fs::read_dir(plugin.join(home)) else { return Ok(Vec::new()) };
+    let mut packages = Vec::new();
+    for entry in entries {
+        let entry = entry?;
+        let name = entry.file_name().to_string_lossy().into_owned();
+        if name != sdk && !name.starts_with('.') && entry.path().is_dir() {
+            packages.push((entry.path(), format!("{home}/{name}")));
+        }
+    }
+    Ok(packages)
+}
+
 /// Everything beside the sources that a build depends on.
 fn locked(language: &Interpreted, sdk: &Path, versions: &[String]) -> Result<String, String> {
     let mut locked = versions.join("\n");
@@ -167,8 +198,8 @@ fn link(place: &Path, to: &Path) -> io::Result<()> {
     std::os::unix::fs::symlink(to, place)
 }
 
-fn javascript_sdk(plugin: &Opened) -> Result<Sdk, String> {
-    let file = plugin.dir.join("package.json");
+fn javascript_sdk(plugin: &Path) -> Result<Sdk, String> {
+    let file = plugin.join("package.json");
     let text = std::fs::read_to_string(&file).map_err(|error| format!("package.json: {error}"))?;
     let package: serde_json::Value = serde_json::from_str(&text).map_err(|error| format!("package.json: {error}"))?;
     let sdk = package["dependencies"]["koban-sdk"].as_str().and_then(|place| place.strip_prefix("file:"));
@@ -177,8 +208,8 @@ fn javascript_sdk(plugin: &Opened) -> Result<Sdk, String> {
     Ok(Sdk { dir: found(plugin, sdk)?, entry: inside(entry)? })
 }
 
-fn python_sdk(plugin: &Opened) -> Result<Sdk, String> {
-    let text = std::fs::read_to_string(plugin.dir.join("pyproject.toml"));
+fn python_sdk(plugin: &Path) -> Result<Sdk, String> {
+    let text = std::fs::read_to_string(plugin.join("pyproject.toml"));
     let text = text.map_err(|error| format!("pyproject.toml: {error}"))?;
     let project: toml::Table = text.parse().map_err(|error: toml::de::Error| format!("pyproject.toml: {error}"))?;
     let koban = |name: &str| project.get("tool")?.get("koban")?.get(name)?.as_str();
@@ -187,8 +218,8 @@ fn python_sdk(plugin: &Opened) -> Result<Sdk, String> {
     Ok(Sdk { dir: found(plugin, sdk)?, entry: inside(entry)? })
 }
 
-fn found(plugin: &Opened, sdk: &str) -> Result<PathBuf, String> {
-    let dir = plugin.dir.join(sdk);
+fn found(plugin: &Path, sdk: &str) -> Result<PathBuf, String> {
+    let dir = plugin.join(sdk);
     dir.canonicalize().map_err(|error| format!("the SDK is not at {}: {error}", dir.display()))
 }
 
