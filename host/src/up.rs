@@ -191,6 +191,7 @@ async fn install(stage: Stage, app: &App, packages: &Path, network: &str, secret
         secrets: vec![secret],
         // The played network is on this machine: exactly this endpoint may be private.
         allow_private: true,
+        ..EndpointInput::default()
     };
     plugins::set_endpoint(app, &ctx, "charge-atm", endpoint).await?;
     Ok(())

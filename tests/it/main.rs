@@ -24,6 +24,7 @@ mod closings;
 mod decisions;
 mod disputes;
 mod doctor;
+mod endpoints;
 mod evidence;
 mod exchanges;
 mod faults;

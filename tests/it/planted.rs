@@ -154,7 +154,13 @@ async fn at_work(host: &HostProcess, people: &People, planted: &mut Planted) {
     for list in ["/v1/merchant/keys", "/v1/webhook-endpoints", &format!("/v1/webhook-endpoints/{id}"), "/v1/merchant"] {
         planted.are_not_in(list, &shop.get(list).await.reply.bytes);
     }
-    for list in ["/v1/operator/audit", "/v1/operator/plugins/charge-atm", "/v1/operator/users", "/v1/operator/policy"] {
+    for list in [
+        "/v1/operator/audit",
+        "/v1/operator/plugins/charge-atm",
+        "/v1/operator/plugins/charge-atm/endpoints",
+        "/v1/operator/users",
+        "/v1/operator/policy",
+    ] {
         planted.are_not_in(list, &operator.get(list).await.reply.bytes);
     }
     for list in ["/v1/me", "/v1/wallet/statement", "/v1/wallet/statement.csv", "/v1/payments"] {

@@ -243,6 +243,7 @@ fn open(sealer: &Sealer, row: &sealed::SealedRow) -> Result<Vec<u8>, String> {
         Place::Submission { user, .. } => format!("verification {user}"),
         Place::Webhook(id) | Place::WebhookBefore(id) => format!("webhook {id}"),
         Place::Endpoint { plugin, name } => format!("endpoint {plugin}/{name}"),
+        Place::Consent { plugin, endpoint, user } => format!("consent {plugin}/{endpoint} {user}"),
     };
     let sealed = Sealed { key_id: row.key_id.clone(), bytes: row.bytes.clone() };
     sealer.open(&about, &sealed).map(|plain| plain.to_vec()).map_err(|error| error.to_string())

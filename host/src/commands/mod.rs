@@ -9,6 +9,7 @@ pub(crate) mod backup;
 pub(crate) mod decisions;
 pub(crate) mod devices;
 pub(crate) mod doctor;
+pub(crate) mod endpoints;
 pub(crate) mod flows;
 pub(crate) mod keys;
 pub(crate) mod ledger;

@@ -6,11 +6,12 @@ use anyhow::{Context, bail};
 use clap::{Args, Subcommand};
 use koban_domain::guest::Named;
 use koban_domain::manifest::Manifest;
-use koban_service::plugins::{self, EndpointInput, Install, PluginView};
+use koban_service::plugins::{self, Install, PluginView};
 use koban_service::{App, Ctx};
 use serde_json::json;
 
 use crate::commands::authoring::{self, AuthorCommands};
+use crate::commands::endpoints::EndpointCommands;
 use crate::commands::{backtests, say, table};
 use crate::config::Global;
 use crate::person;
@@ -61,25 +62,9 @@ pub(crate) enum PluginCommands {
         #[arg(long = "set", value_name = "NAME=VALUE")]
         settings: Vec<String>,
     },
-    /// Say where a partner is and how both sides prove themselves
-    #[command(
-        after_help = "Example:\n  koban plugin endpoint charge-atm network --base https://atm.example.com --secret-file secrets.txt"
-    )]
-    Endpoint {
-        /// The plugin's id
-        id: String,
-        /// The endpoint's name in the manifest
-        name: String,
-        /// Its base address
-        #[arg(long)]
-        base: String,
-        /// A file with one `whsec_…` secret a line
-        #[arg(long, value_name = "FILE")]
-        secret_file: PathBuf,
-        /// Allow a private address for exactly this endpoint
-        #[arg(long)]
-        allow_private: bool,
-    },
+    /// Where partners are: set, list, test, sandbox or live
+    #[command(subcommand, after_help = "Example:\n  koban plugin endpoint test charge-atm network")]
+    Endpoint(EndpointCommands),
     /// Try a component or other settings on the decisions of a past window: which would flip, and how much money that is
     #[command(
         after_help = "Examples:\n  koban plugin backtest fraud-rules --set amount_high=30000\n  koban plugin backtest packages/fraud-rules --since 2026-11-20T00:00:00Z --max-flips 0.5% --svg flips.svg\n\nChanges nothing but a row that says what came of it. Exit code 1 if more flip than --max-flips allows."
@@ -202,15 +187,7 @@ pub(crate) async fn run(global: &Global, command: PluginCommands) -> anyhow::Res
             let manifest = plugins::get(&app, &id).await?.manifest;
             plugins::set_settings(&app, &ctx, &id, &settings(&manifest, &given)?).await?
         }
-        PluginCommands::Endpoint { id, name, base, secret_file, allow_private } => {
-            let text = std::fs::read_to_string(&secret_file)
-                .with_context(|| format!("{} cannot be read", secret_file.display()))?;
-            let secrets = text.lines().map(str::trim).filter(|line| !line.is_empty()).map(str::to_owned).collect();
-            let (app, ctx) = acting(global).await?;
-            let input = EndpointInput { name, base, secrets, allow_private };
-            plugins::set_endpoint(&app, &ctx, &id, input).await?;
-            plugins::get(&app, &id).await?
-        }
+        PluginCommands::Endpoint(command) => return crate::commands::endpoints::run(global, command).await,
         PluginCommands::Backtest(arguments) => return backtests::backtest(global, arguments).await,
         PluginCommands::Disagreements(arguments) => return backtests::disagreements(global, arguments).await,
         PluginCommands::Revoke { digest, reason } => {

@@ -38,6 +38,7 @@ impl Channel {
             base: "http://127.0.0.1:9".into(),
             secrets: vec![SECRET.into()],
             allow_private: true,
+            ..EndpointInput::default()
         };
         plugins::set_endpoint(&app.app, &app.operator_ctx(), id, endpoint).await.expect("the endpoint is set");
         Channel { id, client: app.anonymous() }

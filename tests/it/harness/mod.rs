@@ -405,6 +405,7 @@ pub(crate) async fn seed_atm(app: &App, atm: &Atm, settings: &[Named], caps: (i6
         base: atm.base(),
         secrets: vec![atm::SECRET.into()],
         allow_private: true,
+        ..EndpointInput::default()
     };
     let ctx = operators::command_line(unique("endpoint"));
     plugins::set_endpoint(app, &ctx, "charge-atm", endpoint).await.expect("the endpoint is set");

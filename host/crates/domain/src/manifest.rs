@@ -2,6 +2,7 @@
 //!
 //! docs/reference/manifest.md documents every field. Author reads the TOML, service stores the same value as JSON.
 
+mod credentials;
 mod engine;
 mod facts;
 mod inbound;
@@ -14,6 +15,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use crate::guest::Named;
+pub use credentials::{
+    ClientShown, CredentialKind, DigestHash, DigestSpec, Hash, HmacSpec, OauthSpec, Part, Piece, SecretForm, Signing,
+    TimeForm, Writing, is_credential_header, pieces,
+};
 pub use engine::EngineKind;
 pub use facts::{FACTS, Fact, fact};
 pub use inbound::InboundSpec;
@@ -120,22 +125,21 @@ pub struct EndpointSpec {
     pub name: String,
     /// How both sides prove who they are.
     pub credential: CredentialKind,
+    /// The headers that carry secrets, in lower case; for `header` alone.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub headers: Vec<String>,
+    /// What is signed and where the signature stands; for `hmac` alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hmac: Option<HmacSpec>,
+    /// What the OAuth server is asked for; for `oauth-client` and `oauth-user` alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub oauth: Option<OauthSpec>,
     /// What the plugin may ask of the partner.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub operations: Vec<OperationSpec>,
     /// What the partner may ask of the plugin.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub inbound: Vec<InboundSpec>,
-}
-
-/// How a partner and the host prove themselves to each other. A closed list.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum CredentialKind {
-    /// Standard Webhooks 1.0.0 signatures (`v1`, HMAC-SHA256) on requests and answers, both ways.
-    StandardWebhooks,
-    /// Neither side proves anything: for feeds that anybody may read. No money can rest on what they say.
-    None,
 }
 
 /// An operation that the plugin may ask of a partner.
@@ -157,6 +161,12 @@ pub struct OperationSpec {
     /// Set for a feed: the host asks for it by itself, so many seconds apart (60 to 86,400), and gives the answer to `rates`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub feed_every_s: Option<u32>,
+    /// The media type of the body; told from the body unless given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub content_type: Option<String>,
+    /// It changes nothing at the partner: `koban plugin endpoint test` may call it, without a body.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub probe: bool,
 }
 
 /// An HTTP method.
@@ -304,6 +314,7 @@ impl Manifest {
             inbound::check(operation, errors);
         }
         for endpoint in &self.endpoints {
+            credentials::check(endpoint, errors);
             unique(
                 &format!("endpoints.{}.operations", endpoint.name),
                 endpoint.operations.iter().map(|operation| operation.name.as_str()),
@@ -313,6 +324,16 @@ impl Manifest {
                 let place = format!("endpoints.{}.operations.{}", endpoint.name, operation.name);
                 if !operation.path.starts_with('/') || operation.path.contains(['?', '#', '\\', ' ']) {
                     errors.push(wrong(&place, "`path` begins with `/` and has no query"));
+                }
+                let media = |text: &String| {
+                    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/+-._;= ".contains(&byte);
+                    (3..=100).contains(&text.len()) && text.contains('/') && text.bytes().all(plain)
+                };
+                if operation.content_type.as_ref().is_some_and(|text| !media(text)) {
+                    errors.push(wrong(&place, "`content_type` is a media type such as application/json"));
+                }
+                if operation.probe && operation.method != Method::Get {
+                    errors.push(wrong(&place, "only a GET can be marked as a `probe`"));
                 }
                 if !(1..=60).contains(&operation.timeout_s) || !(1..=86_400).contains(&operation.deadline_s) {
                     errors.push(wrong(&place, "`timeout_s` is 1 to 60 and `deadline_s` 1 to 86400"));

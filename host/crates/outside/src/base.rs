@@ -133,6 +133,12 @@ impl Base {
         &self.path
     }
 
+    /// The same without its path, and the path that stood there; `/` if there was none.
+    pub(crate) fn split_path(&self) -> (Base, String) {
+        let path = if self.path.is_empty() { "/".to_owned() } else { self.path.clone() };
+        (Base { path: String::new(), ..self.clone() }, path)
+    }
+
     /// The value of the `Host` header: without the port where it is the scheme's own.
     pub(crate) fn authority(&self) -> String {
         let host = match &self.host {

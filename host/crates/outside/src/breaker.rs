@@ -39,7 +39,44 @@ impl Default for State {
     }
 }
 
+/// How a breaker stands, for those who watch it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stands {
+    /// Requests go through; so many failed in a row.
+    Closed {
+        /// Failures in a row.
+        failures: u32,
+    },
+    /// Requests are refused until then.
+    Open {
+        /// When a trial is let through.
+        until: Timestamp,
+    },
+    /// One trial is on its way.
+    HalfOpen,
+}
+
+impl Stands {
+    /// In a word.
+    pub fn word(self) -> &'static str {
+        match self {
+            Stands::Closed { .. } => "closed",
+            Stands::Open { .. } => "open",
+            Stands::HalfOpen => "half-open",
+        }
+    }
+}
+
 impl Breaker {
+    /// How it stands.
+    pub fn stands(&self) -> Stands {
+        match self.state {
+            State::Closed { failures } => Stands::Closed { failures },
+            State::Open { until } => Stands::Open { until },
+            State::HalfOpen { .. } => Stands::HalfOpen,
+        }
+    }
+
     /// May a request be tried now? If not: when it is worth asking again.
     pub fn admit(&mut self, rule: &BreakerRule, now: Timestamp) -> Result<(), Timestamp> {
         match self.state {

@@ -11,13 +11,13 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
-use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::pki_types::ServerName;
 
 use crate::address;
 use crate::base::{Base, Host, Scheme};
 use crate::endpoint::Endpoint;
-use crate::send::{NotSent, Refused, Resolver};
+use crate::send::{NotSent, Refused, Resolver, stopwatch};
+use crate::tls::Tls;
 
 /// So many of a name's addresses are tried, one after the other.
 const ADDRESSES_TRIED_MAX: usize = 4;
@@ -48,7 +48,7 @@ impl Written {
 pub(crate) async fn open(
     endpoint: &Endpoint,
     resolver: &Resolver,
-    tls: &TlsConnector,
+    tls: &Tls,
     patience: Duration,
     written: &Written,
 ) -> Result<Stream, NoConnection> {
@@ -62,7 +62,9 @@ pub(crate) async fn open(
             Scheme::Http => Box::new(tcp),
             Scheme::Https => {
                 let name = server_name(endpoint.base.host()).map_err(NoConnection::NotSent)?;
-                let stream = tls.connect(name, tcp).await;
+                let connector =
+                    tls.connector(endpoint).map_err(|error| NoConnection::NotSent(NotSent::Tls(error.to_string())))?;
+                let stream = connector.connect(name, tcp).await;
                 Box::new(stream.map_err(|error| NoConnection::NotSent(NotSent::Tls(error.to_string())))?)
             }
         };
@@ -97,6 +99,7 @@ async fn resolve(base: &Base, resolver: &Resolver) -> Result<Vec<IpAddr>, NotSen
             Err(error) => return Err(NotSent::Resolve { name: name.clone(), why: error.to_string() }),
         },
         Resolver::Table(table) => table.get(name).cloned().unwrap_or_default(),
+        Resolver::Asked(asked) => (asked.0)(name),
     };
     if addresses.is_empty() {
         return Err(NotSent::Resolve { name: name.clone(), why: "it has no address".to_owned() });
@@ -126,6 +129,80 @@ fn server_name(host: &Host) -> Result<ServerName<'static>, NotSent> {
             ServerName::try_from(name.clone()).map_err(|_| NotSent::Tls(format!("`{name}` cannot have a certificate")))
         }
     }
+}
+
+/// A step of opening a connection and what came of it, in words, with the milliseconds that it took.
+pub(crate) struct Step {
+    pub(crate) name: &'static str,
+    pub(crate) how: Result<String, String>,
+    pub(crate) ms: u64,
+}
+
+/// Opens a connection step by step and closes it without a byte of a request. Errors: the steps up to the one that failed.
+pub(crate) async fn try_open(
+    endpoint: &Endpoint,
+    resolver: &Resolver,
+    tls: &Tls,
+    patience: Duration,
+) -> Result<Vec<Step>, Vec<Step>> {
+    let mut steps = Vec::new();
+    let mut started = stopwatch();
+    let mut note = |name: &'static str, how: Result<String, String>| {
+        let ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
+        started = stopwatch();
+        let failed = how.is_err();
+        steps.push(Step { name, how, ms });
+        if failed { Some(std::mem::take(&mut steps)) } else { None }
+    };
+    let resolved = timeout(patience, resolve(&endpoint.base, resolver)).await.unwrap_or(Err(NotSent::ConnectTimeout));
+    let words = resolved.as_ref().map(|found| listed(found)).map_err(ToString::to_string);
+    if let Some(steps) = note("address", words) {
+        return Err(steps);
+    }
+    let addresses = resolved.unwrap_or_default();
+    let judged = judge(endpoint, &addresses).map_err(|refused| refused.to_string());
+    let words = judged
+        .map(|()| if endpoint.allow_private { "allowed, private addresses as well" } else { "public" }.to_owned());
+    if let Some(steps) = note("policy", words) {
+        return Err(steps);
+    }
+    let connected = timeout(patience, connect(&addresses, endpoint.base.port(), patience)).await;
+    let connected = connected.unwrap_or(Err(NotSent::ConnectTimeout));
+    let peer =
+        connected.as_ref().map(|tcp| tcp.peer_addr().map_or_else(|_| "connected".to_owned(), |at| at.to_string()));
+    if let Some(steps) = note("connection", peer.map_err(ToString::to_string)) {
+        return Err(steps);
+    }
+    let Ok(tcp) = connected else { return Err(steps) };
+    let shaken = match endpoint.base.scheme() {
+        Scheme::Http => Ok("none: this private endpoint is spoken to in the clear".to_owned()),
+        Scheme::Https => match timeout(patience, shake(endpoint, tls, tcp)).await {
+            Ok(shaken) => shaken,
+            Err(_) => Err("no handshake in time".to_owned()),
+        },
+    };
+    if let Some(steps) = note("certificate", shaken) {
+        return Err(steps);
+    }
+    Ok(steps)
+}
+
+fn listed(addresses: &[IpAddr]) -> String {
+    let shown: Vec<String> = addresses.iter().take(ADDRESSES_TRIED_MAX).map(ToString::to_string).collect();
+    match addresses.len() - shown.len() {
+        0 => shown.join(", "),
+        more => format!("{} and {more} more", shown.join(", ")),
+    }
+}
+
+async fn shake(endpoint: &Endpoint, tls: &Tls, tcp: TcpStream) -> Result<String, String> {
+    let name = server_name(endpoint.base.host()).map_err(|error| error.to_string())?;
+    let connector = tls.connector(endpoint).map_err(|error| error.to_string())?;
+    let stream = connector.connect(name, tcp).await.map_err(|error| NotSent::Tls(error.to_string()).to_string())?;
+    let (_, session) = stream.get_ref();
+    let version = session.protocol_version().map_or_else(|| "TLS".to_owned(), |version| format!("{version:?}"));
+    let by = if endpoint.authorities.is_some() { "the endpoint's own authorities" } else { "the public authorities" };
+    Ok(format!("{version}, good for this name by {by}"))
 }
 
 /// A stream that remembers whether anything was written to it.

@@ -5,8 +5,10 @@ use std::time::Duration;
 use hyper::Uri;
 use hyper::header::HeaderValue;
 use koban_domain::manifest::Method;
+use zeroize::Zeroizing;
 
 use crate::base::{PathError, check_path};
+use crate::hidden::{self, Hidden};
 
 /// One request. The endpoint adds host, credential and signature; there is no way to set a header of one's own, so none can be smuggled in.
 #[derive(Clone, Debug)]
@@ -17,7 +19,7 @@ pub struct Request {
     pub path: String,
     /// Names and values as they are: encoded here.
     pub query: Vec<(String, String)>,
-    /// At most 1 MiB.
+    /// At most 1 MiB. `{{secret:name}}` in it stands for a secret of the endpoint.
     pub body: Vec<u8>,
     /// The media type of the body, such as `application/json`; not sent with an empty body.
     pub content_type: String,
@@ -25,6 +27,8 @@ pub struct Request {
     pub idempotency_key: Option<String>,
     /// Sent as `webhook-id`, covered by the signature and expected in the answer: the same for every repeat. Printable ASCII without a dot.
     pub message_id: String,
+    /// Never used before: what a template signs as `{nonce}`. Printable ASCII.
+    pub nonce: String,
     /// How long the whole exchange may take; cut to [`crate::Bounds::total`].
     pub timeout: Duration,
 }
@@ -47,6 +51,15 @@ pub enum RequestRefused {
         /// Its length.
         length: usize,
     },
+    /// A secret that the operator has not given to this endpoint.
+    #[error("the body asks for the secret `{name}`, which the operator has not given to this endpoint")]
+    Secret {
+        /// Its name.
+        name: String,
+    },
+    /// The credential cannot sign this.
+    #[error("the request cannot be signed: {0}")]
+    Signature(&'static str),
     /// A header value with control characters, or too long.
     #[error("the {header} is empty, too long or has characters that a header may not hold")]
     Header {
@@ -65,12 +78,20 @@ pub(crate) struct Checked {
     pub(crate) uri: Uri,
     pub(crate) content_type: HeaderValue,
     pub(crate) idempotency_key: Option<HeaderValue>,
+    /// With its secrets filled in.
+    pub(crate) body: Zeroizing<Vec<u8>>,
 }
 
-pub(crate) fn check(request: &Request, base_path: &str) -> Result<Checked, RequestRefused> {
+pub(crate) fn check(
+    request: &Request,
+    base_path: &str,
+    secrets: &[(String, Hidden)],
+) -> Result<Checked, RequestRefused> {
     check_path(&request.path).map_err(RequestRefused::Path)?;
-    if request.body.len() > BODY_LENGTH_MAX {
-        return Err(RequestRefused::BodyTooLong { length: request.body.len() });
+    let body =
+        hidden::fill(&request.body, &request.content_type, secrets).map_err(|name| RequestRefused::Secret { name })?;
+    if body.len() > BODY_LENGTH_MAX {
+        return Err(RequestRefused::BodyTooLong { length: body.len() });
     }
     let mut path_and_query = format!("{base_path}{}", request.path);
     let query = encode_query(&request.query);
@@ -84,12 +105,13 @@ pub(crate) fn check(request: &Request, base_path: &str) -> Result<Checked, Reque
     if !crate::signature::is_message_id(&request.message_id) {
         return Err(RequestRefused::Header { header: "message id" });
     }
+    header_value("nonce", &request.nonce)?;
     let content_type = header_value("content type", &request.content_type)?;
     let idempotency_key =
         request.idempotency_key.as_deref().map(|key| header_value("idempotency key", key)).transpose()?;
     // What was let through above is a subset of what a request line may hold.
     let uri = path_and_query.parse().map_err(|_| RequestRefused::Path(PathError::Character))?;
-    Ok(Checked { uri, content_type, idempotency_key })
+    Ok(Checked { uri, content_type, idempotency_key, body })
 }
 
 fn header_value(header: &'static str, value: &str) -> Result<HeaderValue, RequestRefused> {
@@ -100,8 +122,15 @@ fn header_value(header: &'static str, value: &str) -> Result<HeaderValue, Reques
     }
 }
 
+/// A text as forms and queries write it.
+pub(crate) fn encoded(text: &str) -> String {
+    let mut encoded = String::new();
+    encode_into(&mut encoded, text);
+    encoded
+}
+
 /// Encodes everything but the unreserved characters of RFC 3986, so that no reader can split it differently.
-fn encode_query(query: &[(String, String)]) -> String {
+pub fn encode_query(query: &[(String, String)]) -> String {
     let mut encoded = String::new();
     for (name, value) in query {
         if !encoded.is_empty() {
@@ -141,6 +170,7 @@ mod tests {
             content_type: "application/json".to_owned(),
             idempotency_key: Some("k1".to_owned()),
             message_id: "msg_1".to_owned(),
+            nonce: "n1".to_owned(),
             timeout: Duration::from_secs(1),
         }
     }
@@ -149,14 +179,14 @@ mod tests {
     fn refused(change: impl FnOnce(&mut Request)) -> RequestRefused {
         let mut request = request();
         change(&mut request);
-        check(&request, "").err().expect("refused")
+        check(&request, "", &[]).err().expect("refused")
     }
 
     #[test]
     fn the_base_path_stands_before_the_path_and_the_query_is_encoded() {
         let mut request = request();
         request.query = vec![("a b".to_owned(), "1&2=3".to_owned()), ("名".to_owned(), String::new())];
-        let checked = check(&request, "/v2").expect("fine");
+        let checked = check(&request, "/v2", &[]).expect("fine");
         assert_eq!(checked.uri.to_string(), "/v2/atm/approve?a%20b=1%262%3D3&%E5%90%8D=");
     }
 
@@ -168,7 +198,7 @@ mod tests {
         for path in ["/a?b", "/a#b", "/a b", "/a\\b", "/a\r\nHost: x", "/ä", "/a\0"] {
             assert_eq!(refused(|r| r.path = path.to_owned()), RequestRefused::Path(PathError::Character), "{path}");
         }
-        assert!(check(&Request { path: "/a%20b/".to_owned(), ..request() }, "").is_ok());
+        assert!(check(&Request { path: "/a%20b/".to_owned(), ..request() }, "", &[]).is_ok());
     }
 
     #[test]
@@ -186,11 +216,11 @@ mod tests {
 
     #[test]
     fn sizes_are_bounded_and_the_bound_itself_is_allowed() {
-        assert!(check(&Request { body: vec![0; BODY_LENGTH_MAX], ..request() }, "").is_ok());
+        assert!(check(&Request { body: vec![0; BODY_LENGTH_MAX], ..request() }, "", &[]).is_ok());
         let refused = refused(|r| r.body = vec![0; BODY_LENGTH_MAX + 1]);
         assert_eq!(refused, RequestRefused::BodyTooLong { length: BODY_LENGTH_MAX + 1 });
         let query = |length: usize| vec![("q".to_owned(), "x".repeat(length - 2))];
-        assert!(check(&Request { query: query(QUERY_LENGTH_MAX), ..request() }, "").is_ok());
-        assert!(check(&Request { query: query(QUERY_LENGTH_MAX + 1), ..request() }, "").is_err());
+        assert!(check(&Request { query: query(QUERY_LENGTH_MAX), ..request() }, "", &[]).is_ok());
+        assert!(check(&Request { query: query(QUERY_LENGTH_MAX + 1), ..request() }, "", &[]).is_err());
     }
 }

@@ -2,29 +2,32 @@
 
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use http_body_util::{BodyExt, Full};
+use hyper::StatusCode;
 use hyper::body::{Bytes, Incoming};
 use hyper::client::conn::http1;
-use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
-use hyper::{StatusCode, Version};
+use hyper::header::{self, HeaderMap};
 use hyper_util::rt::TokioIo;
-use koban_domain::manifest::Method;
 use koban_domain::time::Timestamp;
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout};
-use tokio_rustls::TlsConnector;
-use tokio_rustls::rustls::{self, ClientConfig, RootCertStore, pki_types::CertificateDer};
+use tokio_rustls::rustls::{self, RootCertStore, pki_types::CertificateDer};
 
 use crate::address::AddressRefused;
 use crate::base::{Host, Scheme};
-use crate::breaker::{Breaker, BreakerRule};
+use crate::breaker::BreakerRule;
 use crate::connection::{self, NoConnection, Stream, Written};
 use crate::endpoint::{Credential, Endpoint};
+use crate::gates::{GateView, Gates, Place};
+use crate::hidden::Hidden;
+use crate::message::{judge, message};
 use crate::request::{self, Checked, Request, RequestRefused};
-use crate::signature::{self, SIGNATURE_HEADER, SignatureError};
+use crate::signature::SignatureError;
+use crate::tls::Tls;
+use crate::token::{NoToken, Tokens};
 
 /// How a request went.
 #[derive(Debug)]
@@ -46,14 +49,15 @@ pub enum Sent {
     BadSignature(SignatureError),
 }
 
-/// An answer whose signature was checked.
+/// An answer that is certainly the partner's: by its signature where the credential has one, otherwise by the certificate of the connection. Whatever is
+/// secret about the endpoint is struck out of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Answer {
-    /// The HTTP status. Not covered by the signature: trust the body first.
+    /// The HTTP status. Not covered by a Standard Webhooks signature: trust the body first.
     pub status: u16,
-    /// Names in lower case; at most 64, without those of the connection, cookies and the signature. Not covered by the signature either.
+    /// Names in lower case; at most 64, without those of the connection, cookies and the signature. Not covered by a signature either.
     pub headers: Vec<(String, String)>,
-    /// As it was signed; at most [`Bounds::answer_body`] bytes.
+    /// At most as many bytes as the endpoint's limits and [`Bounds::answer_body`] allow.
     pub body: Vec<u8>,
 }
 
@@ -82,6 +86,21 @@ pub enum NotSent {
         /// When a trial is let through.
         retry_at: Timestamp,
     },
+    /// All places at this endpoint are in use.
+    #[error("as many requests to this endpoint are on their way as are allowed at a time")]
+    Full {
+        /// When it is worth asking again.
+        retry_at: Timestamp,
+    },
+    /// The endpoint's rate is used up.
+    #[error("as many requests were made to this endpoint as its rate allows; the next one is due at {retry_at}")]
+    TooOften {
+        /// When the next one may be made.
+        retry_at: Timestamp,
+    },
+    /// No token, no request.
+    #[error("{0}")]
+    Token(#[source] NoToken),
     /// All connections that we allow ourselves are in use.
     #[error("too many requests are on their way; try again")]
     Busy,
@@ -188,6 +207,21 @@ pub enum Resolver {
     System,
     /// A fixed table and nothing else.
     Table(HashMap<String, Vec<IpAddr>>),
+    /// Somebody who may say something else each time he is asked.
+    Asked(Asked),
+}
+
+/// Somebody who answers for names.
+#[derive(Clone)]
+pub struct Asked(pub Arc<Answers>);
+
+/// Says which addresses a name has now.
+pub type Answers = dyn Fn(&str) -> Vec<IpAddr> + Send + Sync;
+
+impl std::fmt::Debug for Asked {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Asked(…)")
+    }
 }
 
 /// What an [`Outside`] is made of.
@@ -224,16 +258,13 @@ pub enum OutsideError {
 pub struct Outside {
     bounds: Bounds,
     resolver: Resolver,
-    tls: TlsConnector,
+    tls: Tls,
     slots: Semaphore,
-    breakers: Mutex<HashMap<String, Breaker>>,
+    gates: Gates,
+    pub(crate) tokens: Tokens,
 }
 
-/// So many endpoints are remembered; above it those without a failure are forgotten.
-const BREAKERS_MAX: usize = 4_096;
-const ANSWER_HEADERS_MAX: usize = 64;
-const ANSWER_HEADER_LENGTH_MAX: usize = 1_024;
-const USER_AGENT: &str = concat!("koban/", env!("CARGO_PKG_VERSION"));
+pub(crate) const ANSWER_HEADERS_MAX: usize = 64;
 
 impl Outside {
     /// Opens the way out.
@@ -243,51 +274,104 @@ impl Outside {
             let added = roots.add(CertificateDer::from(der));
             added.map_err(|source| OutsideError::ExtraRoot { number: index + 1, source })?;
         }
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let mut config = ClientConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .map_err(OutsideError::Tls)?
-            .with_root_certificates(roots)
-            .with_no_client_auth();
-        config.alpn_protocols = vec![b"http/1.1".to_vec()];
         Ok(Outside {
             bounds: settings.bounds,
             resolver: settings.resolver,
-            tls: TlsConnector::from(Arc::new(config)),
+            tls: Tls::new(roots).map_err(OutsideError::Tls)?,
             slots: Semaphore::new(settings.bounds.connections),
-            breakers: Mutex::new(HashMap::new()),
+            gates: Gates::default(),
+            tokens: Tokens::default(),
         })
+    }
+
+    /// Takes a place at an endpoint, before anything is written down about an attempt. Errors: [`NotSent::Full`], [`NotSent::TooOften`] or
+    /// [`NotSent::BreakerOpen`], with the time when it is worth asking again.
+    pub fn enter(&self, endpoint: &Endpoint, now: Timestamp) -> Result<Place, NotSent> {
+        self.gates.enter(endpoint, &self.bounds.breaker, now)
+    }
+
+    /// What stands before each endpoint that this host has used, in the order of names.
+    pub fn gates(&self) -> Vec<GateView> {
+        self.gates.views()
     }
 
     /// Sends one request, once, and waits for its answer. `now` is the time at the start.
     pub async fn send(&self, endpoint: &Endpoint, request: &Request, now: Timestamp) -> Sent {
-        let checked = match may_send(endpoint, request) {
-            Ok(checked) => checked,
-            Err(refused) => return Sent::Refused(refused),
-        };
-        if let Err(retry_at) = self.breaker(endpoint, |breaker| breaker.admit(&self.bounds.breaker, now)) {
-            return Sent::NotSent(NotSent::BreakerOpen { retry_at });
+        // What is refused anyway takes no place.
+        if let Err(refused) = may_send(endpoint, request) {
+            return Sent::Refused(refused);
         }
+        match self.enter(endpoint, now) {
+            Ok(place) => self.send_from(place, endpoint, request, now).await,
+            Err(why) => Sent::NotSent(why),
+        }
+    }
+
+    /// As [`Outside::send`], from a place that was taken before.
+    pub async fn send_from(&self, place: Place, endpoint: &Endpoint, request: &Request, now: Timestamp) -> Sent {
+        debug_assert!(place.is_at(endpoint), "a place is good at its own endpoint");
         let started = stopwatch();
-        let sent = match self.exchange(endpoint, request, checked, (now, started)).await {
-            Ok(raw) => judge(endpoint, request, raw, after(now, started)),
-            Err(sent) => sent,
-        };
+        let sent = self.attempt(endpoint, request, (now, started)).await;
         match speaks_against(&sent) {
-            Some(true) => self.breaker(endpoint, |b| b.failed(&self.bounds.breaker, after(now, started))),
-            Some(false) => self.breaker(endpoint, Breaker::succeeded),
+            Some(true) => self.gates.failed(endpoint, &self.bounds.breaker, after(now, started)),
+            Some(false) => self.gates.succeeded(endpoint),
             None => {}
         }
         tracing::debug!(endpoint = %endpoint.name, message_id = %request.message_id, how = word(&sent), "request sent");
         sent
     }
 
+    /// One exchange; with a token that turned out to be stale, one more: a 401 says that nothing was done.
+    pub(crate) async fn attempt(&self, endpoint: &Endpoint, request: &Request, when: (Timestamp, Instant)) -> Sent {
+        let mut stale: Option<Hidden> = None;
+        for last in [false, true] {
+            let checked = match may_send(endpoint, request) {
+                Ok(checked) => checked,
+                Err(refused) => return Sent::Refused(refused),
+            };
+            let token = match &endpoint.credential {
+                Credential::OauthClient(server) => {
+                    match self.client_token(endpoint, server, stale.as_ref(), when.0).await {
+                        Ok(token) => Some(token),
+                        Err(sent) => return sent,
+                    }
+                }
+                _ => None,
+            };
+            let raw = match self.exchange(endpoint, request, &checked, token.as_ref(), when).await {
+                Ok(raw) => raw,
+                Err(sent) => return sent,
+            };
+            if raw.status == StatusCode::UNAUTHORIZED && token.is_some() && !last {
+                stale = token;
+                continue;
+            }
+            return judge(endpoint, request, &checked, token.as_ref(), raw, after(when.0, when.1));
+        }
+        Sent::Unknown(Unknown::Broken("the partner takes no token".to_owned()))
+    }
+
     /// Sends one request to somebody who proves nothing, and waits for the status of the answer; its body is not read. No breaker stands
     /// before it: whoever calls decides when it is worth trying.
     pub(crate) async fn post(&self, endpoint: &Endpoint, request: &Request, now: Timestamp) -> Result<u16, Sent> {
+        self.send_raw(endpoint, request, now).await.map(|answer| answer.status)
+    }
+
+    /// As [`Outside::send`], without gate and without a judgement of the answer, which may hold secrets.
+    pub(crate) async fn send_raw(
+        &self,
+        endpoint: &Endpoint,
+        request: &Request,
+        now: Timestamp,
+    ) -> Result<Answer, Sent> {
         let checked = may_send(endpoint, request).map_err(Sent::Refused)?;
-        let raw = self.exchange(endpoint, request, checked, (now, stopwatch())).await?;
-        Ok(raw.status.as_u16())
+        let raw = self.exchange(endpoint, request, &checked, None, (now, stopwatch())).await?;
+        Ok(Answer { status: raw.status.as_u16(), headers: Vec::new(), body: raw.body })
+    }
+
+    /// Opens a connection and closes it: what a test of an endpoint does first.
+    pub(crate) async fn connect(&self, endpoint: &Endpoint) -> Result<Vec<connection::Step>, Vec<connection::Step>> {
+        connection::try_open(endpoint, &self.resolver, &self.tls, self.bounds.connect).await
     }
 
     /// Connects, writes, reads. Whatever goes wrong is sorted by whether a byte of the request had left.
@@ -295,10 +379,11 @@ impl Outside {
         &self,
         endpoint: &Endpoint,
         request: &Request,
-        checked: Checked,
+        checked: &Checked,
+        token: Option<&Hidden>,
         (now, started): (Timestamp, Instant),
     ) -> Result<RawAnswer, Sent> {
-        let patience = request.timeout.min(self.bounds.total);
+        let patience = request.timeout.min(self.bounds.total).min(endpoint.limits.total);
         let written = Written::default();
         let Ok(Ok(_slot)) = timeout(patience.min(self.bounds.connect), self.slots.acquire()).await else {
             return Err(Sent::NotSent(NotSent::Busy));
@@ -310,10 +395,10 @@ impl Outside {
             NoConnection::NotSent(why) => Sent::NotSent(why),
         })?;
         // Signed here and not before connecting, so that the timestamp is that of the attempt.
-        let message = message(endpoint, request, checked, after(now, started));
+        let message = message(endpoint, request, checked, token, after(now, started)).map_err(Sent::Refused)?;
         let left = patience.saturating_sub(started.elapsed());
-        let outcome =
-            timeout(left, self.talk(stream, message, reads_body(endpoint))).await.unwrap_or(Err(Unknown::Timeout));
+        let limit = reads(endpoint).map(|limit| limit.min(self.bounds.answer_body));
+        let outcome = timeout(left, self.talk(stream, message, limit)).await.unwrap_or(Err(Unknown::Timeout));
         // The connection is closed by now, so what is not written yet never will be.
         outcome.map_err(|why| match why {
             Unknown::Timeout if !written.any() => Sent::NotSent(NotSent::ConnectTimeout),
@@ -326,14 +411,14 @@ impl Outside {
         &self,
         stream: Stream,
         message: hyper::Request<Full<Bytes>>,
-        reads_body: bool,
+        limit: Option<usize>,
     ) -> Result<RawAnswer, Unknown> {
         let mut builder = http1::Builder::new();
         builder.max_buf_size(self.bounds.answer_head.max(8 << 10)).max_headers(ANSWER_HEADERS_MAX);
         let (mut sender, connection) = builder.handshake(TokioIo::new(stream)).await.map_err(broken)?;
         let exchange = async {
             let answer = sender.send_request(message).await.map_err(broken)?;
-            self.read(answer, reads_body).await
+            self.read(answer, limit).await
         };
         // Both run in this task, so that dropping it closes the connection. The connection may end first: what it read is then still handed over.
         tokio::pin!(exchange);
@@ -343,21 +428,20 @@ impl Outside {
         }
     }
 
-    async fn read(&self, answer: hyper::Response<Incoming>, reads_body: bool) -> Result<RawAnswer, Unknown> {
+    async fn read(&self, answer: hyper::Response<Incoming>, limit: Option<usize>) -> Result<RawAnswer, Unknown> {
         let (head, mut incoming) = answer.into_parts();
         if head.status.is_informational() {
             return Err(Unknown::Status { status: head.status.as_u16() });
         }
-        if !reads_body {
+        let Some(limit) = limit else {
             return Ok(RawAnswer { status: head.status, headers: head.headers, body: Vec::new() });
-        }
+        };
         if let Some(encoding) = head.headers.get(header::CONTENT_ENCODING)
             && encoding != "identity"
         {
             let encoding = encoding.to_str().unwrap_or("something unreadable").chars().take(32).collect();
             return Err(Unknown::Encoded { encoding });
         }
-        let limit = self.bounds.answer_body;
         let mut body = Vec::new();
         let whole = async {
             while let Some(frame) = incoming.frame().await {
@@ -373,27 +457,18 @@ impl Outside {
         timeout(self.bounds.body, whole).await.unwrap_or(Err(Unknown::Timeout))?;
         Ok(RawAnswer { status: head.status, headers: head.headers, body })
     }
-
-    fn breaker<T>(&self, endpoint: &Endpoint, act: impl FnOnce(&mut Breaker) -> T) -> T {
-        // A breaker is a plain value: it is whole even if somebody panicked beside it.
-        let mut breakers = self.breakers.lock().unwrap_or_else(PoisonError::into_inner);
-        if breakers.len() >= BREAKERS_MAX && !breakers.contains_key(&endpoint.name) {
-            breakers.retain(|_, breaker| !breaker.is_fresh());
-        }
-        act(breakers.entry(endpoint.name.clone()).or_default())
-    }
 }
 
 /// What came back, before anybody knows from whom.
-struct RawAnswer {
-    status: StatusCode,
-    headers: HeaderMap,
-    body: Vec<u8>,
+pub(crate) struct RawAnswer {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Vec<u8>,
 }
 
 /// What can be said without asking anybody: no name is looked up for a request that is refused here.
-fn may_send(endpoint: &Endpoint, request: &Request) -> Result<Checked, Refused> {
-    let checked = request::check(request, endpoint.base.path()).map_err(Refused::Request)?;
+pub(crate) fn may_send(endpoint: &Endpoint, request: &Request) -> Result<Checked, Refused> {
+    let checked = request::check(request, endpoint.base.path(), &endpoint.secrets).map_err(Refused::Request)?;
     if endpoint.base.scheme() == Scheme::Http && !endpoint.allow_private {
         return Err(Refused::ClearText);
     }
@@ -403,82 +478,12 @@ fn may_send(endpoint: &Endpoint, request: &Request) -> Result<Checked, Refused> 
     Ok(checked)
 }
 
-fn message(endpoint: &Endpoint, request: &Request, checked: Checked, now: Timestamp) -> hyper::Request<Full<Bytes>> {
-    let mut message = hyper::Request::new(Full::new(Bytes::copy_from_slice(&request.body)));
-    *message.method_mut() = match request.method {
-        Method::Get => hyper::Method::GET,
-        Method::Post => hyper::Method::POST,
-        Method::Put => hyper::Method::PUT,
-        Method::Delete => hyper::Method::DELETE,
-    };
-    *message.version_mut() = Version::HTTP_11;
-    *message.uri_mut() = checked.uri;
-    let headers = message.headers_mut();
-    // All of these are plain ASCII by what was checked when base, id and secrets were read.
-    let mut set = |name: HeaderName, value: &str| {
-        if let Ok(value) = HeaderValue::from_str(value) {
-            headers.insert(name, value);
-        }
-    };
-    set(header::HOST, &endpoint.base.authority());
-    set(header::USER_AGENT, USER_AGENT);
-    set(header::ACCEPT_ENCODING, "identity");
-    set(header::CONNECTION, "close");
-    let signed = match &endpoint.credential {
-        Credential::StandardWebhooks(secrets) => signature::sign(&request.message_id, &request.body, secrets, now),
-        Credential::Webhook(signers) => signers.sign(&request.message_id, &request.body, now),
-    };
-    for (name, value) in signed {
-        set(HeaderName::from_static(name), &value);
-    }
-    if !request.body.is_empty() {
-        headers.insert(header::CONTENT_TYPE, checked.content_type);
-    }
-    if let Some(key) = checked.idempotency_key {
-        headers.insert(HeaderName::from_static("idempotency-key"), key);
-    }
-    message
-}
-
-/// Whether the body of an answer from there is worth reading.
-fn reads_body(endpoint: &Endpoint) -> bool {
+/// How many bytes of an answer from there are worth reading; none if its body says nothing.
+fn reads(endpoint: &Endpoint) -> Option<usize> {
     match endpoint.credential {
-        Credential::StandardWebhooks(_) => true,
-        Credential::Webhook(_) => false,
+        Credential::Webhook(_) => None,
+        _ => Some(endpoint.limits.answer_bytes),
     }
-}
-
-/// From whom is it? The table of [`Sent::BadSignature`] is decided here.
-fn judge(endpoint: &Endpoint, request: &Request, raw: RawAnswer, now: Timestamp) -> Sent {
-    let status = raw.status.as_u16();
-    if raw.status.is_server_error() && !raw.headers.contains_key(SIGNATURE_HEADER) {
-        return Sent::Unknown(Unknown::ServerError { status });
-    }
-    let Credential::StandardWebhooks(secrets) = &endpoint.credential else {
-        return Sent::Answer(Answer { status, headers: keep(&raw.headers), body: raw.body });
-    };
-    let asked = (request.message_id.as_str(), request.body.as_slice());
-    match signature::verify_answer(readable(&raw.headers), &raw.body, asked, secrets, now) {
-        Ok(_) => Sent::Answer(Answer { status, headers: keep(&raw.headers), body: raw.body }),
-        Err(why) => Sent::BadSignature(why),
-    }
-}
-
-fn readable(headers: &HeaderMap) -> impl Iterator<Item = (&str, &str)> {
-    headers.iter().filter_map(|(name, value)| Some((name.as_str(), value.to_str().ok()?)))
-}
-
-fn keep(headers: &HeaderMap) -> Vec<(String, String)> {
-    let of_the_connection = |name: &str| {
-        matches!(name, "connection" | "keep-alive" | "transfer-encoding" | "trailer" | "upgrade" | "te" | "set-cookie")
-            || name.starts_with("proxy-")
-            || name.starts_with("webhook-")
-    };
-    readable(headers)
-        .filter(|(name, value)| !of_the_connection(name) && value.len() <= ANSWER_HEADER_LENGTH_MAX)
-        .take(ANSWER_HEADERS_MAX)
-        .map(|(name, value)| (name.to_owned(), value.to_owned()))
-        .collect()
 }
 
 /// Does it speak against the endpoint's health? `None`: it says nothing about it.
@@ -486,7 +491,9 @@ fn speaks_against(sent: &Sent) -> Option<bool> {
     match sent {
         Sent::Answer(answer) => Some(answer.status >= 500),
         Sent::Refused(_) => None,
-        Sent::NotSent(NotSent::BreakerOpen { .. } | NotSent::Busy) => None,
+        Sent::NotSent(
+            NotSent::BreakerOpen { .. } | NotSent::Full { .. } | NotSent::TooOften { .. } | NotSent::Busy,
+        ) => None,
         Sent::NotSent(_) | Sent::Unknown(_) | Sent::BadSignature(_) => Some(true),
     }
 }
@@ -516,10 +523,10 @@ fn broken(error: hyper::Error) -> Unknown {
 
 /// Measures how long an exchange takes: deadlines are counted from it, and nothing else is.
 #[expect(clippy::disallowed_methods, reason = "an edge that measures a duration; the time of day is handed in")]
-fn stopwatch() -> Instant {
+pub(crate) fn stopwatch() -> Instant {
     Instant::now()
 }
 
-fn after(start: Timestamp, since: Instant) -> Timestamp {
+pub(crate) fn after(start: Timestamp, since: Instant) -> Timestamp {
     start.plus_ms(i64::try_from(since.elapsed().as_millis()).unwrap_or(i64::MAX))
 }

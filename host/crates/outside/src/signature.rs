@@ -18,6 +18,8 @@ use sha2::Sha256;
 use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
+use crate::hidden::Hidden;
+
 /// The header with the message's id.
 pub const ID_HEADER: &str = "webhook-id";
 /// The header with the attempt's time in whole seconds since 1970.
@@ -107,6 +109,11 @@ impl Keyring {
         }
     }
 
+    /// The secrets as they are given to a partner.
+    pub(crate) fn revealed(&self) -> Vec<Hidden> {
+        self.0.iter().map(|secret| Hidden::new(secret.reveal().as_str())).collect()
+    }
+
     /// Reads secrets as [`Secret::parse`] does.
     pub fn parse<'a>(texts: impl IntoIterator<Item = &'a str>) -> Result<Keyring, SecretError> {
         Keyring::new(texts.into_iter().map(Secret::parse).collect::<Result<_, _>>()?)
@@ -140,6 +147,15 @@ pub enum SignatureError {
         /// How far ahead.
         seconds: i64,
     },
+    /// A header that a template names is not there.
+    #[error("the {0} header is missing")]
+    MissingHeader(String),
+    /// A header that a template names is there twice, so two readers may read two messages.
+    #[error("the {0} header is there more than once")]
+    RepeatedHeader(String),
+    /// A header that a template names is written in another way.
+    #[error("the {0} header is not written as the manifest says")]
+    UnreadableHeader(String),
     /// More signatures than a rotation needs.
     #[error("the {SIGNATURE_HEADER} is too long")]
     TooMany,

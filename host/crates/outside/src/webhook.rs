@@ -15,7 +15,7 @@ use ring::signature::{ED25519, Ed25519KeyPair, KeyPair as _, UnparsedPublicKey};
 use zeroize::Zeroizing;
 
 use crate::base::{Base, BaseError, PathError, Scheme, check_path};
-use crate::endpoint::{Credential, Endpoint};
+use crate::endpoint::{Credential, Endpoint, Limits};
 use crate::request::Request;
 use crate::send::{Outside, Refused, Sent};
 use crate::signature::{
@@ -188,6 +188,9 @@ impl Outside {
             base: to.origin.clone(),
             credential: Credential::Webhook(signers.clone()),
             allow_private,
+            limits: Limits { total: timeout, ..Limits::default() },
+            authorities: None,
+            secrets: Vec::new(),
         };
         let request = Request {
             method: Method::Post,
@@ -197,6 +200,7 @@ impl Outside {
             content_type: "application/json".to_owned(),
             idempotency_key: None,
             message_id: id.to_owned(),
+            nonce: id.to_owned(),
             timeout,
         };
         match self.post(&endpoint, &request, now).await {

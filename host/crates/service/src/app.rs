@@ -10,6 +10,7 @@ use koban_runtime::Door;
 use koban_store::{Store, StoreError};
 
 use crate::clock::Clock;
+use crate::consents::Refreshing;
 use crate::ctx::Actor;
 use crate::flows::Bell;
 use crate::identity::Hashing;
@@ -47,6 +48,8 @@ pub struct Parts {
     pub hashing: Hashing,
     /// Tells the flow driver that there is something to do.
     pub bell: Bell,
+    /// Users' tokens that are being refreshed.
+    pub refreshing: Refreshing,
     /// The host's keys for what is sealed at rest.
     pub sealer: Sealer,
     /// Who checks what users submit to be verified.
@@ -77,6 +80,7 @@ impl App {
             running: Running::default(),
             hashing: Hashing::default(),
             bell: Bell::default(),
+            refreshing: Refreshing::default(),
             sealer,
             identity_check: Box::new(ByOperators),
             metrics,
@@ -86,6 +90,14 @@ impl App {
             outside,
             clock,
         })))
+    }
+}
+
+impl App {
+    /// Everything that is measured, in Prometheus' text format.
+    pub fn measured(&self) -> String {
+        self.metrics.gates(&self.outside.gates());
+        self.metrics.text()
     }
 }
 

@@ -60,6 +60,13 @@ pub struct Numbers {
     pub currency: String,
 }
 
+/// An endpoint of a plugin.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct At {
+    /// Its name: the plugin's id and the endpoint's.
+    pub endpoint: String,
+}
+
 /// What the commit queue measures.
 #[derive(Debug, Clone)]
 pub struct LedgerMetrics {
@@ -100,6 +107,14 @@ pub struct Metrics {
     pub queue_waiting: Gauge,
     /// Effects that were sent, by nothing else: partners are few and known.
     pub effects_sent: Counter,
+    /// How each endpoint's breaker stands: 0 closed, 1 half open, 2 open.
+    pub endpoint_breaker: Family<At, Gauge>,
+    /// Requests on their way to each endpoint.
+    pub endpoint_running: Family<At, Gauge>,
+    /// Requests that rate, places or breaker held back.
+    pub endpoint_held_back: Family<At, Gauge>,
+    /// Exchanges that spoke against the endpoint.
+    pub endpoint_failed: Family<At, Gauge>,
     /// Milliseconds by which this host's clock leads the database server's.
     pub clock_lead_ms: Gauge,
     /// Milliseconds by which the journal's time is ahead of this host's clock.
@@ -163,6 +178,18 @@ impl Default for Metrics {
         registry.register("ledger_queue_waiting", "Units of work waiting for a commit", queue_waiting.clone());
         let effects_sent = Counter::default();
         registry.register("effects_sent", "Calls to partners that were attempted", effects_sent.clone());
+        let at = |registry: &mut Registry, name: &str, help: &str| {
+            let family = Family::<At, Gauge>::default();
+            registry.register(name, help, family.clone());
+            family
+        };
+        let endpoint_breaker =
+            at(&mut registry, "endpoint_breaker", "Breaker of an endpoint: 0 closed, 1 half open, 2 open");
+        let endpoint_running = at(&mut registry, "endpoint_running", "Requests on their way to an endpoint");
+        let held_back = "Requests that an endpoint's rate, places or breaker held back since the host started";
+        let endpoint_held_back = at(&mut registry, "endpoint_held_back", held_back);
+        let failed = "Exchanges that spoke against an endpoint since the host started";
+        let endpoint_failed = at(&mut registry, "endpoint_failed", failed);
         let webhook_attempts = Family::default();
         registry.register("webhook_attempts", "Attempts to deliver a webhook by result", webhook_attempts.clone());
         // A quarter of a millisecond to eight seconds; one unit to a full batch.
@@ -220,6 +247,10 @@ impl Default for Metrics {
             disputes_overdue,
             queue_waiting,
             effects_sent,
+            endpoint_breaker,
+            endpoint_running,
+            endpoint_held_back,
+            endpoint_failed,
             clock_lead_ms,
             journal_ahead_ms,
             clock_refused,
@@ -255,6 +286,23 @@ impl Metrics {
         self.clock_lead_ms.set(counts.clock_lead_ms.load(Ordering::Relaxed));
         self.journal_ahead_ms.set(counts.journal_ahead_ms.load(Ordering::Relaxed));
         self.clock_refused.set(i64::try_from(counts.clock_refused.load(Ordering::Relaxed)).unwrap_or(i64::MAX));
+    }
+
+    /// Notes how endpoints stand.
+    pub fn gates(&self, gates: &[koban_outside::GateView]) {
+        let whole = |count: u64| i64::try_from(count).unwrap_or(i64::MAX);
+        for gate in gates {
+            let at = At { endpoint: gate.endpoint.clone() };
+            let stands = match gate.breaker {
+                koban_outside::Stands::Closed { .. } => 0,
+                koban_outside::Stands::HalfOpen => 1,
+                koban_outside::Stands::Open { .. } => 2,
+            };
+            self.endpoint_breaker.get_or_create(&at).set(stands);
+            self.endpoint_running.get_or_create(&at).set(i64::from(gate.running));
+            self.endpoint_held_back.get_or_create(&at).set(whole(gate.held_back));
+            self.endpoint_failed.get_or_create(&at).set(whole(gate.failed));
+        }
     }
 
     /// Counts an attempt to deliver a webhook.

@@ -8,14 +8,14 @@ use koban_domain::money::{Currency, Money};
 use koban_domain::records::{Digest, Fault, FaultClass, Input, Output};
 use koban_domain::time::Timestamp;
 use koban_runtime::Plugin;
-use koban_store::endpoints::{self, EndpointRow};
 use koban_store::plugins::{self as rows, Allowance, ComponentRow, PluginRow, PluginState};
 use serde_json::json;
 
 use crate::app::App;
 use crate::ctx::Ctx;
+use crate::endpoints;
+pub use crate::endpoints::{EndpointInput, set as set_endpoint};
 use crate::error::Error;
-use crate::flows::partner;
 use crate::guests::{self, For};
 use crate::loaded::loaded;
 use crate::users::audit;
@@ -134,6 +134,7 @@ pub async fn install(app: &App, ctx: &Ctx, input: Install) -> Result<PluginView,
             return Err(Error::invalid("exposure_cap, loss_budget", problem));
         }
     };
+    endpoints::check_cap(app, &manifest.id, caps.map_or(0, |(cap, _)| cap)).await?;
     let digest = Digest::of(&input.component);
     check_not_revoked(app, digest).await?;
     let plugin = load(app, input.component.clone(), manifest.clone(), settings.clone()).await?;
@@ -194,6 +195,7 @@ pub async fn set_enabled(app: &App, ctx: &Ctx, id: &str, enabled: bool) -> Resul
 pub async fn set_caps(app: &App, ctx: &Ctx, id: &str, cap: i64, loss_budget: i64) -> Result<PluginView, Error> {
     ctx.operator()?;
     let (cap, loss_budget) = check_caps(cap, loss_budget)?;
+    endpoints::check_cap(app, id, cap).await?;
     let row = rows::by_id(&app.store, id).await?.ok_or(Error::NotFound("plugin"))?;
     if !row.manifest.kind.touches_money() {
         return Err(Error::Conflict(format!("`{id}` touches no money; it has no such numbers")));
@@ -230,48 +232,6 @@ pub async fn revoke(app: &App, ctx: &Ctx, digest: Digest, reason: &str) -> Resul
     let audit = audit(app, ctx, "component.revoke", digest.to_string(), &detail);
     rows::revoke(&app.store, digest, reason, &audit, app.clock.now()).await?;
     app.ledger.refresh().await
-}
-
-/// Where a partner is and how both sides prove themselves.
-#[derive(Debug, Clone)]
-pub struct EndpointInput {
-    /// The endpoint's name in the manifest.
-    pub name: String,
-    /// Its base address.
-    pub base: String,
-    /// `whsec_…` secrets, one to eight: the first ones sign, all are accepted.
-    pub secrets: Vec<String>,
-    /// Whether it may lie on a private address. Refused otherwise.
-    pub allow_private: bool,
-}
-
-/// Sets where a partner is.
-pub async fn set_endpoint(app: &App, ctx: &Ctx, id: &str, input: EndpointInput) -> Result<(), Error> {
-    ctx.operator()?;
-    let view = get(app, id).await?;
-    if view.manifest.endpoint(&input.name).is_none() {
-        return Err(Error::invalid("name", format!("the manifest of `{id}` has no endpoint `{}`", input.name)));
-    }
-    let base = koban_outside::Base::parse(&input.base).map_err(|error| Error::invalid("base", error.to_string()))?;
-    if let koban_outside::base::Host::Address(address) = base.host() {
-        koban_outside::address::check(*address, input.allow_private)
-            .map_err(|error| Error::invalid("base", error.to_string()))?;
-    }
-    let secrets = input.secrets.iter().map(String::as_str);
-    koban_outside::Keyring::parse(secrets).map_err(|error| Error::invalid("secrets", error.to_string()))?;
-    let sealed = partner::seal(app, id, &input.name, &input.secrets)?;
-    let detail = json!({ "endpoint": input.name, "base": input.base, "allow_private": input.allow_private });
-    let audit = audit(app, ctx, "plugin.endpoint", id.to_owned(), &detail.to_string());
-    let endpoint = EndpointRow {
-        plugin: id.to_owned(),
-        name: input.name,
-        base: input.base,
-        secret: sealed.bytes,
-        key_id: sealed.key_id,
-        allow_private: input.allow_private,
-    };
-    endpoints::put(&app.store, &endpoint, &audit, app.clock.now()).await?;
-    Ok(())
 }
 
 /// Every installed plugin, in the order of their ids.

@@ -212,7 +212,17 @@ pub(crate) fn about_webhook(endpoint: WebhookId) -> String {
     format!("webhook {endpoint}")
 }
 
-/// What a partner's secrets are bound to.
+/// What a user's tokens are bound to.
+pub(crate) fn about_consent(plugin: &str, endpoint: &str, user: UserId) -> String {
+    format!("consent {plugin}/{endpoint} {user}")
+}
+
+/// What a verifier is bound to while its user is at the partner's page.
+pub(crate) fn about_consent_request(asked: Digest) -> String {
+    format!("consent request {asked}")
+}
+
+/// What a partner's secrets are bound to: the name with its side, as rows keep it.
 pub(crate) fn about_endpoint(plugin: &str, name: &str) -> String {
     format!("endpoint {plugin}/{name}")
 }

@@ -9,6 +9,7 @@ pub mod bonus;
 pub mod captures;
 pub mod charges;
 pub mod closings;
+pub mod consents;
 pub mod disputes;
 pub mod endpoints;
 pub mod exchanges;

@@ -39,6 +39,7 @@ const STEPS: &[Step] = &[
     step!(9, "histories", "0009_histories.sql"),
     step!(10, "operations", "0010_operations.sql"),
     step!(17, "records", "0017_records.sql"),
+    step!(18, "effects", "0018_effects.sql"),
 ];
 
 /// The table in which migrations that ran are noted.

@@ -21,6 +21,15 @@ pub enum Place {
     Webhook(WebhookId),
     /// Those before them, while they overlap.
     WebhookBefore(WebhookId),
+    /// The tokens of a user's consent.
+    Consent {
+        /// The plugin's id.
+        plugin: String,
+        /// The endpoint's name, with its side.
+        endpoint: String,
+        /// Whose.
+        user: UserId,
+    },
     /// The secrets shared with a partner.
     Endpoint {
         /// The plugin's id.
@@ -55,6 +64,7 @@ pub async fn count_by_key(store: &Store) -> Result<BTreeMap<String, i64>, StoreE
             union all select key_id from webhook_endpoints
             union all select old_key_id from webhook_endpoints where old_secret is not null
             union all select key_id from endpoints
+            union all select key_id from consents where state = 1
         ) as named group by key_id";
     all!(store, SQL, [], |row| Ok((row.text(0)?, row.long(1)?)))
 }
@@ -74,6 +84,7 @@ pub async fn not_under(
         Some(Place::Webhook(id)) => (1, id.bytes(), Default::default()),
         Some(Place::WebhookBefore(id)) => (2, id.bytes(), Default::default()),
         Some(Place::Endpoint { plugin, name }) => (3, START, (plugin.clone(), name.clone())),
+        Some(Place::Consent { plugin, endpoint, user }) => (4, user.bytes(), (plugin.clone(), endpoint.clone())),
     };
     loop {
         let found = match kind {
@@ -81,6 +92,7 @@ pub async fn not_under(
             1 => webhooks(store, key, id, limit).await?,
             2 => webhooks_before(store, key, id, limit).await?,
             3 => endpoints(store, key, &text, limit).await?,
+            4 => consents(store, key, (&text, id), limit).await?,
             _ => return Ok(Vec::new()),
         };
         if !found.is_empty() {
@@ -131,6 +143,22 @@ async fn endpoints(
     }))
 }
 
+async fn consents(
+    store: &Store,
+    key: &str,
+    ((plugin, endpoint), user): (&(String, String), [u8; 16]),
+    limit: u16,
+) -> Result<Vec<SealedRow>, StoreError> {
+    const SQL: &str = "select plugin, endpoint, user_id, key_id, secret from consents
+        where state = 1 and (plugin, endpoint, user_id) > ($1, $2, $3) and key_id <> $4 order by plugin, endpoint, user_id limit $5";
+    let (plugin, endpoint) = (plugin.as_str(), endpoint.as_str());
+    all!(store, SQL, [plugin, endpoint, blob(user), key, i64::from(limit)], |row| Ok(SealedRow {
+        place: Place::Consent { plugin: row.text(0)?, endpoint: row.text(1)?, user: UserId(row.id(2)?) },
+        key_id: row.text(3)?,
+        bytes: row.bytes(4)?,
+    }))
+}
+
 /// Exchanges values for the same under another key, in one transaction: row, new key's id, new bytes. What changed meanwhile stays
 /// as it is now. How many were exchanged.
 pub async fn replace(store: &Store, changes: &[(SealedRow, String, Vec<u8>)]) -> Result<u64, StoreError> {
@@ -156,6 +184,10 @@ async fn exchange(tx: &mut Tx<'_>, row: &SealedRow, key_id: &str, bytes: &[u8]) 
         Place::Endpoint { .. } => {
             "update endpoints set key_id = $1, secret = $2 where plugin = $3 and name = $5 and secret = $4"
         }
+        Place::Consent { .. } => {
+            "update consents set key_id = $1, secret = $2
+                where plugin = $3 and endpoint = $5 and user_id = $6 and secret = $4"
+        }
     };
     Ok(on_tx!(tx, connection => {
         let query = sqlx::query(sql).bind(key_id).bind(bytes);
@@ -164,6 +196,9 @@ async fn exchange(tx: &mut Tx<'_>, row: &SealedRow, key_id: &str, bytes: &[u8]) 
             Place::Webhook(id) | Place::WebhookBefore(id) => query.bind(blob(id.bytes())).bind(row.bytes.as_slice()),
             Place::Endpoint { plugin, name } => {
                 query.bind(plugin.as_str()).bind(row.bytes.as_slice()).bind(name.as_str())
+            }
+            Place::Consent { plugin, endpoint, user } => {
+                query.bind(plugin.as_str()).bind(row.bytes.as_slice()).bind(endpoint.as_str()).bind(blob(user.bytes()))
             }
         };
         query.execute(connection).await?.rows_affected()

@@ -109,5 +109,5 @@ pub fn router(app: App, config: WebConfig) -> Router {
 /// All metrics of the host, in Prometheus' text format.
 async fn exposition(State(web): State<Web>) -> impl IntoResponse {
     let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-    ([(CONTENT_TYPE, kind)], web.metrics.text(&web.app.metrics.text()))
+    ([(CONTENT_TYPE, kind)], web.metrics.text(&web.app.measured()))
 }

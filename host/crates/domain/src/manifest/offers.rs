@@ -177,8 +177,18 @@ mod tests {
             timeout_s: 5,
             deadline_s: 60,
             feed_every_s,
+            content_type: None,
+            probe: false,
         };
-        EndpointSpec { name: "bank".into(), credential, operations: vec![operation], inbound: vec![] }
+        EndpointSpec {
+            name: "bank".into(),
+            credential,
+            headers: vec![],
+            hmac: None,
+            oauth: None,
+            operations: vec![operation],
+            inbound: vec![],
+        }
     }
 
     fn places(manifest: &Manifest) -> Vec<String> {

@@ -32,6 +32,8 @@ pub(crate) fn manifest() -> Manifest {
         timeout_s: 10,
         deadline_s: 60,
         feed_every_s: None,
+        content_type: None,
+        probe: false,
     };
     let proposals = BTreeSet::from([ProposalKind::Credit, ProposalKind::Reverse, ProposalKind::Tombstone]);
     Manifest {
@@ -48,6 +50,9 @@ pub(crate) fn manifest() -> Manifest {
         endpoints: vec![EndpointSpec {
             name: "network".into(),
             credential: CredentialKind::StandardWebhooks,
+            headers: vec![],
+            hmac: None,
+            oauth: None,
             operations: vec![operation("approve", Repeat::Safe), operation("debit", Repeat::Never)],
             inbound: vec![],
         }],

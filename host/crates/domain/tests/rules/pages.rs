@@ -9,9 +9,9 @@ use koban_domain::ids::EntryId;
 use koban_domain::journal::{Draft, Head, Posting, canonical};
 use koban_domain::limits;
 use koban_domain::manifest::{
-    Beginning, BudgetSpec, CodeSpec, ColumnSpec, CredentialKind, EndpointSpec, EngineKind, FACTS, Fact, FormatSpec,
-    InboundSpec, Kind, LinkSpec, Manifest, Method, OperationSpec, ProposalKind, Repeat, Setting, SettingDefault,
-    SettingKind, SignalSpec, Subject, TableSpec, Words,
+    Beginning, BudgetSpec, ClientShown, CodeSpec, ColumnSpec, CredentialKind, EndpointSpec, EngineKind, FACTS, Fact,
+    FormatSpec, HmacSpec, InboundSpec, Kind, LinkSpec, Manifest, Method, OauthSpec, OperationSpec, ProposalKind,
+    Repeat, Setting, SettingDefault, SettingKind, SignalSpec, Subject, TableSpec, Words,
 };
 use koban_domain::money::Currency;
 use koban_domain::outcomes::{Refusal, Retry};
@@ -207,6 +207,12 @@ fn the_page_of_manifests_has_the_tables_of_kinds_and_beginnings() {
     check_section("manifest.md", "## Proposals", &format!("{head}\n{}", rows.join("\n")));
 }
 
+/// A template; endpoints.md has its fields.
+fn hmac() -> HmacSpec {
+    let request = r#"{"request":{"text":"{path}{body}","headers":{"x-mac":"{mac}"}}}"#;
+    serde_json::from_str(request).unwrap()
+}
+
 /// A manifest with everything in it that a manifest can have.
 fn full_manifest() -> serde_json::Value {
     let words = || Words { ja: "あ".into(), en: "a".into() };
@@ -218,6 +224,8 @@ fn full_manifest() -> serde_json::Value {
         timeout_s: 5,
         deadline_s: 60,
         feed_every_s: Some(3_600),
+        content_type: Some("application/json".into()),
+        probe: true,
     };
     let inbound = InboundSpec {
         name: "deposit".into(),
@@ -248,6 +256,13 @@ fn full_manifest() -> serde_json::Value {
         endpoints: vec![EndpointSpec {
             name: "network".into(),
             credential: CredentialKind::StandardWebhooks,
+            headers: vec!["x-api-key".into()],
+            hmac: Some(hmac()),
+            oauth: Some(OauthSpec {
+                scopes: vec!["read".into()],
+                audience: Some("bank".into()),
+                client: ClientShown::Form,
+            }),
             operations: vec![operation],
             inbound: vec![inbound],
         }],

@@ -29,6 +29,9 @@ fn manifest() -> Manifest {
         endpoints: vec![EndpointSpec {
             name: "network".into(),
             credential: CredentialKind::StandardWebhooks,
+            headers: vec![],
+            hmac: None,
+            oauth: None,
             operations: vec![OperationSpec {
                 name: "status".into(),
                 method: Method::Get,
@@ -37,6 +40,8 @@ fn manifest() -> Manifest {
                 timeout_s: 5,
                 deadline_s: 60,
                 feed_every_s: None,
+                content_type: None,
+                probe: false,
             }],
             inbound: vec![],
         }],

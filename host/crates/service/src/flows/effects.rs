@@ -10,24 +10,22 @@ use std::time::Duration;
 use koban_domain::flows::Arrival;
 use koban_domain::guest::{Act, HttpAnswer, HttpCall, Lost, Named, Value, What};
 use koban_domain::ids::FlowId;
-use koban_domain::manifest::{Kind, OperationSpec, Repeat};
+use koban_domain::manifest::{CredentialKind, Kind, OperationSpec, Repeat};
 use koban_domain::records::Digest;
 use koban_domain::time::Timestamp;
-use koban_outside::{Answer, NotSent, Request, Sent};
+use koban_outside::{Answer, NotSent, Request, Sent, Unknown};
 use koban_store::flows::{self as rows, EffectRow, Lease, LeasedEffect};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tracing::Instrument as _;
 
-use super::partner;
+use super::partner::{self, NotReady};
 use crate::app::App;
 use crate::error::Error;
 use crate::plugins;
 
 /// Most effects under way on this host.
 const RUNNING_MAX: usize = 64;
-/// Most effects under way to one partner; more have to wait a moment.
-const PER_ENDPOINT_MAX: usize = 16;
 /// How long a lease holds, unless a manifest in force asks for longer attempts.
 const LEASE_MS: i64 = 30_000;
 /// How much longer than an attempt a lease holds, for what is written before and after.
@@ -37,19 +35,14 @@ const LOOK_EVERY: Duration = Duration::from_millis(250);
 /// The pause after the first attempt, doubled with each further one.
 const PAUSE_MS: i64 = 500;
 const PAUSE_MS_MAX: i64 = 15_000;
-/// How long a full partner is left alone.
-const CROWDED_MS: i64 = 300;
-/// The largest answer that a step can be given.
-const ANSWER_BYTES_MAX: usize = 64 * 1024;
-/// Most partners with places of their own; the map begins anew above it.
-const ENDPOINTS_MAX: usize = 4_096;
+/// When an effect is looked at again that could not even be tried.
+const LATER_MS: i64 = 1_000;
 /// How long stopping waits for what is under way. What is cut off is taken over as *may have happened*.
 const STOP: Duration = Duration::from_secs(20);
 
 /// Does effects as they become due, until told to stop.
 pub(crate) async fn run(app: App, mut stop: watch::Receiver<bool>) {
-    let worker =
-        Arc::new(Worker { owner: crate::clock::token(), app, places: Mutex::default(), unsent: Mutex::default() });
+    let worker = Arc::new(Worker { owner: crate::clock::token(), app, unsent: Mutex::default() });
     let mut running = JoinSet::new();
     while !*stop.borrow() {
         while running.try_join_next().is_some() {}
@@ -86,7 +79,6 @@ struct Worker {
     app: App,
     /// Names this host's leases.
     owner: String,
-    places: Mutex<HashMap<String, Arc<Semaphore>>>,
     /// How many attempts of an effect certainly did not leave. Lost with the host: what is not known may have happened.
     unsent: Mutex<HashMap<(FlowId, String), u32>>,
 }
@@ -99,8 +91,8 @@ enum Attempted {
     Again(Lost, String, Timestamp),
     /// The lease went to somebody else, who sees to it.
     LeaseLost,
-    /// Too many are under way to this partner.
-    Crowded,
+    /// Not even tried: the partner's places, rate or breaker, or a token that somebody else refreshes. Not before this.
+    NotTried(String, Timestamp),
 }
 
 impl Worker {
@@ -153,8 +145,11 @@ impl Worker {
                 rows::requeue(&self.app.store, &lease, at).await?;
                 Ok(())
             }
-            Attempted::Crowded => {
-                rows::requeue(&self.app.store, &lease, now.plus_ms(CROWDED_MS)).await?;
+            Attempted::NotTried(why, at) if at >= effect.deadline && now >= effect.deadline => {
+                self.finish(&lease, lost(self.before(effect), &why)).await
+            }
+            Attempted::NotTried(_, at) => {
+                rows::requeue(&self.app.store, &lease, at.min(effect.deadline.max(now.plus_ms(1)))).await?;
                 Ok(())
             }
             Attempted::LeaseLost => Ok(()),
@@ -170,8 +165,7 @@ impl Worker {
             return ended(Lost::Unknown, "the host stopped while the request was under way");
         }
         if now >= effect.deadline {
-            let how = if may_have_left { Lost::Unknown } else { Lost::NotSent };
-            return ended(how, "the deadline has passed");
+            return ended(self.before(effect), "the deadline has passed");
         }
         let Some(flow) = rows::by_id(&self.app.store, effect.flow).await? else {
             return Err(Error::Internal(format!("the effect's flow {} is not there", effect.flow)));
@@ -181,17 +175,24 @@ impl Worker {
             return ended(refused, "the component that asked for it is revoked");
         }
         let plugin = plugins::of_flow(&self.app, &flow).await?;
-        let Some(operation) = plugin.manifest().operation(&call.endpoint, &call.operation) else {
+        let spec = plugin.manifest().endpoint(&call.endpoint);
+        let operation = plugin.manifest().operation(&call.endpoint, &call.operation);
+        let (Some(spec), Some(operation)) = (spec, operation) else {
             return ended(refused, "the manifest has no such operation");
         };
-        let Some(endpoint) = partner::endpoint(&self.app, &flow.plugin, &call.endpoint).await? else {
-            return ended(refused, "the operator has not said where this endpoint is; see `koban plugin endpoint`");
+        let user = flow.authorisation.user;
+        let endpoint = match partner::endpoint(&self.app, &flow.plugin, spec, Some(user)).await? {
+            Ok(endpoint) => endpoint,
+            Err(NotReady::Later(why)) => return Ok(Attempted::NotTried(why, now.plus_ms(LATER_MS))),
+            Err(why) => return ended(refused, &why.why()),
         };
         let Ok(query) = call.query.iter().map(parameter).collect::<Result<Vec<_>, &str>>() else {
             return ended(refused, "a query parameter is a secret, which this host cannot fill in");
         };
-        let place = self.place(&endpoint.name);
-        let Ok(_place) = place.try_acquire() else { return Ok(Attempted::Crowded) };
+        let place = match self.app.outside.enter(&endpoint, now) {
+            Ok(place) => place,
+            Err(why) => return Ok(Attempted::NotTried(why.to_string(), retry_at(&why, now))),
+        };
         let request = request(effect, call, operation, query, now);
         if !rows::mark_attempt(&self.app.store, &leased.lease()).await? {
             return Ok(Attempted::LeaseLost);
@@ -199,7 +200,17 @@ impl Worker {
         self.app.metrics.effects_sent.inc();
         let span = tracing::info_span!(target: crate::TRACE, "partner",
             plugin = flow.plugin, endpoint = call.endpoint, operation = call.operation, flow = %effect.flow);
-        let sent = self.app.outside.send(&endpoint, &request, now).instrument(span).await;
+        let sent = self.app.outside.send_from(place, &endpoint, &request, now).instrument(span.clone()).await;
+        let sent = match sent {
+            // A token that its server has taken back: nothing was done. Another one, once.
+            Sent::Answer(answer) if answer.status == 401 && spec.credential == CredentialKind::OauthUser => {
+                match partner::again(&self.app, &flow.plugin, spec, user, &endpoint).await? {
+                    Some(fresh) => self.app.outside.send(&fresh, &request, self.app.clock.now()).instrument(span).await,
+                    None => Sent::Answer(answer),
+                }
+            }
+            sent => sent,
+        };
         Ok(self.judge(effect, sent))
     }
 
@@ -211,12 +222,11 @@ impl Worker {
             Repeat::Never => Attempted::Ended(lost(how, &why)),
         };
         match sent {
-            Sent::Answer(answer) if answer.body.len() > ANSWER_BYTES_MAX => {
-                let why =
-                    format!("the answer has {} bytes, at most {ANSWER_BYTES_MAX} can be taken", answer.body.len());
-                Attempted::Ended(lost(Lost::Unknown, &why))
-            }
             Sent::Answer(answer) => Attempted::Ended(What::Answer(heard(answer))),
+            // Asked again it would be as long.
+            Sent::Unknown(why @ Unknown::AnswerTooLong { .. }) => {
+                Attempted::Ended(lost(Lost::Unknown, &why.to_string()))
+            }
             Sent::Refused(why) => {
                 // Our own rules: no earlier attempt can have left either, unless the operator changed the address since.
                 self.note_unsent(effect);
@@ -225,10 +235,7 @@ impl Worker {
             // No byte left, so even what may never be repeated is simply tried.
             Sent::NotSent(why) => {
                 self.note_unsent(effect);
-                let next = match why {
-                    NotSent::BreakerOpen { retry_at } => next.max(retry_at),
-                    _ => next,
-                };
+                let next = next.max(retry_at(&why, next));
                 Attempted::Again(Lost::NotSent, why.to_string(), next)
             }
             Sent::Unknown(why) => again_if_safe(Lost::Unknown, why.to_string()),
@@ -248,6 +255,11 @@ impl Worker {
         }
     }
 
+    /// How an effect was lost that is not tried any more.
+    fn before(&self, effect: &EffectRow) -> Lost {
+        if effect.attempts > self.unsent_of(effect) { Lost::Unknown } else { Lost::NotSent }
+    }
+
     async fn finish(&self, lease: &Lease, what: What) -> Result<(), Error> {
         let app = &self.app;
         let arrival = Arrival { flow: lease.flow, key: lease.key.clone(), what, call: None, at: app.clock.now() };
@@ -257,15 +269,6 @@ impl Worker {
         }
         lock(&self.unsent).remove(&(lease.flow, lease.key.clone()));
         Ok(())
-    }
-
-    fn place(&self, endpoint: &str) -> Arc<Semaphore> {
-        let mut places = lock(&self.places);
-        if places.len() >= ENDPOINTS_MAX && !places.contains_key(endpoint) {
-            places.clear();
-        }
-        let place = places.entry(endpoint.to_owned()).or_insert_with(|| Arc::new(Semaphore::new(PER_ENDPOINT_MAX)));
-        Arc::clone(place)
     }
 
     fn unsent_of(&self, effect: &EffectRow) -> u32 {
@@ -300,20 +303,31 @@ fn request(
     let leased_ms = effect.leased_until.map_or(LEASE_MS, |until| until.since_ms(now)) - LEASE_SPARE_MS / 2;
     let bound_ms = left_ms.min(u64::try_from(leased_ms).unwrap_or(0).max(1_000));
     let timeout = Duration::from_secs(u64::from(operation.timeout_s)).min(Duration::from_millis(bound_ms));
-    let is_json = serde_json::from_slice::<serde::de::IgnoredAny>(&call.body).is_ok();
+    let is_json = || serde_json::from_slice::<serde::de::IgnoredAny>(&call.body).is_ok();
+    let told = || if is_json() { "application/json" } else { "application/octet-stream" };
     Request {
         method: operation.method,
         path: format!("{}{}", operation.path, call.path),
         query,
         body: call.body.clone(),
-        content_type: if is_json { "application/json" } else { "application/octet-stream" }.to_owned(),
+        content_type: operation.content_type.clone().unwrap_or_else(|| told().to_owned()),
         idempotency_key: Some(identity.to_string()),
         message_id: format!("msg_{}", hex::encode(identity.half())),
+        // Of this attempt alone, unlike the two above.
+        nonce: crate::clock::random_id().to_string(),
         timeout,
     }
 }
 
-/// A query parameter as text. Errors: a secret, which would need a store of secrets.
+/// When it is worth trying again, if the way out says so.
+fn retry_at(why: &NotSent, otherwise: Timestamp) -> Timestamp {
+    match why {
+        NotSent::BreakerOpen { retry_at } | NotSent::Full { retry_at } | NotSent::TooOften { retry_at } => *retry_at,
+        _ => otherwise,
+    }
+}
+
+/// A query parameter as text. Errors: a secret, which belongs into a body.
 fn parameter(named: &Named) -> Result<(String, String), &'static str> {
     let text = match &named.value {
         Value::Text(text) => text.clone(),

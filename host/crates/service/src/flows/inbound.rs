@@ -16,7 +16,7 @@ use koban_domain::manifest::is_plugin_id;
 use koban_domain::outcomes::Refusal;
 use koban_domain::policy::Reliance;
 use koban_domain::records::{Fault, FaultClass, Input, Output};
-use koban_outside::{Keyring, Verified};
+use koban_outside::Endpoint;
 use koban_runtime::Plugin;
 use koban_store::inbound::{self as calls, InboundRow};
 use koban_store::{charges, flows as rows};
@@ -51,6 +51,8 @@ pub struct InboundRequest {
     pub path: String,
     /// Query parameters, decoded.
     pub query: Vec<(String, String)>,
+    /// The same as it came, without `?`: what a partner may have signed.
+    pub raw_query: String,
     /// All headers.
     pub headers: Vec<(String, String)>,
     /// The exact body.
@@ -83,12 +85,10 @@ pub async fn receive(app: &App, request: InboundRequest) -> Result<InboundReply,
     if !operation.settlement && request.body.len() > MESSAGE_BYTES_MAX {
         return Err(Error::invalid("body", format!("send at most {MESSAGE_BYTES_MAX} bytes")));
     }
-    let partner = partner::endpoint(app, &request.plugin, &endpoint.name).await?;
-    let unset = || Error::BadSignature("the operator has set no secret for this endpoint".to_owned());
-    let partner = partner.ok_or_else(unset)?;
-    let keys = partner::keys(&partner)?;
-    let headers = request.headers.iter().map(|(name, value)| (name.as_str(), value.as_str()));
-    let verified = koban_outside::verify(headers, &request.body, keys, app.clock.now()).map_err(|error| {
+    let partner = partner::endpoint(app, &request.plugin, endpoint, None).await?;
+    let unset = |_| Error::BadSignature("the operator has set no secret for this endpoint".to_owned());
+    let partner = partner.map_err(unset)?;
+    let proved = partner::verify(&partner, &request, app.clock.now()).map_err(|error| {
         tracing::warn!(plugin = request.plugin, operation = request.operation, %error, "a call was not signed by its partner");
         Error::BadSignature(error.to_string())
     })?;
@@ -106,9 +106,12 @@ pub async fn receive(app: &App, request: InboundRequest) -> Result<InboundReply,
         let file = settlement::store(app, &request.plugin, &request.body).await?;
         json(200, &serde_json::json!({ "result": "ok", "file": file }))
     } else {
-        message(app, &plugin, &endpoint.name, &request).await?
+        // What the plugin and its record are given holds nothing that is secret about the endpoint.
+        let name = endpoint.name.clone();
+        let request = InboundRequest { body: partner.strike(request.body), ..request };
+        message(app, &plugin, &name, &request).await?
     };
-    Ok(signed(app, answer, &verified, keys))
+    Ok(signed(app, answer, &proved, &partner))
 }
 
 fn check_bounds(request: &InboundRequest) -> Result<(), Error> {
@@ -325,7 +328,7 @@ fn json(status: u16, body: &serde_json::Value) -> HttpAnswer {
 }
 
 /// The answer with our signature under the id of the call. Of a guest's headers only those go out that say how to read the body.
-fn signed(app: &App, answer: HttpAnswer, verified: &Verified, keys: &Keyring) -> InboundReply {
+fn signed(app: &App, answer: HttpAnswer, proved: &partner::Proved, partner: &Endpoint) -> InboundReply {
     let known = |name: &str| matches!(name, "content-type" | "content-language" | "retry-after");
     let mut headers: BTreeMap<String, String> = answer
         .headers
@@ -333,8 +336,8 @@ fn signed(app: &App, answer: HttpAnswer, verified: &Verified, keys: &Keyring) ->
         .map(|(name, value)| (name.to_ascii_lowercase(), value))
         .filter(|(name, _)| known(name))
         .collect();
-    for (name, value) in koban_outside::sign_answer(&verified.id, &answer.body, keys, app.clock.now()) {
-        headers.insert(name.to_owned(), value);
-    }
+    let media = headers.get("content-type").cloned().unwrap_or_default();
+    let said = (answer.status, media.as_str(), answer.body.as_slice());
+    headers.extend(partner::sign_reply(partner, proved, said, app.clock.now()));
     InboundReply { status: answer.status, headers: headers.into_iter().collect(), body: answer.body }
 }

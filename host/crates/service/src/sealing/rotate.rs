@@ -157,5 +157,6 @@ fn about(place: &Place) -> String {
         Place::Submission { user, .. } => super::about_verification(*user),
         Place::Webhook(id) | Place::WebhookBefore(id) => super::about_webhook(*id),
         Place::Endpoint { plugin, name } => super::about_endpoint(plugin, name),
+        Place::Consent { plugin, endpoint, user } => super::about_consent(plugin, endpoint, *user),
     }
 }

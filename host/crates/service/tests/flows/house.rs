@@ -52,6 +52,12 @@ impl House {
         House::with("charge-atm", "network", vec![Named::text("company_number", "4321")], change).await
     }
 
+    /// The same, and whether its partner is set.
+    pub(crate) async fn with_changed_atm_set(change: impl FnOnce(&mut Manifest), set: bool) -> House {
+        let settings = vec![Named::text("company_number", "4321")];
+        House::with_set("charge-atm", "network", settings, change, set).await
+    }
+
     /// A host with the channel that attacks in this way.
     pub(crate) async fn with_attacker(attack: &str) -> House {
         House::with_changed_attacker(attack, |_| ()).await
@@ -67,6 +73,16 @@ impl House {
         endpoint: &'static str,
         settings: Vec<Named>,
         change: impl FnOnce(&mut Manifest),
+    ) -> House {
+        House::with_set(plugin, endpoint, settings, change, true).await
+    }
+
+    async fn with_set(
+        plugin: &'static str,
+        endpoint: &'static str,
+        settings: Vec<Named>,
+        change: impl FnOnce(&mut Manifest),
+        set: bool,
     ) -> House {
         let place = tempfile::tempdir().unwrap();
         let clock = Clock::standing_at(NOON);
@@ -91,7 +107,9 @@ impl House {
         koban_store::users::create(&app.store, &row).await.unwrap();
         let jobs = Some(jobs::start(&app));
         let house = House { app, clock, partner, user, plugin, endpoint, jobs, place };
-        house.partner_is_at(house.partner.base.clone()).await;
+        if set {
+            house.partner_is_at(house.partner.base.clone()).await;
+        }
         house
     }
 
@@ -101,8 +119,8 @@ impl House {
     }
 
     pub(crate) async fn partner_is(&self, base: String, allow_private: bool) {
-        let input =
-            EndpointInput { name: self.endpoint.to_owned(), base, secrets: vec![SECRET.to_owned()], allow_private };
+        let (name, secrets) = (self.endpoint.to_owned(), vec![SECRET.to_owned()]);
+        let input = EndpointInput { name, base, secrets, allow_private, ..EndpointInput::default() };
         plugins::set_endpoint(&self.app, &command_line("endpoint"), self.plugin, input).await.unwrap();
     }
 
@@ -232,6 +250,7 @@ impl House {
             operation: operation.to_owned(),
             path: String::new(),
             query: Vec::new(),
+            raw_query: String::new(),
             headers,
             body: body.to_vec(),
         }

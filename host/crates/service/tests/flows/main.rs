@@ -2,6 +2,7 @@
 
 mod attacks;
 mod calls;
+mod consents;
 mod effects;
 mod house;
 mod operators;

@@ -138,17 +138,31 @@ async fn an_endpoint_is_replaced_as_a_whole_and_never_shows_its_secret() {
         let endpoint = EndpointRow {
             plugin: PLUGIN.into(),
             name: "network".into(),
+            sandbox: false,
             base: "https://atm.example.com".into(),
             secret: b"hidden".to_vec(),
             key_id: String::new(),
             allow_private: true,
+            detail: "{}".into(),
         };
         endpoints::put(store, &endpoint, &audit(1, "endpoint.set"), NOON).await.unwrap();
         let changed = EndpointRow { secret: b"another".to_vec(), allow_private: false, ..endpoint };
         endpoints::put(store, &changed, &audit(2, "endpoint.set"), NOON).await.unwrap();
-        assert_eq!(endpoints::get(store, PLUGIN, "network").await.unwrap().as_ref(), Some(&changed));
-        assert_eq!(endpoints::get(store, PLUGIN, "bank").await.unwrap(), None);
-        assert_eq!(endpoints::list(store, PLUGIN).await.unwrap().len(), 1);
+        assert_eq!(endpoints::get(store, PLUGIN, "network", false).await.unwrap().as_ref(), Some(&changed));
+        assert_eq!(endpoints::get(store, PLUGIN, "bank", false).await.unwrap(), None);
+        assert_eq!(endpoints::get(store, PLUGIN, "network", true).await.unwrap(), None, "its sandbox is another row");
+        let sandbox = EndpointRow { sandbox: true, base: "https://sandbox.example".into(), ..changed.clone() };
+        endpoints::put(store, &sandbox, &audit(3, "endpoint.set"), NOON).await.unwrap();
+        assert_eq!(endpoints::get(store, PLUGIN, "network", true).await.unwrap(), Some(sandbox.clone()));
+        assert_eq!(endpoints::list(store, PLUGIN).await.unwrap(), [changed.clone(), sandbox]);
+        assert_eq!(endpoints::mode(store, PLUGIN).await.unwrap(), None);
+        for sandbox in [true, false] {
+            endpoints::set_mode(store, PLUGIN, sandbox, &audit(4 + u128::from(sandbox), "plugin.mode"), NOON)
+                .await
+                .unwrap();
+            assert_eq!(endpoints::mode(store, PLUGIN).await.unwrap(), Some(sandbox));
+        }
+        assert_eq!(endpoints::flows_left(store, PLUGIN, NOON).await.unwrap(), 0);
         let shown = format!("{changed:?}");
         assert!(!shown.contains("secret") && !shown.contains("97, 110"), "{shown}");
     })

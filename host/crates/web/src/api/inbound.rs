@@ -20,7 +20,7 @@ pub(super) fn routes() -> OpenApiRouter<Web> {
 
 /// A partner's call.
 ///
-/// Signed as the endpoint's credential asks (Standard Webhooks 1.0.0); the answer is signed in the same way. The same call again
+/// Signed as the endpoint's credential asks (Standard Webhooks 1.0.0, or HMAC by the manifest's template); the answer is signed in the same way. The same call again
 /// gets the stored answer. Without a valid signature nothing happens.
 #[utoipa::path(post, path = "/v1/inbound/{plugin}/{operation}", tag = "partners",
     params(("plugin" = String, Path, description = "The plugin's id."),
@@ -62,6 +62,7 @@ async fn deliver(
     let bounds = Bounds::of_request(&request);
     let query = AnyQuery::<Vec<(String, String)>>::try_from_uri(request.uri());
     let AnyQuery(query) = query.map_err(|rejection| Problem::invalid("query", rejection.to_string()))?;
+    let raw_query = request.uri().query().unwrap_or_default().to_owned();
     // A header that is no text cannot be part of a signature.
     let headers = request
         .headers()
@@ -69,7 +70,8 @@ async fn deliver(
         .filter_map(|(name, value)| Some((name.as_str().to_owned(), value.to_str().ok()?.to_owned())));
     let headers = headers.collect();
     let body = read(request.into_body(), bounds.inbound_bytes_max, bounds.body_timeout).await?.to_vec();
-    let reply = flows::receive(app, InboundRequest { plugin, operation, path, query, headers, body }).await?;
+    let reply =
+        flows::receive(app, InboundRequest { plugin, operation, path, query, raw_query, headers, body }).await?;
     shape(reply)
 }
 

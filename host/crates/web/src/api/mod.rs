@@ -5,6 +5,7 @@ pub(crate) mod bulk;
 pub(crate) mod captures;
 pub(crate) mod charges;
 pub(crate) mod closings;
+pub(crate) mod consents;
 pub(crate) mod disputes;
 pub(crate) mod exchanges;
 pub(crate) mod inbound;
@@ -38,6 +39,7 @@ pub(crate) fn routes() -> OpenApiRouter<Web> {
         .merge(wallet::routes())
         .merge(bonus::routes())
         .merge(charges::routes())
+        .merge(consents::routes())
         .merge(payments::routes())
         .merge(captures::routes())
         .merge(refunds::routes())

@@ -11,6 +11,7 @@ pub(crate) mod currencies;
 pub(crate) mod decisions;
 pub(crate) mod differences;
 pub(crate) mod disputes;
+pub(crate) mod endpoints;
 pub(crate) mod flows;
 pub(crate) mod ledger;
 pub(crate) mod limits;
@@ -43,6 +44,7 @@ pub(super) fn routes() -> OpenApiRouter<Web> {
         .merge(closings::routes())
         .merge(disputes::routes())
         .merge(plugins::routes())
+        .merge(endpoints::routes())
         .merge(flows::routes())
         .merge(decisions::routes())
         .merge(differences::routes())

@@ -7,7 +7,7 @@ use koban_domain::manifest::{Kind, Words};
 use koban_domain::money::Currency;
 use koban_domain::records::Digest;
 use koban_service::App;
-use koban_service::plugins::{self, EndpointInput, ExposureView, PluginView};
+use koban_service::plugins::{self, ExposureView, PluginView};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
@@ -15,10 +15,10 @@ use utoipa_axum::routes;
 
 use super::ReasonRequest;
 use crate::Web;
-use crate::amounts::{Line, NamedRequest, moment, named};
+use crate::amounts::{NamedRequest, moment, named};
 use crate::identity::Operator;
 use crate::json::{Json, NoBody};
-use crate::place::{Id, Ids, PageBody, PluginName};
+use crate::place::{Id, PageBody, PluginName};
 use crate::problem::Problem;
 
 /// Routes of plugins.
@@ -28,7 +28,6 @@ pub(super) fn routes() -> OpenApiRouter<Web> {
         .routes(routes!(get))
         .routes(routes!(set_caps))
         .routes(routes!(set_settings))
-        .routes(routes!(set_endpoint))
         .routes(routes!(enable))
         .routes(routes!(disable))
         .routes(routes!(revoke))
@@ -52,20 +51,6 @@ pub(crate) struct CapsRequest {
 pub(crate) struct SettingsRequest {
     /// What is not given falls back to its default; the same name repeated makes a list.
     settings: Vec<NamedRequest>,
-}
-
-/// Where a partner is and how both sides prove themselves.
-#[derive(Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct EndpointRequest {
-    /// Its base address.
-    #[schema(value_type = String, example = "https://atm.example.com/koban")]
-    base: Line,
-    /// `whsec_…` secrets, one to eight: the first one signs, all are accepted.
-    secrets: Vec<String>,
-    /// Whether it may lie on a private address; no unless told.
-    #[serde(default)]
-    allow_private: bool,
 }
 
 /// A plugin.
@@ -235,23 +220,6 @@ pub(crate) async fn set_settings(
     Ok(Json(plugins::set_settings(&app, &operator.reading(), &id, &settings).await?.into()))
 }
 
-/// Set where a partner is.
-#[utoipa::path(put, path = "/v1/operator/plugins/{id}/endpoints/{endpoint}", tag = "operator",
-    security(("operator" = [])),
-    params(("id" = String, Path, description = "The plugin's id."),
-        ("endpoint" = String, Path, description = "The endpoint's name in the manifest.")),
-    responses((status = 204, description = "It holds from the next call on.")))]
-pub(crate) async fn set_endpoint(
-    State(app): State<App>,
-    operator: Operator,
-    Ids(PluginName(id), EndpointName(name)): Ids<PluginName, EndpointName>,
-    Json(body): Json<EndpointRequest>,
-) -> Result<StatusCode, Problem> {
-    let input = EndpointInput { name, base: body.base.0, secrets: body.secrets, allow_private: body.allow_private };
-    plugins::set_endpoint(&app, &operator.reading(), &id, input).await?;
-    Ok(StatusCode::NO_CONTENT)
-}
-
 /// Switch a plugin on.
 #[utoipa::path(post, path = "/v1/operator/plugins/{id}/enable", tag = "operator", security(("operator" = [])),
     params(("id" = String, Path, description = "The plugin's id.")),
@@ -294,21 +262,4 @@ pub(crate) async fn revoke(
 ) -> Result<StatusCode, Problem> {
     plugins::revoke(&app, &operator.reading(), digest, &body.reason.0).await?;
     Ok(StatusCode::NO_CONTENT)
-}
-
-/// An endpoint's name as manifests write it.
-#[derive(Debug, Clone)]
-pub(crate) struct EndpointName(String);
-
-impl std::str::FromStr for EndpointName {
-    type Err = ();
-    fn from_str(text: &str) -> Result<Self, ()> {
-        let plain =
-            text.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"-_".contains(&byte));
-        if plain && (1..=60).contains(&text.len()) { Ok(EndpointName(text.to_owned())) } else { Err(()) }
-    }
-}
-
-impl crate::place::Named for EndpointName {
-    const NOUN: &'static str = "endpoint";
 }
