@@ -52,7 +52,7 @@ pub(crate) struct Global {
         requires = "operator"
     )]
     pub operator_password_file: Option<PathBuf>,
-    /// Answer with JSON: one object on standard output (`up` and `webhook listen`: one a line), errors on standard error
+    /// Answer with JSON: one object on standard output (`up`, `webhook listen` and `plugin logs`: one a line), errors on standard error
     #[arg(long, global = true)]
     pub json: bool,
     /// How many seconds this host's clock may lead the PostgreSQL server's before it refuses to start and to commit

@@ -149,7 +149,7 @@ fn a_new_plugin_says_what_is_in_it_and_never_overwrites() {
     let (good, _, said) = plugin(&["new", "charge-channel", "gift-card", "--into", &into]);
     assert!(!good && said.contains("is there already"), "{said}");
     let (good, _, said) = plugin(&["new", "toaster", "gift-card-2", "--into", &into]);
-    assert!(!good && said.contains("choose one of"), "{said}");
+    assert!(!good && said.contains("possible values:"), "{said}");
     let (good, _, said) = plugin(&["test", &into]);
     assert!(!good && said.contains("there is no plugin.toml"), "{said}");
 }

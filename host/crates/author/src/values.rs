@@ -130,7 +130,8 @@ pub(crate) fn json_of(value: &Toml) -> serde_json::Value {
     }
 }
 
-/// What the given JSON lacks of the expected one: objects may have more fields, everything else is equal. The first difference, by its path.
+/// What the given JSON lacks of the expected one: objects may have more fields, everything else is equal, item by item. The first difference, by its
+/// path.
 pub(crate) fn lacks(expected: &serde_json::Value, given: &serde_json::Value) -> Option<String> {
     fn look(path: &str, expected: &serde_json::Value, given: &serde_json::Value) -> Option<String> {
         match (expected, given) {
@@ -142,6 +143,12 @@ pub(crate) fn lacks(expected: &serde_json::Value, given: &serde_json::Value) -> 
                         None => Some(format!("`{path}` is missing, expected {expected}")),
                     }
                 })
+            }
+            (serde_json::Value::Array(items), serde_json::Value::Array(known)) if items.len() == known.len() => {
+                let pairs = items.iter().zip(known).enumerate();
+                pairs
+                    .into_iter()
+                    .find_map(|(place, (expected, given))| look(&format!("{path}[{place}]"), expected, given))
             }
             (expected, given) if expected == given => None,
             (expected, given) if path.is_empty() => Some(format!("it is {given}, expected {expected}")),
@@ -194,6 +201,7 @@ mod tests {
         assert_eq!(lacks(serde_json::json!({ "amount": 1 })), None);
         assert_eq!(lacks(serde_json::json!({ "amount": 2 })), Some("`amount` is 1, expected 2".to_owned()));
         assert_eq!(lacks(serde_json::json!({ "list": [1] })), Some("`list` is [1,2], expected [1]".to_owned()));
+        assert_eq!(lacks(serde_json::json!({ "list": [1, 3] })), Some("`list[1]` is 2, expected 3".to_owned()));
         assert_eq!(lacks(serde_json::json!({ "x": {} })), Some("`x` is missing, expected {}".to_owned()));
     }
 }

@@ -12,8 +12,8 @@ use crate::config::Global;
 /// Arguments of `new`.
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
-    /// What sort of plugin: fraud-rule, charge-channel, …
-    #[arg(value_name = "KIND")]
+    /// What sort of plugin
+    #[arg(value_name = "KIND", value_parser = clap::builder::PossibleValuesParser::new(leaked(kinds())))]
     kind: String,
     /// Its id, and the name of its folder: 3 to 40 of a-z, 0-9 and `-`
     #[arg(value_name = "NAME")]
@@ -24,6 +24,14 @@ pub(crate) struct Arguments {
     /// Where its folder is made
     #[arg(long, value_name = "DIR", default_value = ".")]
     into: PathBuf,
+}
+
+/// Every kind that there is a template for, in whichever language.
+fn kinds() -> Vec<String> {
+    let mut kinds: Vec<String> = template::languages().iter().flat_map(|language| template::kinds(language)).collect();
+    kinds.sort();
+    kinds.dedup();
+    kinds
 }
 
 /// Clap keeps the words of its help for as long as the program runs.
