@@ -51,13 +51,7 @@ pub(super) fn package_of(place: &Place) -> anyhow::Result<PathBuf> {
         return Ok(dir.clone());
     }
     if !place.no_build {
-        let built = koban_author::build(std::slice::from_ref(dir), None, &mut |line| {
-            // The summary of an unchanged plugin tells nothing new.
-            if !line.trim_start().starts_with("Finished") && !line.starts_with("building ") {
-                eprintln!("{line}");
-            }
-        })?;
-        return built.into_iter().next().map(|built| built.package).context("nothing was built");
+        return build(dir);
     }
     let text = std::fs::read_to_string(dir.join(manifest::FILE))?;
     let id = manifest::read(&text)?.id;
@@ -66,6 +60,24 @@ pub(super) fn package_of(place: &Place) -> anyhow::Result<PathBuf> {
     homes.find(|home| home.join(COMPONENT_FILE).is_file()).with_context(|| {
         format!("`{id}` was never built: leave --no-build out, or run `koban plugin build {}`", dir.display())
     })
+}
+
+/// Builds the plugin. Progress is shown as it comes; what else the tools say is shown at the end, and once: an error repeats it itself.
+fn build(dir: &Path) -> anyhow::Result<PathBuf> {
+    let mut said = Vec::new();
+    let built = koban_author::build(&[dir.to_owned()], None, &mut |line| {
+        let word = line.split_whitespace().next().unwrap_or_default();
+        match word {
+            "Compiling" | "Downloading" | "Downloaded" | "Updating" | "fetching" => eprintln!("{line}"),
+            // Of an unchanged plugin they tell nothing new.
+            "Finished" | "building" => {}
+            _ => said.push(line.to_owned()),
+        }
+    })?;
+    for line in said {
+        eprintln!("{line}");
+    }
+    built.into_iter().next().map(|built| built.package).context("nothing was built")
 }
 
 impl AtHand {
