@@ -5,7 +5,7 @@ use std::io::Write as _;
 use std::path::Path;
 
 use anyhow::{Context as _, bail};
-use koban_author::scenario::{Does, Scenario, Step, Then, Wallet, words, write};
+use koban_author::scenario::{Begin, Does, Scenario, Step, Then, Wallet, words, write};
 use koban_domain::guest::{self, Value, What};
 use koban_domain::ids::{FlowId, RecordId};
 use koban_domain::limits::WalletKind;
@@ -92,12 +92,15 @@ fn steps(records: &[Record]) -> anyhow::Result<Vec<Step>> {
         };
         let then = then(step, record.at);
         let does = match &record.input {
-            Input::BeginCharge(request) => Does::Begin {
-                beginning: Beginning::Charge,
-                at_most: request.at_most,
-                amount: request.amount,
-                facts: request.facts.clone(),
-            },
+            Input::BeginCharge(request) => {
+                begin(Beginning::Charge, request.at_most, request.amount, &request.facts, None)
+            }
+            Input::BeginWithdraw(request) => {
+                begin(Beginning::Withdraw, request.at_most, Some(request.amount), &request.facts, None)
+            }
+            Input::BeginBill(request) => {
+                begin(Beginning::PayBill, request.at_most, None, &request.facts, Some(request.code.clone()))
+            }
             Input::Resume(_, _, Some(refusal)) => {
                 // The same event once more: the step before it was refused.
                 if let Some(last) = steps.last_mut() {
@@ -122,6 +125,16 @@ fn steps(records: &[Record]) -> anyhow::Result<Vec<Step>> {
         steps.push(Step { line: 0, does, refused: None, then });
     }
     Ok(steps)
+}
+
+fn begin(
+    beginning: Beginning,
+    at_most: Money,
+    amount: Option<Money>,
+    facts: &[guest::Named],
+    code: Option<guest::BillCode>,
+) -> Does {
+    Does::Begin(Box::new(Begin { beginning, at_most, amount, facts: facts.to_vec(), code }))
 }
 
 fn happened(event: &guest::Event, pause: i64) -> anyhow::Result<Does> {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use koban_domain::guest::{Lost, Named, Standing, Value};
+use koban_domain::guest::{BillCode, BillSource, Lost, Named, Standing, Value};
 use koban_domain::limits::WalletKind;
 use koban_domain::manifest::{Beginning, Manifest};
 use koban_domain::money::Money;
@@ -11,7 +11,7 @@ use koban_domain::time::Timestamp;
 use serde::Deserialize;
 use toml::{Spanned, Table, Value as Toml};
 
-use super::{Does, Scenario, Step, Then, Wallet};
+use super::{Begin, Does, Scenario, Step, Then, Wallet};
 use crate::problem::{self, Problem, line_of};
 use crate::values::{body, duration, facts, json_of, money, settings};
 
@@ -53,6 +53,8 @@ struct RawStep {
     at_most: Option<String>,
     amount: Option<String>,
     facts: Option<Table>,
+    code: Option<String>,
+    source: Option<BillSource>,
     form: Option<String>,
     values: Option<BTreeMap<String, String>>,
     answer: Option<String>,
@@ -136,7 +138,7 @@ pub fn read_text(file: &str, text: &str, manifest: &Manifest) -> Result<Scenario
     for raw in raw.step {
         let line = line_of(text, raw.span().start);
         let step = step(raw.into_inner(), line, manifest).map_err(|what| Problem::at(file, line, what))?;
-        let begins = matches!(step.does, Does::Begin { .. });
+        let begins = matches!(step.does, Does::Begin(_));
         if begins != steps.is_empty() {
             let what = if begins {
                 "a flow begins once, in the first step"
@@ -183,10 +185,12 @@ fn step(raw: RawStep, line: usize, manifest: &Manifest) -> Result<Step, String> 
             return Err(format!("`{one}` and `{other}` are two steps: write a [[step]] for each"));
         }
     };
-    let fields: [(&str, bool, &[&str]); 10] = [
+    let fields: [(&str, bool, &[&str]); 12] = [
         ("at_most", raw.at_most.is_some(), &["begin"]),
         ("amount", raw.amount.is_some(), &["begin"]),
         ("facts", raw.facts.is_some(), &["begin"]),
+        ("code", raw.code.is_some(), &["begin"]),
+        ("source", raw.source.is_some(), &["begin"]),
         ("values", raw.values.is_some(), &["form"]),
         ("status", raw.status.is_some(), &["answer"]),
         ("json", raw.json.is_some(), &["answer", "call"]),
@@ -205,12 +209,7 @@ fn step(raw: RawStep, line: usize, manifest: &Manifest) -> Result<Step, String> 
     }
     let body = || body(raw.json.as_ref(), raw.body.as_deref());
     let does = match sort {
-        "begin" => Does::Begin {
-            beginning: raw.begin.unwrap_or(Beginning::Charge),
-            at_most: money(raw.at_most.as_deref().ok_or("`begin` needs `at_most`, such as \"30000 JPY\"")?)?,
-            amount: raw.amount.as_deref().map(money).transpose()?,
-            facts: facts(manifest, &raw.facts.unwrap_or_default())?,
-        },
+        "begin" => Does::Begin(Box::new(begin(&raw, manifest)?)),
         "form" => Does::Form { key: raw.form.unwrap_or_default(), values: raw.values.unwrap_or_default() },
         "answer" => {
             let body = body()?;
@@ -239,6 +238,28 @@ fn step(raw: RawStep, line: usize, manifest: &Manifest) -> Result<Step, String> 
         credited: credited.as_deref().map(money).transpose()?,
     };
     Ok(Step { line, does, refused: raw.refused, then })
+}
+
+/// A beginning. Bills have a code, and nothing else has one.
+fn begin(raw: &RawStep, manifest: &Manifest) -> Result<Begin, String> {
+    let beginning = raw.begin.unwrap_or(Beginning::Charge);
+    if !matches!(beginning, Beginning::Charge | Beginning::Withdraw | Beginning::PayBill) {
+        return Err(format!(
+            "a scenario cannot begin a {}: it begins a charge, withdraw or pay-bill",
+            beginning.word()
+        ));
+    }
+    if (beginning == Beginning::PayBill) != raw.code.is_some() {
+        return Err("`code` is what the user scanned or typed: a pay-bill has it, nothing else does".to_owned());
+    }
+    let source = raw.source.unwrap_or(BillSource::Typed);
+    Ok(Begin {
+        beginning,
+        at_most: money(raw.at_most.as_deref().ok_or("`begin` needs `at_most`, such as \"30000 JPY\"")?)?,
+        amount: raw.amount.as_deref().map(money).transpose()?,
+        facts: facts(manifest, raw.facts.as_ref().unwrap_or(&Table::new()))?,
+        code: raw.code.clone().map(|content| BillCode { source, content }),
+    })
 }
 
 /// A partner's call. Where the manifest says in which field the body repeats the operation's name, the field is filled in.

@@ -14,7 +14,7 @@ mod write;
 use std::collections::BTreeMap;
 use std::future::Future;
 
-use koban_domain::guest::{Lost, Named, Standing};
+use koban_domain::guest::{BillCode, Lost, Named, Standing};
 use koban_domain::limits::WalletKind;
 use koban_domain::manifest::Beginning;
 use koban_domain::money::Money;
@@ -76,20 +76,26 @@ pub struct Step {
     pub then: Then,
 }
 
+/// How a flow begins.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Begin {
+    /// As what.
+    pub beginning: Beginning,
+    /// The most that the user agreed to.
+    pub at_most: Money,
+    /// How much the user asked for.
+    pub amount: Option<Money>,
+    /// What the plugin is told about them.
+    pub facts: Vec<Named>,
+    /// The code that the user scanned or typed, for a bill.
+    pub code: Option<BillCode>,
+}
+
 /// What can happen to a flow.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Does {
     /// It begins.
-    Begin {
-        /// As what.
-        beginning: Beginning,
-        /// The most that the user agreed to.
-        at_most: Money,
-        /// How much the user asked for.
-        amount: Option<Money>,
-        /// What the plugin is told about them.
-        facts: Vec<Named>,
-    },
+    Begin(Box<Begin>),
     /// The user fills in the form with this key.
     Form {
         /// The form's key.

@@ -98,8 +98,8 @@ async fn happen<G: Guest>(
     seen: &mut Seen,
 ) -> Result<(), String> {
     let happened = match does {
-        Does::Begin { beginning, at_most, amount, facts } => {
-            stage.begin(*beginning, *at_most, *amount, facts, seen).await?;
+        Does::Begin(begin) => {
+            stage.begin(begin, seen).await?;
             true
         }
         Does::Form { key, values } => stage.form(key, values, seen).await?,
@@ -132,7 +132,7 @@ async fn happen<G: Guest>(
                 let what = What::Answer(HttpAnswer { status: *status, headers: Vec::new(), body: body.clone() });
                 stage.ends(key, what, true, seen).await?
             }
-            Some(Does::Form { .. } | Does::Cancel | Does::Lost { .. } | Does::Begin { .. }) | None => false,
+            Some(Does::Form { .. } | Does::Cancel | Does::Lost { .. } | Does::Begin(_)) | None => false,
             Some(Does::Duplicate | Does::Wait(_) | Does::Kill(_)) => false,
         },
         Does::Kill(None) => {
@@ -167,9 +167,7 @@ fn impossible(does: &Does, open: &str) -> String {
         }
         Does::Cancel => "the flow has ended: there is nothing to cancel".to_owned(),
         Does::Duplicate => "`duplicate` repeats a partner's call or answer: write it right after one".to_owned(),
-        Does::Begin { .. } | Does::Call { .. } | Does::Wait(_) | Does::Kill(None) => {
-            "this cannot happen now".to_owned()
-        }
+        Does::Begin(_) | Does::Call { .. } | Does::Wait(_) | Does::Kill(None) => "this cannot happen now".to_owned(),
     }
 }
 

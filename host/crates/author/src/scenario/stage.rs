@@ -11,15 +11,15 @@ use koban_domain::flows::{
     self, AGE_MAX_MS, Arrival, Authorisation, CallKey, Consumed, EffectState, Flow, StepCommit, StepRefused,
 };
 use koban_domain::guest::{
-    Act, ChargeRequest, Delivery, Event, HttpAnswer, InboundCall, Lost, Message, Named, Proposal, Routing, Show, Step,
-    StepRefusal, Value, What,
+    Act, Bill, BillCode, BillRequest, ChargeRequest, Delivery, Event, HttpAnswer, InboundCall, Lost, Message, Named,
+    Proposal, Routing, Show, Step, StepRefusal, Value, What, WithdrawRequest,
 };
 use koban_domain::ids::{FlowId, UserId};
 use koban_domain::journal::Head;
 use koban_domain::ledger::{Command, Commit, Decided, Unexpected, Work};
 use koban_domain::limits::{self, Limits, WalletKind};
 use koban_domain::manifest::{Beginning, Manifest, Repeat};
-use koban_domain::money::{Currency, Money};
+use koban_domain::money::Currency;
 use koban_domain::outcomes::Refusal;
 use koban_domain::policy::Policy;
 use koban_domain::records::{Digest, Input, Output};
@@ -27,7 +27,7 @@ use koban_domain::time::Timestamp;
 use koban_domain::verification::Verification;
 use uuid::Uuid;
 
-use super::{Guest, Scenario, words};
+use super::{Begin, Guest, Scenario, words};
 use crate::values::money;
 
 /// How long an authorisation holds, as for a real charge.
@@ -139,18 +139,19 @@ impl<'a, G: Guest> Stage<'a, G> {
     }
 
     /// Opens the flow. A plugin's own refusal opens none and is seen as its note.
-    pub(super) async fn begin(
-        &mut self,
-        beginning: Beginning,
-        at_most: Money,
-        amount: Option<Money>,
-        facts: &[Named],
-        seen: &mut Seen,
-    ) -> Result<(), String> {
-        let request = ChargeRequest { wallet: "wallet".to_owned(), amount, at_most, facts: facts.to_vec() };
-        let input = match beginning {
-            Beginning::Charge => Input::BeginCharge(request),
-            other => return Err(format!("scenarios of a `{}` cannot be played yet", other.word())),
+    pub(super) async fn begin(&mut self, begin: &Begin, seen: &mut Seen) -> Result<(), String> {
+        let Begin { beginning, at_most, amount, facts, code } = begin;
+        let (beginning, at_most, facts, wallet) = (*beginning, *at_most, facts.clone(), "wallet".to_owned());
+        let input = match (beginning, code) {
+            (Beginning::PayBill, Some(code)) => {
+                let Some(bill) = self.recognise(code, facts.clone(), seen).await? else { return Ok(()) };
+                Input::BeginBill(Box::new(BillRequest { wallet, code: code.clone(), bill, at_most, link: None, facts }))
+            }
+            (Beginning::Withdraw, _) => {
+                let amount = amount.unwrap_or(at_most);
+                Input::BeginWithdraw(WithdrawRequest { wallet, amount, at_most, link: None, facts })
+            }
+            _ => Input::BeginCharge(ChargeRequest { wallet, amount: *amount, at_most, facts }),
         };
         let step = match self.ask(input).await? {
             Output::Step(step) => step,
@@ -170,6 +171,19 @@ impl<'a, G: Guest> Stage<'a, G> {
         match self.commit(plan.commands, plan.step, &step, seen)? {
             Some(refusal) => Err(format!("the ledger refuses the beginning: {}", refusal.outcome)),
             None => self.drain(seen).await,
+        }
+    }
+
+    /// The bill that a code is. What is none, or cannot be paid, is seen as a note.
+    async fn recognise(&mut self, code: &BillCode, facts: Vec<Named>, seen: &mut Seen) -> Result<Option<Bill>, String> {
+        match self.ask(Input::Recognise(code.clone(), facts)).await? {
+            Output::Bill(Some(bill)) => Ok(Some(bill)),
+            Output::Bill(None) => Err("`recognise` says that the code is no bill of this plugin".to_owned()),
+            Output::Failure(failure) => {
+                seen.note = Some(failure.code);
+                Ok(None)
+            }
+            _ => Err("the answer belongs to another function".to_owned()),
         }
     }
 

@@ -137,6 +137,6 @@ fn lost(does: &Does) -> Option<Does> {
 fn is_event(does: &Does) -> bool {
     match does {
         Does::Form { .. } | Does::Answer { .. } | Does::Lost { .. } | Does::Call { .. } | Does::Cancel => true,
-        Does::Begin { .. } | Does::Wait(_) | Does::Duplicate | Does::Kill(_) => false,
+        Does::Begin(_) | Does::Wait(_) | Does::Duplicate | Does::Kill(_) => false,
     }
 }

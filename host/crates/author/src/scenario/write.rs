@@ -6,7 +6,7 @@ use koban_domain::guest::{Lost, Named, Value};
 use koban_domain::limits::WalletKind;
 use serde_json::Value as Json;
 
-use super::{Does, Scenario, Step, words};
+use super::{Begin, Does, Scenario, Step, words};
 use crate::values::duration_text;
 
 /// The text of the file.
@@ -34,12 +34,17 @@ pub fn write(scenario: &Scenario) -> String {
 
 fn write_step(text: &mut String, step: &Step) {
     match &step.does {
-        Does::Begin { beginning, at_most, amount, facts } => {
+        Does::Begin(begin) => {
+            let Begin { beginning, at_most, amount, facts, code } = &**begin;
             let word = serde_json::to_value(beginning).unwrap_or_default();
             line(text, "begin", &word.to_string());
             line(text, "at_most", &quoted(&at_most.to_string()));
             if let Some(amount) = amount {
                 line(text, "amount", &quoted(&amount.to_string()));
+            }
+            if let Some(code) = code {
+                line(text, "code", &quoted(&code.content));
+                line(text, "source", &serde_json::to_value(code.source).unwrap_or_default().to_string());
             }
             if !facts.is_empty() {
                 let fields: Vec<String> =
