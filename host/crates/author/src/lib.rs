@@ -1,5 +1,5 @@
-//! What `koban plugin` is made of: manifest, guest toolchains of three languages, componentise, check, package, templates, call and scenario files. It
-//! knows no database, no engine and no host.
+//! What `koban plugin` is made of: manifest, guest toolchains of three languages, componentise, check, package, sign, templates, call and scenario
+//! files. It knows no database, no engine and no host.
 //!
 //! [`template::new`] makes a plugin's source, [`build()`] goes the whole way from there to its package; [`package::open`] reads a package,
 //! [`check`] says whether a component and its manifest belong together and ask for nothing that plugins do not get. [`call`] and [`scenario`]
@@ -13,6 +13,7 @@ pub mod package;
 pub mod permissions;
 mod problem;
 pub mod scenario;
+pub mod sign;
 pub mod template;
 pub mod toolchain;
 mod unit;

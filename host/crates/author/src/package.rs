@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use cap_std::ambient_authority;
 use cap_std::fs::{Dir, OpenOptions};
 use koban_domain::manifest::Manifest;
+use koban_domain::packages::DOCUMENTS_BYTES_MAX;
 use koban_domain::records::Digest;
 
 use crate::check::{CheckError, Checked, check};
@@ -96,6 +97,16 @@ pub fn open(dir: &Path) -> Result<Package, PackageError> {
     let component = read(&handle, dir, COMPONENT_FILE, manifest.engine.component_bytes_max())?;
     let digest = Digest::of(&component);
     Ok(Package { manifest, manifest_text, component, digest })
+}
+
+/// A document of a package's directory; none if it is not there. Errors: [`PackageError`].
+pub(crate) fn document(dir: &Path, file: &'static str) -> Result<Option<Vec<u8>>, PackageError> {
+    if !dir.join(file).exists() {
+        return Ok(None);
+    }
+    let handle = Dir::open_ambient_dir(dir, ambient_authority())
+        .map_err(|source| PackageError::Directory { dir: dir.to_owned(), source })?;
+    read(&handle, dir, file, DOCUMENTS_BYTES_MAX).map(Some)
 }
 
 /// The manifest of a plugin's source directory, with its text. Errors: [`PackageError`].

@@ -61,14 +61,14 @@ impl Cache {
         Ok(Cache { dir, key, compiled_for })
     }
 
-    /// The compiled component, from its file or from `compile`. A cache that does not work costs time, never a component. Errors: those of
-    /// `compile`.
-    pub(crate) fn component(
+    /// The compiled component, from its file or from `compile`, which gives the code. A cache that does not work costs time, never a
+    /// component. Errors: those of `compile`.
+    pub(crate) fn component<E: From<wasmtime::Error>>(
         &self,
         engine: &Engine,
         digest: Digest,
-        compile: impl FnOnce() -> wasmtime::Result<Component>,
-    ) -> wasmtime::Result<(Component, CacheUse)> {
+        compile: impl FnOnce() -> Result<Vec<u8>, E>,
+    ) -> Result<(Component, CacheUse), E> {
         let file = format!("{digest}-{}.cwasm", &self.compiled_for.to_string()[..16]);
         let outcome = match self.read(engine, &file, digest) {
             Ok(Some(component)) => return Ok((component, CacheUse::Hit)),
@@ -78,10 +78,11 @@ impl Cache {
                 CacheUse::Repaired { file: file.clone(), problem }
             }
         };
-        let component = compile()?;
-        let written = component.serialize().and_then(|code| Ok(self.write(&file, digest, &code)?));
-        if let Err(error) = written {
-            tracing::warn!(%file, error = %error.root_cause(), "compiled code could not be kept: check the cache directory");
+        let code = compile()?;
+        // Loaded from the very bytes that are kept: what is found in the file next time is what runs now.
+        let component = load_ours(engine, &code)?;
+        if let Err(error) = self.write(&file, digest, &code) {
+            tracing::warn!(%file, %error, "compiled code could not be kept: check the cache directory");
         }
         Ok((component, outcome))
     }
@@ -99,7 +100,7 @@ impl Cache {
         if self.mac(digest, code).verify_slice(mac).is_err() {
             return Err(format!("its code has digest {}, which this host did not write", Digest::of(code)));
         }
-        load_verified(engine, code).map(Some).map_err(|error| error.root_cause().to_string())
+        load_ours(engine, code).map(Some).map_err(|error| error.root_cause().to_string())
     }
 
     /// Writes a file whole or not at all: another host that shares the directory never reads half of it.
@@ -133,11 +134,11 @@ impl Cache {
     }
 }
 
-/// Loads code whose MAC has just been verified over these same bytes.
-#[expect(unsafe_code, reason = "wasmtime trusts what it loads; the caller has verified that this host wrote it")]
-fn load_verified(engine: &Engine, code: &[u8]) -> wasmtime::Result<Component> {
-    // SAFETY: `code` was made by `Component::serialize` of this host, and verified in memory: nobody can change it between check and use.
-    // wasmtime itself compares version and settings.
+/// Loads code that our own compiler made: just now, or before, and then its MAC has just been verified over these same bytes.
+#[expect(unsafe_code, reason = "wasmtime trusts what it loads; the caller has it from our own compiler")]
+pub(crate) fn load_ours(engine: &Engine, code: &[u8]) -> wasmtime::Result<Component> {
+    // SAFETY: `code` was made by our own program's compiler, of this version, for this engine, and is in memory: nobody can change it
+    // between check and use. wasmtime itself compares version and settings.
     unsafe { Component::deserialize(engine, code) }
 }
 

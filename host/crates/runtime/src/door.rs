@@ -24,6 +24,7 @@ use crate::meters::{Counters, Meters};
 use crate::plugin::{self, LoadError, Place, Plugin};
 use crate::sizes;
 use crate::state::State;
+use crate::worker::Compiler;
 
 /// Most native calls that may run at once, whatever the operator asks for: each slot reserves 64 MiB of address space.
 const SLOTS_MAX: u32 = 4_096;
@@ -34,6 +35,8 @@ const INTERPRETER_SLOTS_MAX: u32 = 256;
 pub struct DoorConfig {
     /// Where compiled code is kept: a directory that only this host writes. Without it every start compiles.
     pub cache: Option<Dir>,
+    /// Who compiles what the cache does not have.
+    pub compiler: Compiler,
     /// Native calls that may run at once: 1 to 4,096.
     pub slots: u32,
     /// Calls of plugins that carry an interpreter that may run at once: 1 to 256. They wait for each other, never for native ones.
@@ -50,8 +53,15 @@ pub struct DoorConfig {
 impl Default for DoorConfig {
     /// 256 slots and 16 for interpreters, a second of waiting, the published limits, no cache.
     fn default() -> DoorConfig {
-        let limits = ClassLimits::default();
-        DoorConfig { cache: None, slots: 256, interpreter_slots: 16, wait_ms: 1_000, limits, drift: None }
+        DoorConfig {
+            cache: None,
+            compiler: Compiler::InProcess,
+            slots: 256,
+            interpreter_slots: 16,
+            wait_ms: 1_000,
+            limits: ClassLimits::default(),
+            drift: None,
+        }
     }
 }
 
@@ -149,6 +159,7 @@ struct Inner {
     interpreter: OnceLock<Side>,
     interpreter_slots: u32,
     cache: Option<Dir>,
+    compiler: Compiler,
     limits: ClassLimits,
     wait: Duration,
     counters: Counters,
@@ -188,6 +199,7 @@ impl Door {
             interpreter: OnceLock::new(),
             interpreter_slots: config.interpreter_slots,
             cache: config.cache,
+            compiler: config.compiler,
             limits: config.limits,
             wait: Duration::from_millis(config.wait_ms),
             counters: Counters::default(),
@@ -209,6 +221,7 @@ impl Door {
         let place = Place {
             engine: &side.engine,
             linker: &side.linker,
+            compiler: &inner.compiler,
             cache: side.cache.as_ref(),
             class,
             limits: inner.limits.of(class),

@@ -101,9 +101,20 @@ pub(crate) struct Engine {
 impl Engine {
     /// An engine with room for so many calls at once. Errors: wasmtime's own, when the machine cannot give that much address space.
     pub(crate) fn new(kind: EngineKind, slots: u32) -> wasmtime::Result<Engine> {
+        let engine = Engine::named(wasmtime::Engine::new(&config(&Bounds::of(kind), slots))?, kind);
+        start_clock(engine.wasm.weak())?;
+        Ok(engine)
+    }
+
+    /// An engine that compiles what one of [`Engine::new`] runs: on one thread, with no clock, and with room for hardly anything.
+    pub(crate) fn for_compiling(kind: EngineKind) -> wasmtime::Result<Engine> {
+        let mut config = config(&Bounds::of(kind), 1);
+        config.parallel_compilation(false);
+        Ok(Engine::named(wasmtime::Engine::new(&config)?, kind))
+    }
+
+    fn named(wasm: wasmtime::Engine, kind: EngineKind) -> Engine {
         let bounds = Bounds::of(kind);
-        let wasm = wasmtime::Engine::new(&config(&bounds, slots))?;
-        start_clock(wasm.weak())?;
         let settings = format!(
             "features {:x}, fuel {}, epoch {}, canonical nan {:?}, wasm stack {}, memory {}",
             wasm.get_wasm_features().bits(),
@@ -119,7 +130,7 @@ impl Engine {
         let word = kind.word();
         let id = format!("wasmtime {version} {word} {}", &Digest::of(settings.as_bytes()).to_string()[..12]);
         let compiled_for = Digest::of_parts(&[id.as_bytes(), &Written::of(&wasm.precompile_compatibility_hash())]);
-        Ok(Engine { wasm, kind, id, compiled_for })
+        Engine { wasm, kind, id, compiled_for }
     }
 
     /// A fresh store within these limits. The guest gives way at every tick, and stops at its deadline.
@@ -236,6 +247,14 @@ mod tests {
             let error = spin.call_async(&mut store, ()).await.unwrap_err();
             let fault = crate::faults::from_error(&error, None, class, &limits);
             assert_eq!(fault.to_string(), said);
+        }
+    }
+
+    #[test]
+    fn what_is_compiled_apart_runs_here() {
+        for kind in [EngineKind::Native, EngineKind::Interpreter] {
+            let (apart, here) = (Engine::for_compiling(kind).unwrap(), Engine::new(kind, 2).unwrap());
+            assert_eq!((apart.id, apart.compiled_for), (here.id, here.compiled_for));
         }
     }
 

@@ -19,6 +19,7 @@ mod replay;
 mod sizes;
 mod state;
 mod typed;
+pub mod worker;
 
 pub use cache::CacheUse;
 pub use door::{CallContext, Called, Door, DoorConfig, DoorError, Used};
@@ -26,3 +27,4 @@ pub use limits::{Class, ClassLimits, Limits, LimitsError};
 pub use meters::Meters;
 pub use plugin::{LoadError, Plugin, grants_digest};
 pub use replay::{Difference, Replayed};
+pub use worker::Compiler;

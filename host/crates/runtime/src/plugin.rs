@@ -7,15 +7,16 @@ use koban_domain::guest::Named;
 use koban_domain::manifest::{EngineKind, Manifest};
 use koban_domain::records::{Digest, Fault, settings_digest};
 use wasmtime::Precompiled;
-use wasmtime::component::{Component, HasSelf, InstancePre, Linker};
+use wasmtime::component::{HasSelf, InstancePre, Linker};
 
 use crate::bindings::Guests;
-use crate::cache::{Cache, CacheUse};
+use crate::cache::{Cache, CacheUse, load_ours};
 use crate::engine::{Bounds, Engine};
 use crate::exports::Exports;
 use crate::faults;
 use crate::limits::{Class, Limits};
 use crate::state::State;
+use crate::worker::{self, Compiler, WorkerError};
 
 /// A plugin that can be called: one component under one manifest with one set of settings. Cloning it is cheap.
 #[derive(Clone)]
@@ -66,6 +67,9 @@ pub enum LoadError {
     /// Not valid, or made of features that guests may not use.
     #[error("the component is not valid here: {0}")]
     Invalid(String),
+    /// The process that compiles could not be used, or was ended by its limits.
+    #[error("the component was not compiled: {0}")]
+    Worker(WorkerError),
     /// It asks for an import that no guest gets.
     #[error("the component imports what no plugin gets (only `log` and types are given): {0}")]
     ImportRefused(String),
@@ -91,6 +95,21 @@ pub enum LoadError {
         /// What it says.
         problem: String,
     },
+}
+
+impl From<wasmtime::Error> for LoadError {
+    fn from(error: wasmtime::Error) -> LoadError {
+        LoadError::Invalid(format!("{error:#}"))
+    }
+}
+
+impl From<WorkerError> for LoadError {
+    fn from(error: WorkerError) -> LoadError {
+        match error {
+            WorkerError::Refused(why) => LoadError::Invalid(why),
+            other => LoadError::Worker(other),
+        }
+    }
 }
 
 /// The digest of a manifest, by which a record names the grants that applied: of its JSON, with fields in the order of the manifest's reference.
@@ -158,10 +177,20 @@ pub(crate) fn linker(engine: &wasmtime::Engine) -> wasmtime::Result<Linker<State
     Ok(linker)
 }
 
-/// Where a component is made ready: its engine, what it may import, where its code is kept, and the limits that its start meets.
+/// Compiles in this process. The compiler panics on some components that its validator lets pass; that is the component's fault and no
+/// reason to end the host.
+fn compile_here(wasm: &wasmtime::Engine, bytes: &[u8]) -> Result<Vec<u8>, LoadError> {
+    let compiled = std::panic::catch_unwind(AssertUnwindSafe(|| wasm.precompile_component(bytes)));
+    let compiled = compiled.unwrap_or_else(|_| Err(wasmtime::Error::msg("the compiler cannot make code of it")));
+    Ok(compiled?)
+}
+
+/// Where a component is made ready: its engine, what it may import, who compiles it, where its code is kept, and the limits that its start
+/// meets.
 pub(crate) struct Place<'a> {
     pub(crate) engine: &'a Engine,
     pub(crate) linker: &'a Linker<State>,
+    pub(crate) compiler: &'a Compiler,
     pub(crate) cache: Option<&'a Cache>,
     pub(crate) class: Class,
     pub(crate) limits: &'a Limits,
@@ -177,16 +206,14 @@ pub(crate) fn load(
     check_shape(bytes, place.engine.kind)?;
     let digest = Digest::of(bytes);
     let wasm = &place.engine.wasm;
-    // The compiler panics on some components that its validator lets pass; that is the component's fault and no reason to end the host.
-    let compile = || {
-        let compiled = std::panic::catch_unwind(AssertUnwindSafe(|| Component::from_binary(wasm, bytes)));
-        compiled.unwrap_or_else(|_| Err(wasmtime::Error::msg("the compiler cannot make code of it")))
+    let compile = || match place.compiler {
+        Compiler::InProcess => compile_here(wasm, bytes),
+        Compiler::Worker(program) => Ok(worker::compile(program, bytes, place.engine)?),
     };
     let (component, cache) = match place.cache {
-        Some(cache) => cache.component(wasm, digest, compile),
-        None => compile().map(|component| (component, CacheUse::Off)),
-    }
-    .map_err(|error| LoadError::Invalid(format!("{error:#}")))?;
+        Some(cache) => cache.component::<LoadError>(wasm, digest, compile)?,
+        None => (load_ours(wasm, &compile()?)?, CacheUse::Off),
+    };
     let pre =
         place.linker.instantiate_pre(&component).map_err(|error| LoadError::ImportRefused(format!("{error:#}")))?;
     let exports = Exports::find(&pre, manifest)?;
