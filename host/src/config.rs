@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 use clap::Args;
 use koban_outside::{Outside, Settings};
-use koban_runtime::{Door, DoorConfig};
+use koban_runtime::{Compiler, Door, DoorConfig};
 use koban_service::App;
 use koban_service::checkpoints::Keeper;
 use koban_service::clock::Clock;
@@ -200,7 +200,9 @@ impl Global {
         make_private(&cache)?;
         let cache = cap_std::fs::Dir::open_ambient_dir(&cache, cap_std::ambient_authority())
             .with_context(|| format!("{} cannot be opened", cache.display()))?;
-        Ok(Door::new(DoorConfig { cache: Some(cache), ..DoorConfig::default() })?)
+        // This very program, also when its file was replaced meanwhile (proc(5)).
+        let compiler = Compiler::Worker(PathBuf::from("/proc/self/exe"));
+        Ok(Door::new(DoorConfig { cache: Some(cache), compiler, ..DoorConfig::default() })?)
     }
 }
 

@@ -106,10 +106,16 @@ enum Command {
     #[command(subcommand)]
     #[command(after_help = "Examples:\n  koban decision list --plugin fraud-rules\n  koban decision replay dec_0193…")]
     Decision(commands::decisions::Decisions),
-    /// Plugins: make, test, build, install, switch
+    /// Publishers: whose signature under a plugin's package counts
     #[command(subcommand)]
     #[command(
-        after_help = "Examples:\n  koban plugin new fraud-rule first-payment\n  koban plugin test\n  koban plugin install plugins/target/packages/fraud-rules\n  koban plugin list"
+        after_help = "Examples:\n  koban publisher keygen publisher.key\n  koban publisher add example-inc 0f1e2d…\n  koban publisher trust example-inc --reason 'key compared by phone'"
+    )]
+    Publisher(commands::publishers::Publishers),
+    /// Plugins: make, test, build, sign, install, try, enable, take back
+    #[command(subcommand)]
+    #[command(
+        after_help = "Examples:\n  koban plugin new fraud-rule first-payment\n  koban plugin test\n  koban plugin install plugins/target/packages/fraud-rules --unsigned\n  koban plugin releases fraud-rules"
     )]
     Plugin(commands::plugins::PluginCommands),
     /// Webhooks: receive them here, test, list, send again
@@ -121,6 +127,11 @@ enum Command {
 }
 
 fn main() -> ExitCode {
+    // The host started itself to compile a component: nothing else happens in that process.
+    let mut words = std::env::args_os().skip(1);
+    if words.next().is_some_and(|first| first == koban_runtime::worker::ARGUMENT) {
+        return koban_runtime::worker::work(&words.next().unwrap_or_default().to_string_lossy());
+    }
     let arguments = Arguments::parse();
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
@@ -158,6 +169,7 @@ async fn run(arguments: Arguments) -> anyhow::Result<()> {
         Command::Flow(command) => commands::flows::run(&global, command).await,
         Command::Review(command) => commands::reviews::run(&global, command).await,
         Command::Decision(command) => commands::decisions::run(&global, command).await,
+        Command::Publisher(command) => commands::publishers::run(&global, command).await,
         Command::Plugin(command) => commands::plugins::run(&global, command).await,
         Command::Webhook(command) => commands::webhooks::run(&global, command).await,
         Command::Bench(arguments) => bench::run(&global, arguments).await,

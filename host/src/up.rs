@@ -6,10 +6,14 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 use clap::Args;
+use koban_author::sign::{self, SigningKey};
+use koban_domain::permissions::touches_money;
+use koban_domain::releases::State;
 use koban_service::merchants::{self, NewMerchant};
 use koban_service::operators::{self, command_line};
-use koban_service::plugins::{self, EndpointInput, Install};
-use koban_service::{App, clock};
+use koban_service::plugins::{self, EndpointInput};
+use koban_service::releases::{self, Accept, Move, Upload};
+use koban_service::{App, clock, publishers};
 use koban_web::WebConfig;
 use outside_world::Config as WorldConfig;
 use serde_json::{Value, json};
@@ -41,6 +45,8 @@ pub(crate) struct Arguments {
 /// What the channel of the demo may cost, in yen.
 const EXPOSURE_CAP: i64 = 5_000_000;
 const LOSS_BUDGET: i64 = 100_000;
+/// Who vouches for the demo's plugins.
+const PUBLISHER: &str = "demo";
 /// The number that the ATM's user types; the demo's own.
 const COMPANY_NUMBER: &str = "8284";
 
@@ -67,9 +73,10 @@ pub(crate) async fn run(global: &Global, arguments: Arguments) -> anyhow::Result
         .context("the outside world cannot start")?;
     stage.tell("world", json!({ "atm_network": world.base() }), || format!("world    ATM network on {}", world.base()));
 
-    install(stage, &app, &arguments.packages, &world.base(), secret).await?;
+    let key = publisher(&app, &data).await?;
+    install(stage, &app, &arguments.packages, &key, &world.base(), secret).await?;
     for dir in &arguments.with {
-        install_one(stage, &app, dir, None, &[]).await?;
+        install_one(stage, &app, dir, &key, None, &[]).await?;
     }
     let cast = cast(&app, host.address.to_string(), world.addr.to_string()).await?;
     let ms = started.elapsed().as_millis();
@@ -170,6 +177,12 @@ async fn free_or(wanted: SocketAddr) -> SocketAddr {
     }
 }
 
+/// The key of the demo's publisher, the same each time.
+fn demo_key(file: &Path) -> anyhow::Result<SigningKey> {
+    let key = if file.exists() { SigningKey::open(file) } else { SigningKey::create(file) };
+    key.context("the demo's publisher has no key")
+}
+
 fn demo_secret() -> String {
     use base64::Engine as _;
     let mut bytes = [0; 32];
@@ -177,13 +190,28 @@ fn demo_secret() -> String {
     format!("whsec_{}", base64::engine::general_purpose::STANDARD.encode(bytes))
 }
 
-async fn install(stage: Stage, app: &App, packages: &Path, network: &str, secret: String) -> anyhow::Result<()> {
+/// The demo vouches for its own plugins, as a publisher that the demo trusts.
+async fn publisher(app: &App, data: &Path) -> anyhow::Result<SigningKey> {
+    let (ctx, key) = (command_line(""), demo_key(&data.join("demo-publisher.key"))?);
+    publishers::add(app, &ctx, PUBLISHER, &key.public_key()).await?;
+    publishers::trust(app, &ctx, PUBLISHER, "the demo's own key").await?;
+    Ok(key)
+}
+
+async fn install(
+    stage: Stage,
+    app: &App,
+    packages: &Path,
+    key: &SigningKey,
+    network: &str,
+    secret: String,
+) -> anyhow::Result<()> {
     let ctx = command_line("");
     for (id, caps, settings) in [
         ("fraud-rules", None, vec![]),
         ("charge-atm", Some((EXPOSURE_CAP, LOSS_BUDGET)), vec![format!("company_number={COMPANY_NUMBER}")]),
     ] {
-        install_one(stage, app, &packages.join(id), caps, &settings).await?;
+        install_one(stage, app, &packages.join(id), key, caps, &settings).await?;
     }
     let endpoint = EndpointInput {
         name: "network".to_owned(),
@@ -202,26 +230,24 @@ async fn install_one(
     stage: Stage,
     app: &App,
     dir: &Path,
+    key: &SigningKey,
     caps: Option<(i64, i64)>,
     settings: &[String],
 ) -> anyhow::Result<()> {
-    let package = koban_author::package::open(dir).with_context(|| {
+    let mut package = sign::open(dir).with_context(|| {
         format!("no package in {}; `cargo xtask guests` builds ours, `koban plugin build` any", dir.display())
     })?;
     // Whoever brings a channel of their own to the play lets it cost what ours may.
-    let caps = caps.or((!package.manifest.proposals.is_empty()).then_some((EXPOSURE_CAP, LOSS_BUDGET)));
-    let view = plugins::install(
-        app,
-        &command_line(""),
-        Install {
-            settings: crate::commands::plugins::settings(&package.manifest, settings)?,
-            component: package.component,
-            manifest: package.manifest,
-            exposure_cap: caps.map(|(cap, _)| cap),
-            loss_budget: caps.map(|(_, budget)| budget),
-        },
-    )
-    .await?;
+    let caps = caps.or(touches_money(&package.manifest).then_some((EXPOSURE_CAP, LOSS_BUDGET)));
+    key.sign(&mut package);
+    let ctx = command_line("");
+    let settings = crate::commands::plugins::settings(&package.manifest, settings)?;
+    let release = releases::upload(app, &ctx, Upload { package, unsigned: false }).await?;
+    let (exposure_cap, loss_budget) = (caps.map(|(cap, _)| cap), caps.map(|(_, budget)| budget));
+    let accept = Accept { settings: Some(settings), exposure_cap, loss_budget, asks: Some(release.asks) };
+    releases::install(app, &ctx, &release.plugin, release.digest, accept).await?;
+    releases::move_to(app, &ctx, &release.plugin, release.digest, &Move::to(State::Enabled)).await?;
+    let view = plugins::get(app, &release.plugin).await?;
     let limits = view.exposure.map_or(String::new(), |exposure| {
         format!(", may have {} unsettled and lose {}", exposure.cap, exposure.loss_budget)
     });

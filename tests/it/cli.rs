@@ -70,10 +70,11 @@ async fn a_plugin_is_installed_and_listed_from_its_package() {
     let database = Database::fresh().await;
     let package = packages().join("charge-atm");
     let package = package.to_str().expect("a path");
-    let (status, _, said) = koban(&database, &["plugin", "install", package, "--set", "company_number=8391"]);
+    let take =
+        ["plugin", "install", package, "--unsigned", "--accept", "all", "--enable", "--set", "company_number=8391"];
+    let (status, _, said) = koban(&database, &take);
     assert!(!status.success() && said.contains("exposure"), "a plugin that brings money needs both numbers: {said}");
-    let caps = ["--exposure-cap", "5000", "--loss-budget", "100", "--set", "company_number=8391"];
-    let install: Vec<&str> = ["plugin", "install", package].into_iter().chain(caps).collect();
+    let install: Vec<&str> = take.into_iter().chain(["--exposure-cap", "5000", "--loss-budget", "100"]).collect();
     let (status, _, said) = koban(&database, &install);
     assert!(status.success(), "{said}");
     let (status, listed, said) = koban(&database, &["--json", "plugin", "list"]);

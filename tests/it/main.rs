@@ -48,6 +48,7 @@ mod payments;
 mod planted;
 mod records;
 mod refunds;
+mod releases;
 mod reviews;
 mod schedules;
 mod schema;

@@ -8,6 +8,7 @@ use koban_domain::guest::AssessPayment;
 use koban_domain::ids::{MerchantId, PaymentId, UserId};
 use koban_domain::limits::WalletKind;
 use koban_domain::operations::Claim;
+use koban_domain::releases::Scope;
 use koban_domain::signals::{SubjectKey, Subjects};
 use koban_service::ctx::{Actor, Ctx};
 use koban_service::fraud::{self, Case};
@@ -142,6 +143,7 @@ async fn judge(world: &World, random: &mut Random, payer: UserId, merchant: Merc
         device: Some(&device),
         category: Some("5812"),
         locale: "ja",
+        scopes: &[Scope::Merchant(merchant), Scope::Platform],
     };
     if fraud::assess(app, &case).await?.records.is_empty() {
         bail!("no rule was asked");

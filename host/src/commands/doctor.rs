@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::bail;
 use clap::Args;
+use koban_domain::releases::State as Stage;
 use koban_domain::time::Timestamp;
 use koban_service::sealing::rotate;
 use koban_service::{checkpoints, standing};
@@ -298,12 +299,15 @@ async fn look_at_plugins(report: &mut Report, store: &Store, global: &Global) {
         Err(error) => return unread(report, "plugins", &error),
     };
     if installed.is_empty() {
-        report.say(State::Warn, "plugins", "none", "koban plugin install DIR");
+        report.say(State::Warn, "plugins", "none", "koban plugin install PACKAGE");
     }
     for plugin in installed {
         let (id, version) = (plugin.manifest.id.clone(), plugin.manifest.version.clone());
-        let state = format!("{:?}", plugin.state).to_lowercase();
+        let state = plugin.state.word();
         report.plugins.push(json!({ "id": id, "version": version, "state": state }));
+        if plugin.state == Stage::Removed {
+            continue;
+        }
         let loaded = match plugins::component(store, plugin.digest).await {
             Ok(Some(component)) => {
                 door.load(&component.bytes, &plugin.manifest, Vec::new()).map(drop).map_err(|error| error.to_string())
@@ -312,6 +316,10 @@ async fn look_at_plugins(report: &mut Report, store: &Store, global: &Global) {
             Err(error) => Err(error.to_string()),
         };
         match loaded {
+            Ok(()) if plugin.state == Stage::Quarantined => {
+                let next = format!("koban plugin releases {id}, then docs/operating/plugins.md");
+                report.say(State::Warn, "plugin", format!("{id} {version} {state}"), next);
+            }
             Ok(()) => report.ok("plugin", format!("{id} {version} {state}")),
             Err(error) => {
                 let next = format!("koban ledger verify, then install {id} again");

@@ -4,12 +4,12 @@ use clap::{Args, Subcommand};
 use koban_domain::flows::Resolution;
 use koban_domain::ids::{AdjustmentId, FlowId};
 use koban_domain::money::{Currency, Money};
-use koban_service::flows::{self, FlowDetail, FlowFilter, FlowSummary, Reply};
+use koban_service::flows::{self, FlowDetail, FlowFilter, FlowSummary, Prospect, Reply};
 use koban_service::page::Page;
 use koban_store::flows::Which;
 use serde_json::json;
 
-use crate::commands::{PageArguments, backtests, fresh_key, say, say_page, table};
+use crate::commands::{PageArguments, backtests, fresh_key, releases, say, say_page, table};
 use crate::config::Global;
 use crate::person;
 
@@ -47,6 +47,23 @@ pub(crate) enum Flows {
         /// Why; goes into the audit log
         #[arg(long)]
         reason: String,
+    },
+    /// Move a flow to another release of its plugin, and let it go on there. Tried first; --dry-run only tries
+    #[command(
+        after_help = "Examples:\n  koban flow move flw_0193… --release 1.1.0 --dry-run\n  koban flow move flw_0193… --release 1.1.0 --reason 'its release is revoked'"
+    )]
+    Move {
+        /// The flow, `flw_…`
+        id: FlowId,
+        /// The release: its version, or its digest from the first 8 digits on
+        #[arg(long, value_name = "RELEASE")]
+        release: String,
+        /// Only say what would come of it
+        #[arg(long)]
+        dry_run: bool,
+        /// Why; goes into the audit log
+        #[arg(long, required_unless_present = "dry_run")]
+        reason: Option<String>,
     },
     /// End a flow that cannot go on. Each way is an ordinary command with your name and reason
     #[command(
@@ -124,6 +141,18 @@ pub(crate) async fn run(global: &Global, command: Flows) -> anyhow::Result<()> {
             flows::retry(&app, &ctx, id, &reason).await?;
             say(global, &json!({ "flow": id, "retried": true }), || format!("{id} goes on"));
         }
+        Flows::Move { id, release, dry_run, reason } => {
+            let plugin = flows::get(&app, id).await?.summary.plugin;
+            let release = releases::find(&app, &plugin, Some(&release)).await?;
+            let ctx = person::ctx(global, &app.store, fresh_key(&app, "move")).await?;
+            let prospect = flows::foresee(&app, &ctx, id, release.digest).await?;
+            if !dry_run {
+                flows::move_to(&app, &ctx, id, release.digest, reason.as_deref().unwrap_or_default()).await?;
+            }
+            let mut value = json!(prospect);
+            (value["flow"], value["moved"]) = (json!(id), json!(!dry_run));
+            say(global, &value, || prospects(id, &prospect, dry_run));
+        }
         Flows::Resolve(arguments) => {
             let id = arguments.id;
             let mut ctx = person::ctx(global, &app.store, "").await?;
@@ -152,6 +181,30 @@ pub(crate) async fn run(global: &Global, command: Flows) -> anyhow::Result<()> {
         }
     }
     Ok(())
+}
+
+/// What would come of a move, or came of it.
+fn prospects(id: FlowId, prospect: &Prospect, dry_run: bool) -> String {
+    let next = prospect.next.as_ref().map_or_else(
+        || String::from("nothing waits in its inbox: what it will make of the next event is not known"),
+        |next| {
+            let list = |items: &[String]| if items.is_empty() { String::from("nothing") } else { items.join(", ") };
+            format!(
+                "the event `{}` makes it {}\n  proposes  {}\n  asks for  {}",
+                next.event,
+                serde_json::to_value(next.standing)
+                    .ok()
+                    .and_then(|word| word.as_str().map(str::to_owned))
+                    .unwrap_or_default(),
+                list(&next.proposals),
+                list(&next.effects)
+            )
+        },
+    );
+    let (from, to) = (&prospect.from.to_string()[..12], &prospect.to.to_string()[..12]);
+    let head = if dry_run { "would go" } else { "goes" };
+    let tail = if dry_run { "\nnothing was changed; without --dry-run, and with --reason, it is moved" } else { "" };
+    format!("{id} {head} from {from} to {to} ({})\n{next}{tail}", prospect.version)
 }
 
 fn row(flow: &FlowSummary) -> Vec<String> {

@@ -16,6 +16,8 @@ pub(crate) mod ledger;
 pub(crate) mod merchants;
 pub(crate) mod operators;
 pub(crate) mod plugins;
+pub(crate) mod publishers;
+pub(crate) mod releases;
 pub(crate) mod reviews;
 pub(crate) mod users;
 pub(crate) mod webhooks;
@@ -141,6 +143,8 @@ fn hint(error: &anyhow::Error) -> Option<&'static str> {
             Some("another operator decides: --operator EMAIL with their own password")
         }
         Error::NotFound("plugin") => Some("`koban plugin list` names what is installed"),
+        Error::NotFound("release") => Some("`koban plugin releases ID` names a plugin's releases"),
+        Error::NotFound("publisher") => Some("`koban publisher list` names the publishers"),
         Error::NotFound("flow") => Some("`koban flow list` names the flows"),
         Error::NotFound("review") => Some("`koban review list --all` names the newest reviews"),
         Error::NotFound("decision") => Some("`koban decision list` names the newest decisions"),

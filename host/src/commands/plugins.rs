@@ -1,17 +1,16 @@
-//! `koban plugin`: what authors do, and how operators install and switch plugins.
-
-use std::path::PathBuf;
+//! `koban plugin`: what authors do, what is installed, and what it is given.
 
 use anyhow::{Context, bail};
-use clap::{Args, Subcommand};
+use clap::Subcommand;
 use koban_domain::guest::Named;
 use koban_domain::manifest::Manifest;
-use koban_service::plugins::{self, Install, PluginView};
+use koban_service::plugins::{self, PluginView};
 use koban_service::{App, Ctx};
 use serde_json::json;
 
 use crate::commands::authoring::{self, AuthorCommands};
 use crate::commands::endpoints::EndpointCommands;
+use crate::commands::releases::{self, ReleaseCommands};
 use crate::commands::{backtests, say, table};
 use crate::config::Global;
 use crate::person;
@@ -21,26 +20,9 @@ use crate::person;
 pub(crate) enum PluginCommands {
     #[command(flatten)]
     Author(AuthorCommands),
-    /// Install a package and put it in force at the scope of the platform
-    #[command(
-        after_help = "Examples:\n  koban plugin install plugins/target/packages/fraud-rules\n  koban plugin install plugins/target/packages/charge-atm --exposure-cap 5000000 --loss-budget 100000 --set company_number=8284"
-    )]
-    Install(InstallArguments),
     /// What is installed
     #[command(after_help = "Example:\n  koban plugin list")]
     List,
-    /// Switch a plugin on
-    #[command(after_help = "Example:\n  koban plugin enable fraud-rules")]
-    Enable {
-        /// The plugin's id
-        id: String,
-    },
-    /// Switch a plugin off. Flows in progress go on
-    #[command(after_help = "Example:\n  koban plugin disable charge-atm")]
-    Disable {
-        /// The plugin's id
-        id: String,
-    },
     /// Set the two numbers that bound what a plugin can cost
     #[command(after_help = "Example:\n  koban plugin limits charge-atm --exposure-cap 5000000 --loss-budget 100000")]
     Limits {
@@ -73,32 +55,8 @@ pub(crate) enum PluginCommands {
     /// What a component in shadow would have decided otherwise than the one in force
     #[command(after_help = "Example:\n  koban plugin disagreements fraud-rules --svg shadow.svg")]
     Disagreements(backtests::DisagreementsArguments),
-    /// Say that nothing may rest on a component any more
-    #[command(after_help = "Example:\n  koban plugin revoke 62e94704399c… --reason 'it credits what nobody paid'")]
-    Revoke {
-        /// The component's digest
-        digest: koban_domain::records::Digest,
-        /// Why
-        #[arg(long)]
-        reason: String,
-    },
-}
-
-/// Arguments of `install`.
-#[derive(Debug, Args)]
-pub(crate) struct InstallArguments {
-    /// A folder with `plugin.toml` and `component.wasm`
-    #[arg(value_name = "PACKAGE")]
-    package: PathBuf,
-    /// The most unsettled credits, in yen; needed for plugins that bring money
-    #[arg(long)]
-    exposure_cap: Option<i64>,
-    /// The most that may be written off to it, in yen; needed for plugins that bring money
-    #[arg(long)]
-    loss_budget: Option<i64>,
-    /// A setting; repeat it for a list
-    #[arg(long = "set", value_name = "NAME=VALUE")]
-    settings: Vec<String>,
+    #[command(flatten)]
+    Release(ReleaseCommands),
 }
 
 /// The columns of a list of plugins.
@@ -116,7 +74,7 @@ pub(crate) fn row(plugin: &PluginView) -> Vec<String> {
         plugin.id.clone(),
         plugin.version.clone(),
         plugin.kind.word().to_owned(),
-        format!("{:?}", plugin.state).to_lowercase(),
+        plugin.state.word().to_owned(),
         exposure,
         loss,
         plugin.digest.to_string()[..12].to_owned(),
@@ -126,7 +84,7 @@ pub(crate) fn row(plugin: &PluginView) -> Vec<String> {
 fn json_of(plugin: &PluginView) -> serde_json::Value {
     json!({
         "id": plugin.id, "version": plugin.version, "kind": plugin.kind.word(), "digest": plugin.digest,
-        "state": format!("{:?}", plugin.state).to_lowercase(),
+        "state": plugin.state,
         "exposure": plugin.exposure.map(|exposure| json!({
             "cap": exposure.cap, "used": exposure.used, "loss_budget": exposure.loss_budget, "lost": exposure.lost,
         })),
@@ -145,38 +103,12 @@ pub(crate) async fn run(global: &Global, command: PluginCommands) -> anyhow::Res
     global.start_log()?;
     let view = match command {
         PluginCommands::Author(command) => return authoring::run(global, command).await,
-        PluginCommands::Install(arguments) => {
-            let package = koban_author::package::open(&arguments.package)?;
-            package.check().map_err(|errors| {
-                let lines: Vec<String> = errors.iter().map(ToString::to_string).collect();
-                anyhow::anyhow!("{} cannot be installed:\n  {}", arguments.package.display(), lines.join("\n  "))
-            })?;
-            let install = Install {
-                settings: settings(&package.manifest, &arguments.settings)?,
-                component: package.component,
-                manifest: package.manifest,
-                exposure_cap: arguments.exposure_cap,
-                loss_budget: arguments.loss_budget,
-            };
-            {
-                let app = global.first_app().await?;
-                let ctx = person::ctx(global, &app.store, "").await?;
-                plugins::install(&app, &ctx, install).await?
-            }
-        }
+        PluginCommands::Release(command) => return releases::run(global, command).await,
         PluginCommands::List => {
             let list = plugins::list(&global.app().await?).await?;
             let value = json!({ "items": list.iter().map(json_of).collect::<Vec<_>>(), "next": null });
             say(global, &value, || table(HEADER, &list.iter().map(row).collect::<Vec<_>>()));
             return Ok(());
-        }
-        PluginCommands::Enable { id } => {
-            let (app, ctx) = acting(global).await?;
-            plugins::set_enabled(&app, &ctx, &id, true).await?
-        }
-        PluginCommands::Disable { id } => {
-            let (app, ctx) = acting(global).await?;
-            plugins::set_enabled(&app, &ctx, &id, false).await?
         }
         PluginCommands::Limits { id, exposure_cap, loss_budget } => {
             let (app, ctx) = acting(global).await?;
@@ -190,12 +122,6 @@ pub(crate) async fn run(global: &Global, command: PluginCommands) -> anyhow::Res
         PluginCommands::Endpoint(command) => return crate::commands::endpoints::run(global, command).await,
         PluginCommands::Backtest(arguments) => return backtests::backtest(global, arguments).await,
         PluginCommands::Disagreements(arguments) => return backtests::disagreements(global, arguments).await,
-        PluginCommands::Revoke { digest, reason } => {
-            let (app, ctx) = acting(global).await?;
-            plugins::revoke(&app, &ctx, digest, &reason).await?;
-            say(global, &json!({ "revoked": digest }), || format!("nothing may rest on {digest} any more"));
-            return Ok(());
-        }
     };
     say(global, &json_of(&view), || table(HEADER, &[row(&view)]));
     Ok(())

@@ -54,7 +54,7 @@ pub(crate) use cluster::{Cluster, Stop};
 pub(crate) use database::{Database, Folder, Hand, Kind, postgres_server};
 pub(crate) use disk::{Disk, Ill};
 pub(crate) use line::{Cut, Line};
-pub(crate) use packages::{compiled, door, drifting_door, package, packages, replayer};
+pub(crate) use packages::{compiled, door, drifting_door, package, package_as, packages, replayer};
 pub(crate) use process::{HostProcess, koban, koban_in, program};
 pub(crate) use sink::Sink;
 pub(crate) use wait::{Stopwatch, eventually, eventually_for};

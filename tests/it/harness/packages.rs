@@ -5,6 +5,8 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use koban_author::package::{self, Package};
+use koban_author::sign;
+use koban_domain::packages;
 use koban_runtime::{Door, DoorConfig};
 use koban_service::replays::Replayer;
 
@@ -13,6 +15,18 @@ pub(crate) fn package(id: &str) -> Package {
     let folder = packages().join(id);
     package::open(&folder)
         .unwrap_or_else(|error| panic!("{}: {error}; build the guests first: run cargo xtask guests", folder.display()))
+}
+
+/// A later release of a plugin: the same code, which says another version of itself. The version has as many bytes as the built one.
+pub(crate) fn package_as(id: &str, version: &str) -> packages::Package {
+    let mut package = sign::open(&packages().join(id)).unwrap_or_else(|error| panic!("{id}: {error}"));
+    let built = format!("{id}{}", package.manifest.version);
+    let at = package.component.windows(built.len()).position(|bytes| bytes == built.as_bytes());
+    let at = at.unwrap_or_else(|| panic!("{id} does not say `{built}`")) + id.len();
+    assert_eq!(version.len(), package.manifest.version.len());
+    package.component[at..at + version.len()].copy_from_slice(version.as_bytes());
+    package.manifest.version = version.to_owned();
+    package
 }
 
 /// Where the packages are: `KOBAN_PACKAGES`, or where xtask puts them.

@@ -17,7 +17,7 @@ mod operator;
 
 pub use advance::advance;
 pub(crate) use expectations::{expect, unexpected};
-pub use operator::{Closing, Resolution, faulted, refused, resolved, retried, stuck};
+pub use operator::{Closing, Resolution, faulted, moved, refused, resolved, retried, stuck};
 
 /// Most steps of a flow; a final one goes on answering its partner, but past this an operator looks at it.
 pub const STEPS_MAX: u32 = 500;

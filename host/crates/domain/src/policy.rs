@@ -12,6 +12,7 @@ use crate::limits::Limits;
 use crate::manifest::Kind;
 use crate::money::Currency;
 use crate::records::Digest;
+use crate::releases::{Scope, falls_into};
 
 /// The policy of one generation. The lane's head row carries the generation, so that no commit is decided under an old one.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -20,8 +21,10 @@ pub struct Policy {
     pub generation: i64,
     /// Limits, dated.
     pub limits: Limits,
-    /// The digest that is in force for each enabled plugin.
+    /// The component that is enabled for the whole platform, of each plugin that has one.
     pub plugins: BTreeMap<String, PluginInForce>,
+    /// What is live of each plugin, scope by scope: what is in `plugins`, narrower scopes, canaries and shadows.
+    pub live: BTreeMap<String, BTreeMap<Scope, Live>>,
     /// Digests that nothing may rest on any more.
     pub revoked: BTreeSet<Digest>,
     /// What happens when a fraud rule faults or none is there.
@@ -54,6 +57,38 @@ pub struct PluginInForce {
     pub digest: Digest,
     /// The settings that it is given.
     pub settings: Digest,
+}
+
+/// What is live of a plugin at one scope.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Live {
+    /// What decides.
+    pub stable: Stable,
+    /// What decides for a share in its place.
+    pub canary: Option<Canary>,
+    /// What is asked beside it, without effect.
+    pub shadow: Option<PluginInForce>,
+}
+
+/// Whether something decides at a scope.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Stable {
+    /// Nothing is said here: the next wider scope counts.
+    #[default]
+    Unsaid,
+    /// Switched off here, whatever holds more widely.
+    Off,
+    /// This decides.
+    On(PluginInForce),
+}
+
+/// A release that decides for a share.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Canary {
+    /// What decides.
+    pub version: PluginInForce,
+    /// For how many of a thousand.
+    pub share: u16,
 }
 
 /// What happens to a payment when the fraud rules give no verdict.
@@ -140,12 +175,74 @@ impl Policy {
         pairs.into_iter().find_map(|pair| Some((pair, *self.references.get(&pair)?)))
     }
 
+    /// Enables a component for the whole platform.
+    pub fn enable(&mut self, plugin: &str, version: PluginInForce) {
+        self.plugins.insert(plugin.to_owned(), version);
+        let live = self.live.entry(plugin.to_owned()).or_default().entry(Scope::Platform).or_default();
+        live.stable = Stable::On(version);
+    }
+
+    /// What decides of a plugin for somebody: the narrowest scope of `chain` (narrowest first) that says something, where the same person
+    /// always gets the same answer.
+    pub fn chosen(&self, plugin: &str, chain: &[Scope], person: &[u8]) -> Option<PluginInForce> {
+        let scopes = self.live.get(plugin)?;
+        for live in chain.iter().filter_map(|scope| scopes.get(scope)) {
+            if let Some(canary) = live.canary.filter(|canary| falls_into(canary.version.digest, person, canary.share)) {
+                return Some(canary.version);
+            }
+            match live.stable {
+                Stable::Unsaid => {}
+                Stable::Off => return None,
+                Stable::On(version) => return Some(version),
+            }
+        }
+        None
+    }
+
+    /// What decides of each plugin of a kind for somebody, in the order of their ids.
+    pub fn all_chosen<'a>(
+        &'a self,
+        kind: Kind,
+        chain: &'a [Scope],
+        person: &'a [u8],
+    ) -> impl Iterator<Item = (&'a str, PluginInForce)> {
+        let chosen = move |plugin: &'a String| Some((plugin.as_str(), self.chosen(plugin, chain, person)?));
+        self.live.keys().filter_map(chosen).filter(move |(_, version)| version.kind == kind)
+    }
+
+    /// What is asked beside the decisions, at the narrowest scope that has such a thing, in the order of the plugins' ids.
+    pub fn shadows<'a>(&'a self, kind: Kind, chain: &'a [Scope]) -> impl Iterator<Item = (&'a str, PluginInForce)> {
+        let shadow = |scopes: &BTreeMap<Scope, Live>| chain.iter().find_map(|scope| scopes.get(scope)?.shadow);
+        self.live
+            .iter()
+            .filter_map(move |(plugin, scopes)| Some((plugin.as_str(), shadow(scopes)?)))
+            .filter(move |(_, version)| version.kind == kind)
+    }
+
+    /// Every release of a kind that decides for anybody, at whatever scope.
+    pub fn deciding(&self, kind: Kind) -> impl Iterator<Item = PluginInForce> {
+        let of = |live: &Live| {
+            let stable = if let Stable::On(version) = live.stable { Some(version) } else { None };
+            [stable, live.canary.map(|canary| canary.version)]
+        };
+        let all = self.live.values().flat_map(BTreeMap::values).flat_map(of).flatten();
+        all.filter(move |version| version.kind == kind)
+    }
+
+    /// Whether this component decides anywhere, for everybody or for a share.
+    fn decides(&self, plugin: &str, digest: Digest) -> bool {
+        let is_it = |live: &Live| {
+            matches!(live.stable, Stable::On(version) if version.digest == digest)
+                || live.canary.is_some_and(|canary| canary.version.digest == digest)
+        };
+        self.live.get(plugin).is_some_and(|scopes| scopes.values().any(is_it))
+    }
+
     /// Whether work may still rest on this component.
     pub fn honours(&self, reliance: &Reliance) -> bool {
         if self.revoked.contains(&reliance.digest) {
             return false;
         }
-        !reliance.in_force
-            || self.plugins.get(&reliance.plugin).is_some_and(|in_force| in_force.digest == reliance.digest)
+        !reliance.in_force || self.decides(&reliance.plugin, reliance.digest)
     }
 }

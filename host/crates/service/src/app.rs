@@ -9,6 +9,7 @@ use koban_outside::Outside;
 use koban_runtime::Door;
 use koban_store::{Store, StoreError};
 
+use crate::beside::Shadows;
 use crate::clock::Clock;
 use crate::consents::Refreshing;
 use crate::ctx::Actor;
@@ -18,6 +19,7 @@ use crate::ledger::Ledger;
 use crate::loaded::Loaded;
 use crate::metrics::Metrics;
 use crate::operations::Running;
+use crate::quarantine::Faults;
 use crate::reads::Reads;
 use crate::sealing::Sealer;
 use crate::verification::{ByOperators, Check};
@@ -40,6 +42,10 @@ pub struct Parts {
     pub clock: Clock,
     /// Loaded plugins.
     pub loaded: Loaded,
+    /// What plugins did wrong of late.
+    pub faults: Faults,
+    /// Calls that are to be made beside decisions.
+    pub shadows: Shadows,
     /// Reads of concurrent payments, made together.
     pub reads: Reads,
     /// Operations that are running on this host.
@@ -77,6 +83,8 @@ impl App {
         Ok(App(Arc::new(Parts {
             reads: Reads::start(store.clone()),
             loaded: Loaded::default(),
+            faults: Faults::default(),
+            shadows: Shadows::default(),
             running: Running::default(),
             hashing: Hashing::default(),
             bell: Bell::default(),

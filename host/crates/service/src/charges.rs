@@ -122,7 +122,7 @@ async fn begin_once(
     }
     for _ in 0..BEGUN_MAX {
         // Like every 503, a channel that is not there decides nothing.
-        let channel = plugins::in_force(app, &input.channel)
+        let channel = plugins::in_force_for(app, &input.channel, user)
             .await?
             .filter(|plugin| plugin.manifest().kind == Kind::ChargeChannel);
         let Some(plugin) = channel else { return Err(Error::refused(Refusal::ChannelNotAvailable)) };

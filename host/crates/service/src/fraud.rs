@@ -4,14 +4,16 @@ use koban_domain::guest::{AssessPayment, Named, Verdict};
 use koban_domain::ids::{RecordId, UserId};
 use koban_domain::ledger::SealedRecord;
 use koban_domain::limits::WalletKind;
-use koban_domain::manifest::Kind;
+use koban_domain::manifest::{Kind, Manifest};
 use koban_domain::outcomes::Refusal;
 use koban_domain::policy::Reliance;
 use koban_domain::records::{Input, Output};
+use koban_domain::releases::Scope;
 use koban_domain::signals::{self, Ring, SubjectKey, Subjects};
 use koban_domain::time::Timestamp;
 
 use crate::app::App;
+use crate::beside::{self, Beside};
 use crate::error::Error;
 use crate::guests::{self, For};
 use crate::plugins;
@@ -21,7 +23,7 @@ use crate::plugins;
 pub struct Case<'a> {
     /// What shall be paid.
     pub payment: AssessPayment,
-    /// Who pays. No rule is told; records are.
+    /// Who pays, and who falls into a canary's share. No rule is told; records are.
     pub payer: UserId,
     /// Its subjects, for signals.
     pub subjects: Subjects,
@@ -39,6 +41,8 @@ pub struct Case<'a> {
     pub category: Option<&'a str>,
     /// The payer's language.
     pub locale: &'a str,
+    /// Where it happens, the narrowest scope first.
+    pub scopes: &'a [Scope],
 }
 
 /// What came of the judgement.
@@ -72,7 +76,7 @@ impl Judged {
 pub async fn assess(app: &App, case: &Case<'_>) -> Result<Judged, Error> {
     let in_force = app.ledger.policy();
     let (under, policy) = (in_force.generation, in_force.fraud);
-    let rules = plugins::all_in_force(app, Kind::FraudRule).await?;
+    let rules = plugins::all_in_force_for(app, Kind::FraudRule, case.scopes, case.payer.0.as_bytes()).await?;
     let mut judged = Judged {
         verdict: if rules.is_empty() { policy.on_missing } else { Verdict::Allow },
         decision: None,
@@ -80,14 +84,9 @@ pub async fn assess(app: &App, case: &Case<'_>) -> Result<Judged, Error> {
         relies_on: Vec::with_capacity(rules.len()),
         records: Vec::with_capacity(rules.len()),
     };
+    let mut said = Vec::with_capacity(rules.len());
     for rule in &rules {
-        let facts = facts(&rule.manifest().facts, case);
-        let ring = |key: SubjectKey| {
-            case.rings.iter().find(|(known, _)| *known == key).map(|(_, ring)| ring.clone()).unwrap_or_default()
-        };
-        let at = Timestamp(i64::try_from(case.payment.at).unwrap_or(i64::MAX));
-        let signals = signals::read(&rule.manifest().signals, &case.subjects, ring, case.payment.amount, at);
-        let input = Input::Assess(case.payment.clone(), facts, signals);
+        let input = input(case, rule.manifest());
         let whom = For { scope: "platform", locale: case.locale, about: Some(case.payer) };
         let (answer, record) = guests::call(app, rule, whom, input).await;
         let verdict = match answer {
@@ -99,10 +98,25 @@ pub async fn assess(app: &App, case: &Case<'_>) -> Result<Judged, Error> {
             judged.verdict = verdict.max(judged.verdict);
             judged.decision = Some(record.id);
         }
+        said.push((rule.id().to_owned(), record.id, verdict));
         judged.records.push(record);
         judged.relies_on.push(Reliance { plugin: rule.id().to_owned(), digest: rule.digest(), in_force: true });
     }
+    // The decision is made: whoever is asked beside it cannot change it any more, and is not waited for.
+    let made = Beside { case, verdict: judged.verdict, decision: judged.decision, said: &said };
+    beside::offer(app, &made, |manifest| input(case, manifest));
     Ok(judged)
+}
+
+/// What a rule with this manifest is told of the case.
+fn input(case: &Case<'_>, manifest: &Manifest) -> Input {
+    let facts = facts(&manifest.facts, case);
+    let ring = |key: SubjectKey| {
+        case.rings.iter().find(|(known, _)| *known == key).map(|(_, ring)| ring.clone()).unwrap_or_default()
+    };
+    let at = Timestamp(i64::try_from(case.payment.at).unwrap_or(i64::MAX));
+    let signals = signals::read(&manifest.signals, &case.subjects, ring, case.payment.amount, at);
+    Input::Assess(case.payment.clone(), facts, signals)
 }
 
 fn facts(asked: &[String], case: &Case<'_>) -> Vec<Named> {

@@ -8,6 +8,7 @@ use tracing::Instrument as _;
 
 use crate::app::App;
 use crate::clock::Stopwatch;
+use crate::quarantine;
 
 /// Who a call is made for.
 #[derive(Debug, Clone, Copy)]
@@ -68,6 +69,7 @@ async fn ask(
         span.record("failed", true).record("fault", fault.class.word());
         tracing::warn!(plugin = plugin.id(), function, decision = %id, %fault, "a guest call ended in a fault");
     }
+    quarantine::note(app, plugin, fault);
     called.record.part = part;
     called.record.about = whom.about;
     called.record.salt = crate::clock::take();

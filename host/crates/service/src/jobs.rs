@@ -14,6 +14,7 @@ use tokio::task::{JoinHandle, JoinSet};
 use tracing::Instrument as _;
 
 use crate::app::App;
+use crate::beside;
 use crate::bonus;
 use crate::captures;
 use crate::charges::AUTHORISED_MS;
@@ -23,6 +24,7 @@ use crate::erasures;
 use crate::error::Error;
 use crate::flows::drive::{self, Driven};
 use crate::flows::{effects, settlement};
+use crate::releases;
 use crate::reviews;
 use crate::schedules;
 use crate::standing;
@@ -67,6 +69,7 @@ pub fn start(app: &App) -> Jobs {
         tokio::spawn(schedules::run(app.clone(), told.clone())),
         tokio::spawn(crate::webhooks::run(app.clone(), told.clone())),
         tokio::spawn(watch_policy(app.clone(), told.clone())),
+        tokio::spawn(beside::run(app.clone(), told.clone())),
         tokio::spawn(sweep(app.clone(), told)),
     ];
     Jobs { stop, tasks }
@@ -221,6 +224,7 @@ pub async fn sweep_once(app: &App, round: &mut Round) -> Result<(), Error> {
     closings::make_due(app, now).await?;
     step_ups::sweep(app, now).await?;
     erasures::sweep(app, now).await?;
+    releases::finish_draining(app).await?;
     app.metrics.queue_waiting.set(i64::try_from(app.ledger.waiting()).unwrap_or(i64::MAX));
     app.metrics.clocks(app.ledger.counts());
     Ok(standing::measure(app, now).await?)

@@ -7,6 +7,7 @@ use koban_domain::ids::{MerchantId, RecordId, UserId};
 use koban_domain::ledger::{Command, Counted, Work};
 use koban_domain::money::Money;
 use koban_domain::operations::{Claim, Operation};
+use koban_domain::releases::Scope;
 use koban_domain::signals::{Ring, SubjectKey, Subjects};
 use koban_domain::time::Timestamp;
 use uuid::Uuid;
@@ -107,9 +108,9 @@ pub(crate) async fn work(
     let Dealing { kind, payer, payee, amount, name, can_wait } = *dealing;
     let Found { known, subjects } = found;
     let (id, user) = (app.clock.id(), known.payer()?);
-    let (category, payee) = match payee {
-        Payee::Merchant(merchant) => (Some(known.category()?), merchant.0),
-        Payee::User(receiver) => (None, receiver.0),
+    let (category, merchant, payee) = match payee {
+        Payee::Merchant(merchant) => (Some(known.category()?), Some(merchant), merchant.0),
+        Payee::User(receiver) => (None, None, receiver.0),
     };
     let mut work = Work::new(id, ctx.actor.to_string());
     if ctx.trial {
@@ -117,6 +118,7 @@ pub(crate) async fn work(
         return Ok(work);
     }
     let at = u64::try_from(app.clock.now().0).unwrap_or(0);
+    let scopes: Vec<Scope> = merchant.map(Scope::Merchant).into_iter().chain([Scope::Platform]).collect();
     let case = Case {
         payment: AssessPayment { id: name(id), kind: kind.to_owned(), amount, at },
         payer,
@@ -128,6 +130,7 @@ pub(crate) async fn work(
         device: ctx.device.as_deref(),
         category,
         locale: &ctx.locale,
+        scopes: &scopes,
     };
     let judged = fraud::assess(app, &case).await?;
     let review = can_wait && judged.verdict == Verdict::Review;

@@ -57,6 +57,11 @@ pub(crate) async fn loaded(app: &App, component: Digest, settings: Digest) -> Re
     Ok(plugin)
 }
 
+/// A component under settings if it is ready; nothing is loaded.
+pub(crate) fn ready(app: &App, component: Digest, settings: Digest) -> Option<Plugin> {
+    app.loaded.look(component, settings).ok()
+}
+
 impl Loaded {
     /// How often a component was loaded for calls since the host started.
     pub fn loads(&self) -> u64 {

@@ -37,6 +37,15 @@ pub struct Faulted {
     pub class: &'static str,
 }
 
+/// A call in shadow.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct Shadowed {
+    /// The plugin.
+    pub plugin: String,
+    /// `agrees`, `differs`, `fault`, or `left-out` when too many wait.
+    pub result: &'static str,
+}
+
 /// Entries of one kind.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct Posted {
@@ -99,6 +108,8 @@ pub struct Metrics {
     pub calls: Family<Call, Histogram, fn() -> Histogram>,
     /// Guest faults.
     pub faults: Family<Faulted, Counter>,
+    /// Calls in shadow, by what came of them.
+    pub shadow_calls: Family<Shadowed, Counter>,
     /// Flows that need an operator.
     pub flows_stuck: Gauge,
     /// Open disputes whose time is over.
@@ -170,6 +181,8 @@ impl Default for Metrics {
         registry.register("plugin_call_seconds", "Guest calls", calls.clone());
         let faults = Family::default();
         registry.register("plugin_faults", "Guest faults by class", faults.clone());
+        let shadow_calls = Family::default();
+        registry.register("shadow_calls", "Calls in shadow by result", shadow_calls.clone());
         let flows_stuck = Gauge::default();
         registry.register("flows_stuck", "Flows that need an operator", flows_stuck.clone());
         let disputes_overdue = Gauge::default();
@@ -243,6 +256,7 @@ impl Default for Metrics {
             replays,
             calls,
             faults,
+            shadow_calls,
             flows_stuck,
             disputes_overdue,
             queue_waiting,
@@ -308,6 +322,11 @@ impl Metrics {
     /// Counts an attempt to deliver a webhook.
     pub fn delivered(&self, result: &'static str) {
         self.webhook_attempts.get_or_create(&Attempted { result }).inc();
+    }
+
+    /// Counts a call in shadow.
+    pub fn shadowed(&self, plugin: &str, result: &'static str) {
+        self.shadow_calls.get_or_create(&Shadowed { plugin: plugin.to_owned(), result }).inc();
     }
 
     /// Notes a guest call and, if it was one, its fault.

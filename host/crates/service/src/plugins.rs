@@ -3,12 +3,15 @@
 use koban_domain::accounts::PluginKey;
 use koban_domain::flows::Flow;
 use koban_domain::guest::Named;
+use koban_domain::ids::UserId;
 use koban_domain::manifest::{Kind, Manifest, NOT_DRIVEN};
 use koban_domain::money::{Currency, Money};
+use koban_domain::packages::Package;
 use koban_domain::records::{Digest, Fault, FaultClass, Input, Output};
+use koban_domain::releases::{Scope, State};
 use koban_domain::time::Timestamp;
 use koban_runtime::Plugin;
-use koban_store::plugins::{self as rows, Allowance, ComponentRow, PluginRow, PluginState};
+use koban_store::plugins::{self as rows, Allowance, PluginRow};
 use serde_json::json;
 
 use crate::app::App;
@@ -18,6 +21,7 @@ pub use crate::endpoints::{EndpointInput, set as set_endpoint};
 use crate::error::Error;
 use crate::guests::{self, For};
 use crate::loaded::loaded;
+use crate::releases::{self, Accept, Move, Upload};
 use crate::users::audit;
 
 /// What a plugin is installed from.
@@ -47,7 +51,7 @@ pub struct PluginView {
     /// The component that is installed.
     pub digest: Digest,
     /// Whether it is called.
-    pub state: PluginState,
+    pub state: State,
     /// Its manifest.
     pub manifest: Manifest,
     /// Its settings.
@@ -71,7 +75,16 @@ pub struct ExposureView {
     pub lost: Money,
 }
 
-/// The plugin with this id, if it is in force.
+/// The plugin with this id as it decides for a user, if it does: a canary's share always has the same users.
+pub async fn in_force_for(app: &App, id: &str, user: UserId) -> Result<Option<Plugin>, Error> {
+    let in_force = app.ledger.policy().chosen(id, &[Scope::Platform], user.0.as_bytes());
+    match in_force {
+        Some(in_force) => loaded(app, in_force.digest, in_force.settings).await.map(Some),
+        None => Ok(None),
+    }
+}
+
+/// The plugin with this id, if it is in force for the whole platform.
 pub async fn in_force(app: &App, id: &str) -> Result<Option<Plugin>, Error> {
     let in_force = app.ledger.policy().plugins.get(id).copied();
     match in_force {
@@ -80,7 +93,27 @@ pub async fn in_force(app: &App, id: &str) -> Result<Option<Plugin>, Error> {
     }
 }
 
-/// Every plugin of a kind that is in force, in the order of their ids.
+/// Every plugin of a kind as it decides for somebody at these scopes, narrowest first, in the order of their ids.
+pub async fn all_in_force_for(app: &App, kind: Kind, scopes: &[Scope], person: &[u8]) -> Result<Vec<Plugin>, Error> {
+    let policy = app.ledger.policy();
+    let mut plugins = Vec::new();
+    for (_, in_force) in policy.all_chosen(kind, scopes, person) {
+        plugins.push(loaded(app, in_force.digest, in_force.settings).await?);
+    }
+    Ok(plugins)
+}
+
+/// Every release of a kind that decides for anybody, canaries and those of one merchant included.
+pub async fn all_deciding(app: &App, kind: Kind) -> Result<Vec<Plugin>, Error> {
+    let policy = app.ledger.policy();
+    let mut plugins = Vec::new();
+    for in_force in policy.deciding(kind) {
+        plugins.push(loaded(app, in_force.digest, in_force.settings).await?);
+    }
+    Ok(plugins)
+}
+
+/// Every plugin of a kind that is in force for the whole platform, in the order of their ids.
 pub async fn all_in_force(app: &App, kind: Kind) -> Result<Vec<Plugin>, Error> {
     let policy = app.ledger.policy();
     let mut plugins = Vec::new();
@@ -116,59 +149,18 @@ pub(crate) async fn load(
         .map_err(|error| Error::Conflict(format!("the component cannot be loaded: {error}")))
 }
 
-/// Installs a plugin and puts it in force at the scope of the platform. The same id again is an upgrade: new payments and flows
-/// use the new component, flows in progress go on with theirs.
+/// Takes a plugin as it is, unsigned, accepts all that it asks for and enables it for the whole platform: for tests, benchmarks and
+/// whoever builds a plugin on their own machine. The same id again is an upgrade: new payments and flows use the new component, flows in
+/// progress go on with theirs.
 pub async fn install(app: &App, ctx: &Ctx, input: Install) -> Result<PluginView, Error> {
-    ctx.operator()?;
-    let manifest = input.manifest;
-    if let Some(error) = manifest.check().into_iter().next() {
-        return Err(Error::invalid(format!("manifest.{}", error.place), error.problem));
-    }
-    let settings = complete(&manifest, &input.settings)?;
-    let touches_money = manifest.kind.touches_money();
-    let caps = match (input.exposure_cap, input.loss_budget, touches_money) {
-        (Some(cap), Some(budget), _) => Some(check_caps(cap, budget)?),
-        (_, _, false) => None,
-        _ => {
-            let problem = "a plugin that brings money needs both numbers: the most it may have unsettled, and the most it may lose";
-            return Err(Error::invalid("exposure_cap, loss_budget", problem));
-        }
-    };
-    endpoints::check_cap(app, &manifest.id, caps.map_or(0, |(cap, _)| cap)).await?;
-    let digest = Digest::of(&input.component);
-    check_not_revoked(app, digest).await?;
-    let plugin = load(app, input.component.clone(), manifest.clone(), settings.clone()).await?;
-    check_is_driven(&plugin)?;
-    check_says_who_it_is(app, &plugin, &manifest).await?;
-    check_likes_settings(app, &plugin).await?;
-    let known = rows::component(&app.store, digest).await?;
-    if known.is_some_and(|known| known.manifest != manifest) {
-        let problem =
-            "this component is installed with another manifest; give the package a new version and build it again";
-        return Err(Error::Conflict(problem.to_owned()));
-    }
-    let now = app.clock.now();
-    rows::put_component(&app.store, &ComponentRow { bytes: input.component, manifest: manifest.clone(), at: now })
-        .await?;
-    let settings = rows::put_settings(&app.store, &settings).await?;
-    let detail = json!({
-        "version": manifest.version, "digest": digest, "settings": settings,
-        "exposure_cap": caps.map(|(cap, _)| cap), "loss_budget": caps.map(|(_, budget)| budget),
-    });
-    let audit = audit(app, ctx, "plugin.install", manifest.id.clone(), &detail.to_string());
-    let id = manifest.id.clone();
-    let row = PluginRow {
-        digest,
-        manifest,
-        settings,
-        state: PluginState::Enabled,
-        scope: "platform".to_owned(),
-        installed_at: now,
-        changed_at: now,
-    };
-    let allowances: Vec<Allowance> = caps.map(|(cap, loss_budget)| yen(cap, loss_budget)).into_iter().collect();
-    rows::install(&app.store, &row, &allowances, &audit, now).await?;
-    app.ledger.refresh().await?;
+    let Install { component, manifest, settings, exposure_cap, loss_budget } = input;
+    let asks = releases::asks(&manifest);
+    let package = Package { manifest, component, documents: Vec::new(), signature: None };
+    let release = releases::upload(app, ctx, Upload { package, unsigned: true }).await?;
+    let (id, digest) = (release.plugin, release.digest);
+    let accept = Accept { settings: Some(settings), exposure_cap, loss_budget, asks: Some(asks) };
+    releases::install(app, ctx, &id, digest, accept).await?;
+    releases::move_to(app, ctx, &id, digest, &Move::to(State::Enabled)).await?;
     get(app, &id).await
 }
 
@@ -176,18 +168,10 @@ fn yen(cap: i64, loss_budget: i64) -> Allowance {
     Allowance { currency: Currency::JPY, cap, loss_budget }
 }
 
-/// Switches a plugin on or off. Flows in progress go on.
+/// Switches a plugin on or off for the whole platform. Flows in progress go on.
 pub async fn set_enabled(app: &App, ctx: &Ctx, id: &str, enabled: bool) -> Result<PluginView, Error> {
     ctx.operator()?;
-    if enabled {
-        let row = rows::by_id(&app.store, id).await?.ok_or(Error::NotFound("plugin"))?;
-        check_not_revoked(app, row.digest).await?;
-    }
-    let state = if enabled { PluginState::Enabled } else { PluginState::Disabled };
-    let act = if enabled { "plugin.enable" } else { "plugin.disable" };
-    let audit = audit(app, ctx, act, id.to_owned(), "{}");
-    rows::set_state(&app.store, id, state, &audit, app.clock.now()).await?.ok_or(Error::NotFound("plugin"))?;
-    app.ledger.refresh().await?;
+    releases::set_enabled(app, ctx, id, enabled).await?;
     get(app, id).await
 }
 
@@ -216,23 +200,12 @@ pub async fn set_settings(app: &App, ctx: &Ctx, id: &str, given: &[Named]) -> Re
     let settings = complete(&component.manifest, given)?;
     let plugin = load(app, component.bytes, component.manifest, settings.clone()).await?;
     check_likes_settings(app, &plugin).await?;
-    let digest = rows::put_settings(&app.store, &settings).await?;
-    let audit = audit(app, ctx, "plugin.settings", id.to_owned(), &json!({ "settings": digest }).to_string());
-    rows::set_settings(&app.store, id, digest, &audit, app.clock.now()).await?.ok_or(Error::NotFound("plugin"))?;
-    app.ledger.refresh().await?;
+    let settings = rows::put_settings(&app.store, &settings).await?;
+    releases::set_settings(app, ctx, id, row.digest, settings).await?;
     get(app, id).await
 }
 
-/// Says that nothing may rest on a component any more: payments are judged again without it, its flows stop for an operator.
-pub async fn revoke(app: &App, ctx: &Ctx, digest: Digest, reason: &str) -> Result<(), Error> {
-    ctx.operator()?;
-    check_reason(reason)?;
-    rows::component(&app.store, digest).await?.ok_or(Error::NotFound("component"))?;
-    let detail = json!({ "reason": reason }).to_string();
-    let audit = audit(app, ctx, "component.revoke", digest.to_string(), &detail);
-    rows::revoke(&app.store, digest, reason, &audit, app.clock.now()).await?;
-    app.ledger.refresh().await
-}
+pub use crate::releases::revoke;
 
 /// Every installed plugin, in the order of their ids.
 pub async fn list(app: &App) -> Result<Vec<PluginView>, Error> {
@@ -284,7 +257,7 @@ pub(crate) fn complete(manifest: &Manifest, given: &[Named]) -> Result<Vec<Named
     })
 }
 
-fn check_caps(cap: i64, budget: i64) -> Result<(i64, i64), Error> {
+pub(crate) fn check_caps(cap: i64, budget: i64) -> Result<(i64, i64), Error> {
     const MOST: i64 = 1_000_000_000_000;
     for (field, number) in [("exposure_cap", cap), ("loss_budget", budget)] {
         if !(0..=MOST).contains(&number) {
@@ -301,7 +274,7 @@ pub(crate) fn check_reason(reason: &str) -> Result<(), Error> {
     Ok(())
 }
 
-async fn check_not_revoked(app: &App, digest: Digest) -> Result<(), Error> {
+pub(crate) async fn check_not_revoked(app: &App, digest: Digest) -> Result<(), Error> {
     match rows::revocation(&app.store, digest).await? {
         None => Ok(()),
         Some((reason, at)) => {
@@ -312,7 +285,7 @@ async fn check_not_revoked(app: &App, digest: Digest) -> Result<(), Error> {
 }
 
 /// Refuses what this host would never call.
-fn check_is_driven(plugin: &Plugin) -> Result<(), Error> {
+pub(crate) fn check_is_driven(plugin: &Plugin) -> Result<(), Error> {
     match plugin.interfaces().iter().find(|interface| NOT_DRIVEN.contains(interface)) {
         None => Ok(()),
         Some(interface) => Err(Error::Conflict(format!(
@@ -321,7 +294,7 @@ fn check_is_driven(plugin: &Plugin) -> Result<(), Error> {
     }
 }
 
-async fn check_says_who_it_is(app: &App, plugin: &Plugin, manifest: &Manifest) -> Result<(), Error> {
+pub(crate) async fn check_says_who_it_is(app: &App, plugin: &Plugin, manifest: &Manifest) -> Result<(), Error> {
     let (answer, _) = guests::call(app, plugin, For::PLATFORM, Input::Describe).await;
     match answer.map_err(|fault| faulted(plugin, fault))? {
         Output::Description(said)
@@ -337,7 +310,7 @@ async fn check_says_who_it_is(app: &App, plugin: &Plugin, manifest: &Manifest) -
     }
 }
 
-async fn check_likes_settings(app: &App, plugin: &Plugin) -> Result<(), Error> {
+pub(crate) async fn check_likes_settings(app: &App, plugin: &Plugin) -> Result<(), Error> {
     let (answer, _) = guests::call(app, plugin, For::PLATFORM, Input::CheckSettings).await;
     match answer.map_err(|fault| faulted(plugin, fault))? {
         Output::SettingsChecked(failures) => match failures.into_iter().next() {

@@ -434,6 +434,8 @@ pub(crate) trait Columns {
     fn maybe_int(&self, at: impl Place) -> Result<Option<i32>, StoreError>;
     /// A `smallint`.
     fn small(&self, at: impl Place) -> Result<i16, StoreError>;
+    /// A `smallint` or nothing.
+    fn maybe_small(&self, at: impl Place) -> Result<Option<i16>, StoreError>;
     /// A currency's code.
     fn currency(&self, at: impl Place) -> Result<Currency, StoreError>;
 
@@ -497,6 +499,9 @@ macro_rules! columns {
                 Ok(self.try_get(at)?)
             }
             fn small(&self, at: impl Place) -> Result<i16, StoreError> {
+                Ok(self.try_get(at)?)
+            }
+            fn maybe_small(&self, at: impl Place) -> Result<Option<i16>, StoreError> {
                 Ok(self.try_get(at)?)
             }
             fn currency(&self, at: impl Place) -> Result<Currency, StoreError> {

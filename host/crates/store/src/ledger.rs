@@ -500,6 +500,11 @@ impl AdminTx {
         &mut self.tx
     }
 
+    /// The generation of the policy now.
+    pub(crate) fn generation(&self) -> i64 {
+        self.head.generation
+    }
+
     /// From the next commit on, decisions are made under the policy as it is after this change.
     pub(crate) async fn bump_generation(&mut self) -> Result<i64, StoreError> {
         self.head.generation += 1;

@@ -8,6 +8,7 @@ use koban_domain::ledger::Audit;
 use koban_domain::manifest::Manifest;
 use koban_domain::money::Currency;
 use koban_domain::records::{Digest, settings_digest};
+use koban_domain::releases::State;
 use koban_domain::time::Timestamp;
 
 use crate::database::{Columns, Store, Tx, all, blob, on, on_tx, on_write, one};
@@ -15,43 +16,8 @@ use crate::error::StoreError;
 use crate::ledger::rows;
 use crate::query::{from_postcard, to_postcard};
 
-/// Where a plugin stands in its life.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum PluginState {
-    /// Its component is here, nothing runs.
-    Installed,
-    /// In force.
-    Enabled,
-    /// Switched off by an operator.
-    Disabled,
-    /// Switched off by the house.
-    Quarantined,
-    /// Gone, but its records stay.
-    Removed,
-}
-
-impl PluginState {
-    const ALL: [PluginState; 5] = [
-        PluginState::Installed,
-        PluginState::Enabled,
-        PluginState::Disabled,
-        PluginState::Quarantined,
-        PluginState::Removed,
-    ];
-
-    /// The word in rows and answers.
-    pub const fn word(self) -> &'static str {
-        match self {
-            PluginState::Installed => "installed",
-            PluginState::Enabled => "enabled",
-            PluginState::Disabled => "disabled",
-            PluginState::Quarantined => "quarantined",
-            PluginState::Removed => "removed",
-        }
-    }
-}
-
-/// An installed plugin.
+/// An installed plugin. Where its releases stand, scope by scope, is said by [`crate::releases`]; here is the one that answers partners and is
+/// named when nothing else is said: what is enabled for the platform, or else what was last.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PluginRow {
     /// The component that runs.
@@ -61,7 +27,7 @@ pub struct PluginRow {
     /// Digest of the settings it is given.
     pub settings: Digest,
     /// Where it stands.
-    pub state: PluginState,
+    pub state: State,
     /// `platform`, or the id of a merchant or a store.
     pub scope: String,
     /// When it was first installed.
@@ -165,10 +131,11 @@ pub async fn settings(store: &Store, digest: Digest) -> Result<Option<Vec<Named>
 
 /// The plugin with this id.
 pub async fn by_id(store: &Store, id: &str) -> Result<Option<PluginRow>, StoreError> {
-    const SQL: &str =
-        "select digest, manifest, settings, state, scope, installed_at, changed_at from plugins where id = $1";
-    one!(store, SQL, [id], read)
+    one!(store, BY_ID, [id], read)
 }
+
+pub(crate) const BY_ID: &str =
+    "select digest, manifest, settings, state, scope, installed_at, changed_at from plugins where id = $1";
 
 /// The plugin that accounts and references name by this key.
 pub async fn by_key(store: &Store, key: PluginKey) -> Result<Option<PluginRow>, StoreError> {
@@ -184,15 +151,8 @@ pub async fn list(store: &Store, after: Option<&str>, limit: u16) -> Result<Vec<
     all!(store, SQL, [after.unwrap_or(""), i64::from(limit)], read)
 }
 
-/// Writes a plugin, new or changed, with what it may cost; component and settings must be stored. What it has used and lost is
-/// kept, and so is the time of its first installation. Returns the generation from which on commits know it.
-pub async fn install(
-    store: &Store,
-    plugin: &PluginRow,
-    allowances: &[Allowance],
-    audit: &Audit,
-    now: Timestamp,
-) -> Result<i64, StoreError> {
+/// Writes a plugin, new or changed; component and settings must be stored. The time of its first installation is kept.
+pub(crate) async fn write_plugin(tx: &mut Tx<'_>, plugin: &PluginRow, now: Timestamp) -> Result<(), StoreError> {
     const SQL: &str = "insert into plugins
         (id, key, kind, version, digest, manifest, settings, state, scope, installed_at, changed_at)
         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
@@ -202,8 +162,7 @@ pub async fn install(
     let PluginRow { manifest, .. } = plugin;
     let key = PluginKey::of(&manifest.id);
     let manifest_text = manifest_text(manifest)?;
-    let mut admin = store.administer().await?;
-    on_tx!(admin.tx(), connection => {
+    on_tx!(tx, connection => {
         sqlx::query(SQL)
             .bind(manifest.id.as_str())
             .bind(blob(key.0.as_bytes()))
@@ -219,63 +178,7 @@ pub async fn install(
             .execute(connection)
             .await?;
     });
-    write_allowances(admin.tx(), key, allowances).await?;
-    let generation = admin.bump_generation().await?;
-    admin.audit(audit, now).await?;
-    admin.commit().await?;
-    Ok(generation)
-}
-
-/// Moves a plugin to another state. Returns the new generation; none if there is no such plugin, and then nothing is written.
-pub async fn set_state(
-    store: &Store,
-    id: &str,
-    state: PluginState,
-    audit: &Audit,
-    now: Timestamp,
-) -> Result<Option<i64>, StoreError> {
-    const SQL: &str = "update plugins set state = $2, changed_at = $3 where id = $1";
-    let mut admin = store.administer().await?;
-    let changed = on_tx!(admin.tx(), connection => sqlx::query(SQL)
-        .bind(id)
-        .bind(state.word())
-        .bind(now.0)
-        .execute(connection)
-        .await?
-        .rows_affected());
-    if changed == 0 {
-        return Ok(None);
-    }
-    let generation = admin.bump_generation().await?;
-    admin.audit(audit, now).await?;
-    admin.commit().await?;
-    Ok(Some(generation))
-}
-
-/// Gives a plugin other settings, which must be stored. As [`set_state`].
-pub async fn set_settings(
-    store: &Store,
-    id: &str,
-    settings: Digest,
-    audit: &Audit,
-    now: Timestamp,
-) -> Result<Option<i64>, StoreError> {
-    const SQL: &str = "update plugins set settings = $2, changed_at = $3 where id = $1";
-    let mut admin = store.administer().await?;
-    let changed = on_tx!(admin.tx(), connection => sqlx::query(SQL)
-        .bind(id)
-        .bind(blob(settings.0))
-        .bind(now.0)
-        .execute(connection)
-        .await?
-        .rows_affected());
-    if changed == 0 {
-        return Ok(None);
-    }
-    let generation = admin.bump_generation().await?;
-    admin.audit(audit, now).await?;
-    admin.commit().await?;
-    Ok(Some(generation))
+    Ok(())
 }
 
 /// Sets what a plugin may cost; what it has used and lost is kept. Returns the new generation.
@@ -288,30 +191,6 @@ pub async fn set_allowances(
 ) -> Result<i64, StoreError> {
     let mut admin = store.administer().await?;
     write_allowances(admin.tx(), plugin, allowances).await?;
-    let generation = admin.bump_generation().await?;
-    admin.audit(audit, now).await?;
-    admin.commit().await?;
-    Ok(generation)
-}
-
-/// From the next commit on nothing may rest on this component, and plugins that run it are quarantined. Returns the new
-/// generation.
-pub async fn revoke(
-    store: &Store,
-    digest: Digest,
-    reason: &str,
-    audit: &Audit,
-    now: Timestamp,
-) -> Result<i64, StoreError> {
-    const SQL: &str = "insert into revoked_digests (digest, reason, at) values ($1, $2, $3)
-        on conflict (digest) do nothing";
-    const QUARANTINE: &str = "update plugins set state = 'quarantined', changed_at = $2
-        where digest = $1 and state = 'enabled'";
-    let mut admin = store.administer().await?;
-    on_tx!(admin.tx(), connection => {
-        sqlx::query(SQL).bind(blob(digest.0)).bind(reason).bind(now.0).execute(&mut *connection).await?;
-        sqlx::query(QUARANTINE).bind(blob(digest.0)).bind(now.0).execute(&mut *connection).await?;
-    });
     let generation = admin.bump_generation().await?;
     admin.audit(audit, now).await?;
     admin.commit().await?;
@@ -337,7 +216,11 @@ pub async fn exposures(store: &Store, plugin: PluginKey) -> Result<Vec<(Currency
         .map(|((_, currency), exposure)| (currency, exposure)))
 }
 
-async fn write_allowances(tx: &mut Tx<'_>, plugin: PluginKey, allowances: &[Allowance]) -> Result<(), StoreError> {
+pub(crate) async fn write_allowances(
+    tx: &mut Tx<'_>,
+    plugin: PluginKey,
+    allowances: &[Allowance],
+) -> Result<(), StoreError> {
     const SQL: &str = "insert into exposures (plugin, currency, cap, used, loss_budget, lost)
         values ($1, $2, $3, 0, $4, 0)
         on conflict (plugin, currency) do update set cap = excluded.cap, loss_budget = excluded.loss_budget";
@@ -356,25 +239,21 @@ async fn write_allowances(tx: &mut Tx<'_>, plugin: PluginKey, allowances: &[Allo
     Ok(())
 }
 
-fn manifest_text(manifest: &Manifest) -> Result<String, StoreError> {
+pub(crate) fn manifest_text(manifest: &Manifest) -> Result<String, StoreError> {
     serde_json::to_string(manifest)
         .map_err(|error| StoreError::Setup(format!("the manifest of `{}` has no JSON: {error}", manifest.id)))
 }
 
-fn manifest(text: &str) -> Result<Manifest, StoreError> {
+pub(crate) fn manifest(text: &str) -> Result<Manifest, StoreError> {
     serde_json::from_str(text).map_err(|error| StoreError::damaged(format!("a manifest: {error}")))
 }
 
-fn read(row: &impl Columns) -> Result<PluginRow, StoreError> {
-    let state = row.text(3)?;
+pub(crate) fn read(row: &impl Columns) -> Result<PluginRow, StoreError> {
     Ok(PluginRow {
         digest: row.digest(0)?,
         manifest: manifest(&row.text(1)?)?,
         settings: row.digest(2)?,
-        state: PluginState::ALL
-            .into_iter()
-            .find(|known| known.word() == state)
-            .ok_or_else(|| StoreError::damaged(format!("`{state}` is no state of a plugin")))?,
+        state: crate::releases::state(&row.text(3)?)?,
         scope: row.text(4)?,
         installed_at: row.time(5)?,
         changed_at: row.time(6)?,

@@ -6,12 +6,13 @@ use koban_domain::guest::Verdict;
 use koban_domain::limits::{Action, Limit, Limits, Window};
 use koban_domain::manifest::Kind;
 use koban_domain::money::Money;
-use koban_domain::policy::{FailurePolicy, PluginInForce, Policy, ReviewPolicy};
+use koban_domain::policy::{Canary, FailurePolicy, PluginInForce, Policy, ReviewPolicy, Stable};
+use koban_domain::releases::{Scope, State};
 
 use crate::database::{Columns, Store, Tx, on_tx};
 use crate::error::StoreError;
 use crate::ledger::rows::wallet_kind;
-use crate::{exchanges, platform};
+use crate::{exchanges, platform, releases};
 
 impl Store {
     /// The policy of now, for readers outside a commit.
@@ -33,14 +34,6 @@ pub(crate) async fn read(tx: &mut Tx<'_>, generation: i64) -> Result<Policy, Sto
         let rows = sqlx::query(sql).fetch_all(&mut *connection).await?;
         policy.limits = Limits(rows.iter().map(limit).collect::<Result<_, StoreError>>()?);
 
-        let sql = "select id, kind, digest, settings from plugins
-            where state = 'enabled' and digest not in (select digest from revoked_digests)";
-        for row in &sqlx::query(sql).fetch_all(&mut *connection).await? {
-            let in_force =
-                PluginInForce { kind: kind(&row.text(1)?)?, digest: row.digest(2)?, settings: row.digest(3)? };
-            policy.plugins.insert(row.text(0)?, in_force);
-        }
-
         for row in &sqlx::query("select kind, name from frozen").fetch_all(&mut *connection).await? {
             let name = row.text(1)?;
             match row.small(0)? {
@@ -55,11 +48,40 @@ pub(crate) async fn read(tx: &mut Tx<'_>, generation: i64) -> Result<Policy, Sto
             policy.revoked.insert(row.digest(0)?);
         }
 
+        let sql = "select e.plugin, e.scope, e.digest, e.settings, e.state, e.share, p.kind
+            from enablements e join plugins p on p.id = e.plugin order by e.plugin, e.scope, e.digest";
+        for row in &sqlx::query(sql).fetch_all(&mut *connection).await? {
+            enablement(&mut policy, row)?;
+        }
+
         for row in &sqlx::query("select name, value from policy_settings").fetch_all(&mut *connection).await? {
             setting(&mut policy, &row.text(0)?, &row.text(1)?)?;
         }
     });
     Ok(policy)
+}
+
+/// Takes a release at one scope into the policy. Nothing rests on a revoked one; where it was enabled, nothing is in its place.
+fn enablement(policy: &mut Policy, row: &impl Columns) -> Result<(), StoreError> {
+    let (plugin, scope) = (row.text(0)?, releases::scope(&row.text(1)?)?);
+    let version = PluginInForce { kind: kind(&row.text(6)?)?, digest: row.digest(2)?, settings: row.digest(3)? };
+    let share = u16::try_from(row.small(5)?).unwrap_or(0);
+    let is_good = !policy.revoked.contains(&version.digest);
+    let live = policy.live.entry(plugin.clone()).or_default().entry(scope.clone()).or_default();
+    match releases::state(&row.text(4)?)? {
+        State::Enabled if is_good => {
+            live.stable = Stable::On(version);
+            if scope == Scope::Platform {
+                policy.enable(&plugin, version);
+            }
+        }
+        State::Canary if is_good => live.canary = Some(Canary { version, share }),
+        State::Shadow if is_good => live.shadow = Some(version),
+        State::Canary | State::Shadow => {}
+        _ if live.stable == Stable::Unsaid => live.stable = Stable::Off,
+        _ => {}
+    }
+    Ok(())
 }
 
 /// Takes one named setting into the policy. Names that commits need not know are others' business.

@@ -48,6 +48,12 @@ pub fn retried(flow: &Flow, settings: Digest, now: Timestamp) -> StepCommit {
     next.commit(Some(flow.version), Vec::new())
 }
 
+/// The flow as an operator moves it to another component of its plugin: it goes on there, faults and refusals forgotten.
+pub fn moved(flow: &Flow, digest: Digest, settings: Digest, now: Timestamp) -> StepCommit {
+    let next = Flow { digest, settings, stuck: None, faults: 0, refused: None, changed_at: now, ..flow.clone() };
+    next.commit(Some(flow.version), Vec::new())
+}
+
 /// How an operator ends a flow that cannot go on.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]

@@ -159,10 +159,7 @@ fn work_that_rests_on_a_replaced_or_revoked_component_is_decided_again() {
         world.commit(work)
     };
     let mut policy = (*world.shelf.books.policy).clone();
-    policy.plugins.insert(
-        "fraud-rules".into(),
-        PluginInForce { kind: Kind::FraudRule, digest: new, settings: Digest::default() },
-    );
+    policy.enable("fraud-rules", PluginInForce { kind: Kind::FraudRule, digest: new, settings: Digest::default() });
     policy.revoked.insert(Digest::of(b"revoked"));
     world.shelf.books.policy = Arc::new(policy);
     let (decided, commit) = relying(&mut world, old, true);

@@ -108,9 +108,9 @@ impl Worker {
         Ok(rows::lease_due(store, &self.owner, now, lease_ms, limit).await?)
     }
 
-    /// The longest attempt that any channel in force may make.
+    /// The longest attempt that any channel may make that decides for anybody.
     async fn longest_attempt_ms(&self) -> Result<i64, Error> {
-        let channels = plugins::all_in_force(&self.app, Kind::ChargeChannel).await?;
+        let channels = plugins::all_deciding(&self.app, Kind::ChargeChannel).await?;
         let operations =
             channels.iter().flat_map(|plugin| &plugin.manifest().endpoints).flat_map(|one| &one.operations);
         Ok(operations.map(|operation| i64::from(operation.timeout_s) * 1_000).max().unwrap_or(0))

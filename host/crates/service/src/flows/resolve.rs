@@ -19,7 +19,7 @@ use crate::plugins::check_reason;
 use crate::users;
 
 /// How often an act is decided anew because the flow moved meanwhile.
-const DECIDED_MAX: u32 = 5;
+pub(super) const DECIDED_MAX: u32 = 5;
 /// Most waiting events that a resolution answers in its commit, and as many that come meanwhile.
 const ANSWERED_MAX: u16 = 1_000;
 /// The code of the note on a flow that an operator ended.
@@ -55,12 +55,13 @@ pub async fn retry(app: &App, ctx: &Ctx, id: FlowId, reason: &str) -> Result<Ans
         if let Some(decided) = operation.decided(app).await? {
             return answered(app, id, decided.replayed).await;
         }
-        let flow = flow(app, id).await?;
+        let flow = find(app, id).await?;
         if flow.stuck.is_none() {
             return Err(Error::Conflict("the flow is not stuck; there is nothing to retry".to_owned()));
         }
         if app.ledger.policy().revoked.contains(&flow.digest) {
-            let text = "the flow's component is revoked, so it cannot go on; resolve the flow instead";
+            let text =
+                "the flow's component is revoked, so it cannot go on; move the flow to another release, or resolve it";
             return Err(Error::Conflict(text.to_owned()));
         }
         let settings = settings_for(app, &flow).await?;
@@ -109,7 +110,7 @@ pub async fn resolve(
         if let Some(decided) = operation.decided(app).await? {
             return answered(app, id, decided.replayed).await;
         }
-        let flow = flow(app, id).await?;
+        let flow = find(app, id).await?;
         check_needed(&flow, resolution)?;
         let waiting = rows::waiting(&app.store, &flow, ANSWERED_MAX).await?;
         let answers = Answers::find(app, &flow, resolution, reply, &waiting).await?;
@@ -220,23 +221,23 @@ fn answer(status: u16, body: &str) -> HttpAnswer {
     HttpAnswer { status, headers: vec![json], body: body.as_bytes().to_vec() }
 }
 
-async fn flow(app: &App, id: FlowId) -> Result<Flow, Error> {
+pub(super) async fn find(app: &App, id: FlowId) -> Result<Flow, Error> {
     rows::by_id(&app.store, id).await?.ok_or(Error::NotFound("flow"))
 }
 
-async fn answered(app: &App, id: FlowId, replayed: bool) -> Result<Answered<FlowDetail>, Error> {
+pub(super) async fn answered(app: &App, id: FlowId, replayed: bool) -> Result<Answered<FlowDetail>, Error> {
     Ok(Answered { value: view::get(app, id).await?, replayed })
 }
 
 /// Commits under the operator's key. None: the flow moved meanwhile, decide again.
-async fn commit(app: &App, operation: &Begun, work: Work) -> Result<Option<bool>, Error> {
+pub(super) async fn commit(app: &App, operation: &Begun, work: Work) -> Result<Option<bool>, Error> {
     let told = Told::of(&work);
     let Some(answered) = operation.commit(app, work).await? else { return Ok(None) };
     told.tell(app);
     Ok(Some(answered.replayed))
 }
 
-fn operator_work(app: &App, ctx: &Ctx, step: StepCommit, act: &str, detail: &serde_json::Value) -> Work {
+pub(super) fn operator_work(app: &App, ctx: &Ctx, step: StepCommit, act: &str, detail: &serde_json::Value) -> Work {
     let mut work = Work::new(app.clock.id(), ctx.actor.to_string());
     work.audit = vec![Audit {
         id: AuditId(app.clock.id()),
@@ -294,7 +295,7 @@ fn note(reason: &str) -> Failure {
 /// Takes out what came between the look and the commit: the plugin does not know of the resolution and must not decide on it.
 async fn answer_late(app: &App, id: FlowId, answers: &Answers) -> Result<(), Error> {
     for _ in 0..ANSWERED_MAX {
-        let flow = flow(app, id).await?;
+        let flow = find(app, id).await?;
         let Some(consumed) = rows::next_event(&app.store, &flow).await? else { return Ok(()) };
         let mut work = Work::new(app.clock.id(), "system");
         let reply = Some(answers.of(&consumed));
@@ -306,6 +307,6 @@ async fn answer_late(app: &App, id: FlowId, answers: &Answers) -> Result<(), Err
     Ok(())
 }
 
-fn moved_on() -> Error {
+pub(super) fn moved_on() -> Error {
     Error::Conflict("the flow moved on while this was decided; look at it again".to_owned())
 }

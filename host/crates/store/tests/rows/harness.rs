@@ -15,10 +15,12 @@ use koban_domain::manifest::{Beginning, Manifest, Repeat};
 use koban_domain::money::{Currency, Money};
 use koban_domain::payments::{Pay, Payment, Terms};
 use koban_domain::records::Digest;
+use koban_domain::releases::{Enablement, Scope, State};
 use koban_domain::time::Timestamp;
 use koban_domain::touched::Touched;
 use koban_store::merchants::MerchantRow;
-use koban_store::plugins::{Allowance, ComponentRow, PluginRow, PluginState};
+use koban_store::plugins::{Allowance, ComponentRow, PluginRow};
+use koban_store::releases::{self, Change, PluginChange, ReleaseRow};
 use koban_store::users::UserRow;
 use koban_store::{Config, Store};
 use sqlx::Connection as _;
@@ -155,7 +157,7 @@ pub(crate) fn plugin_row(component: &[u8]) -> PluginRow {
         digest: Digest::of(component),
         manifest: manifest(),
         settings: Digest::default(),
-        state: PluginState::Enabled,
+        state: State::Enabled,
         scope: "platform".into(),
         installed_at: NOON,
         changed_at: NOON,
@@ -167,9 +169,43 @@ pub(crate) async fn plugin(store: &Store) -> PluginKey {
     let component = ComponentRow { bytes: b"component".to_vec(), manifest: manifest(), at: NOON };
     koban_store::plugins::put_component(store, &component).await.unwrap();
     let allowances = [Allowance { currency: Currency::JPY, cap: 1_000_000_000, loss_budget: 1_000_000 }];
-    let (row, audit) = (plugin_row(b"component"), audit(900_000, "plugin.install"));
-    koban_store::plugins::install(store, &row, &allowances, &audit, NOON).await.unwrap();
+    install(store, &plugin_row(b"component"), &allowances, 900_000, NOON).await;
     PluginKey::of(PLUGIN)
+}
+
+/// Enables a plugin's component for the platform, in place of whatever was.
+pub(crate) async fn install(store: &Store, row: &PluginRow, allowances: &[Allowance], number: u128, now: Timestamp) {
+    let enabled = Enablement {
+        scope: Scope::Platform,
+        digest: row.digest,
+        state: row.state,
+        share: 0,
+        settings: row.settings,
+        consent: Digest::default(),
+        replaced: None,
+    };
+    let release = ReleaseRow {
+        digest: row.digest,
+        manifest: row.manifest.clone(),
+        state: State::Installed,
+        publisher: None,
+        package: None,
+        signature: None,
+        documents: Vec::new(),
+        settings: Some(row.settings),
+        consent: None,
+        at: now,
+        changed_at: now,
+    };
+    let change = Change {
+        under: store.policy().await.unwrap().generation,
+        plugins: vec![PluginChange { row: row.clone(), enablements: vec![enabled] }],
+        releases: vec![release],
+        allowances: vec![(PluginKey::of(&row.manifest.id), allowances.to_vec())],
+        audits: vec![audit(number, "plugin.install")],
+        ..Change::default()
+    };
+    assert!(releases::write(store, &change, now).await.unwrap().is_some());
 }
 
 /// Commits this work as one batch; each unit must be done.

@@ -14,4 +14,5 @@ mod partners;
 mod people;
 mod policy;
 mod records;
+mod releases;
 mod webhooks;

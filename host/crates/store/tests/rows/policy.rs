@@ -6,10 +6,12 @@ use koban_domain::limits::{Action, Limit, WalletKind, Window};
 use koban_domain::money::Currency;
 use koban_domain::policy::{FailurePolicy, Reliance};
 use koban_domain::records::{Digest, settings_digest};
+use koban_domain::releases::State;
 use koban_domain::time::Timestamp;
 use koban_store::endpoints::EndpointRow;
-use koban_store::plugins::{Allowance, ComponentRow, PluginRow, PluginState};
-use koban_store::{StoreErrorKind, audit as audit_log, endpoints, limits, plugins};
+use koban_store::plugins::{Allowance, ComponentRow, PluginRow};
+use koban_store::releases::{self, Change};
+use koban_store::{StoreErrorKind, endpoints, limits, plugins};
 
 use crate::harness::*;
 
@@ -22,20 +24,11 @@ async fn an_installed_plugin_is_in_force_from_the_next_generation_on_and_a_disab
         assert_eq!(policy.generation, before + 1);
         assert_eq!(policy.plugins[PLUGIN].digest, Digest::of(b"component"));
 
-        let act = audit(1, "plugin.disable");
-        let generation = plugins::set_state(store, PLUGIN, PluginState::Disabled, &act, NOON).await.unwrap();
-        assert_eq!(generation, Some(before + 2));
-        assert!(store.policy().await.unwrap().plugins.is_empty());
-        assert_eq!(plugins::by_id(store, PLUGIN).await.unwrap().unwrap().state, PluginState::Disabled);
-
-        // What is not there is not changed, and nobody is told that it was.
-        let act = audit(2, "plugin.disable");
-        assert_eq!(plugins::set_state(store, "nobody", PluginState::Disabled, &act, NOON).await.unwrap(), None);
-        assert_eq!(plugins::set_settings(store, "nobody", Digest::default(), &act, NOON).await.unwrap(), None);
-        assert_eq!(store.policy().await.unwrap().generation, before + 2);
-        let acts: Vec<String> =
-            audit_log::after(store, 0, 10).await.unwrap().into_iter().map(|row| row.audit.act).collect();
-        assert_eq!(acts, ["plugin.install", "plugin.disable"]);
+        let disabled = PluginRow { state: State::Disabled, ..plugin_row(b"component") };
+        install(store, &disabled, &[], 1, NOON).await;
+        let policy = store.policy().await.unwrap();
+        assert_eq!((policy.generation, policy.plugins.is_empty()), (before + 2, true));
+        assert_eq!(plugins::by_id(store, PLUGIN).await.unwrap().unwrap().state, State::Disabled);
     })
     .await;
 }
@@ -49,7 +42,7 @@ async fn another_installation_keeps_what_was_used_and_when_it_all_began() {
         let later = NOON.plus_ms(SECOND);
         let next = PluginRow { installed_at: later, ..plugin_row(b"another component") };
         let allowance = Allowance { currency: Currency::JPY, cap: 500_000, loss_budget: 10 };
-        plugins::install(store, &next, &[allowance], &audit(1, "plugin.install"), later).await.unwrap();
+        install(store, &next, &[allowance], 1, later).await;
 
         let installed = plugins::by_key(store, key).await.unwrap().unwrap();
         assert_eq!((installed.digest, installed.installed_at), (Digest::of(b"another component"), NOON));
@@ -78,7 +71,14 @@ async fn nothing_may_rest_on_a_revoked_component() {
         let reliance = Reliance { plugin: PLUGIN.into(), digest, in_force: false };
         assert!(store.policy().await.unwrap().honours(&reliance));
         assert_eq!(plugins::revocation(store, digest).await.unwrap(), None);
-        plugins::revoke(store, digest, "it lies", &audit(1, "plugin.revoke"), NOON).await.unwrap();
+        let revoked = Change {
+            under: store.policy().await.unwrap().generation,
+            revoked: vec![(digest, "it lies".into())],
+            audits: vec![audit(1, "component.revoke")],
+            ..Change::default()
+        };
+        assert!(releases::write(store, &revoked, NOON).await.unwrap().is_some());
+        assert!(store.policy().await.unwrap().plugins.is_empty());
         assert!(!store.policy().await.unwrap().honours(&reliance));
         assert_eq!(plugins::revocation(store, digest).await.unwrap(), Some(("it lies".into(), NOON)));
     })

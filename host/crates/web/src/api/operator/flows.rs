@@ -7,7 +7,7 @@ use koban_domain::ids::{AdjustmentId, FlowId, UserId};
 use koban_domain::money::Currency;
 use koban_domain::records::Digest;
 use koban_service::flows::view::{DecisionView, EffectView, WaitingView};
-use koban_service::flows::{self, FlowDetail, FlowFilter, FlowSummary, Reply, Which};
+use koban_service::flows::{self, FlowDetail, FlowFilter, FlowSummary, NextStep, Prospect, Reply, Which};
 use koban_service::{App, Ctx};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -21,12 +21,18 @@ use crate::api::KeyHeader;
 use crate::headers::IdempotencyKey;
 use crate::identity::Operator;
 use crate::json::{Done, Json};
-use crate::place::{Id, PageBody, Query, page};
+use crate::place::{Id, Ids, PageBody, Query, page};
 use crate::problem::Problem;
 
 /// Routes of flows.
 pub(super) fn routes() -> OpenApiRouter<Web> {
-    OpenApiRouter::new().routes(routes!(list)).routes(routes!(get)).routes(routes!(retry)).routes(routes!(resolve))
+    OpenApiRouter::new()
+        .routes(routes!(list))
+        .routes(routes!(get))
+        .routes(routes!(retry))
+        .routes(routes!(foresee))
+        .routes(routes!(move_to))
+        .routes(routes!(resolve))
 }
 
 /// How a flow is ended.
@@ -380,6 +386,91 @@ pub(crate) async fn retry(
     Json(body): Json<ReasonRequest>,
 ) -> Result<Done<FlowDetailBody>, Problem> {
     Ok(Done::answered(flows::retry(&app, &operator.ctx(key), id, &body.reason.0).await?))
+}
+
+/// Which release a flow is moved to.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct MoveRequest {
+    /// The component: a release of the flow's plugin that is installed.
+    #[schema(value_type = String)]
+    to: Digest,
+    /// Why; goes into the audit log.
+    #[schema(value_type = String, example = "its release is revoked")]
+    reason: Line,
+}
+
+/// What a release would make of a flow.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = FlowProspect)]
+pub(crate) struct ProspectBody {
+    /// The component that the flow has.
+    #[schema(value_type = String)]
+    from: Digest,
+    /// The one that it would have.
+    #[schema(value_type = String)]
+    to: Digest,
+    /// That one's version.
+    version: String,
+    /// What it answers to the event that waits first; absent if nothing waits.
+    next: Option<NextStepBody>,
+}
+
+/// A step that would be taken.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = FlowNextStep)]
+pub(crate) struct NextStepBody {
+    /// The event's key.
+    event: String,
+    /// Where the flow would stand.
+    #[schema(value_type = String)]
+    standing: Standing,
+    /// What it would propose about money, in order.
+    proposals: Vec<String>,
+    /// What it would ask for, in order.
+    effects: Vec<String>,
+}
+
+impl From<Prospect> for ProspectBody {
+    fn from(prospect: Prospect) -> ProspectBody {
+        let Prospect { from, to, version, next } = prospect;
+        let next = next.map(|next| {
+            let NextStep { event, standing, proposals, effects } = next;
+            NextStepBody { event, standing, proposals, effects }
+        });
+        ProspectBody { from, to, version, next }
+    }
+}
+
+/// What would come of moving a flow to another release.
+///
+/// The release is asked what it makes of the event that waits first. Nothing is changed, nothing leaves.
+#[utoipa::path(get, path = "/v1/operator/flows/{id}/prospects/{digest}", tag = "operator", security(("operator" = [])),
+    params(("id" = String, Path, description = "The flow's id."),
+        ("digest" = String, Path, description = "The component's digest: 64 hexadecimal digits.")),
+    responses((status = 200, body = ProspectBody)))]
+pub(crate) async fn foresee(
+    State(app): State<App>,
+    operator: Operator,
+    Ids(id, digest): Ids<FlowId, Digest>,
+) -> Result<Json<ProspectBody>, Problem> {
+    Ok(Json(flows::foresee(&app, &operator.reading(), id, digest).await?.into()))
+}
+
+/// Move a flow to another release of its plugin.
+///
+/// It goes on there with the event that waits first, faults and refusals forgotten. What the release cannot go on with is not moved.
+#[utoipa::path(post, path = "/v1/operator/flows/{id}/move", tag = "operator", security(("operator" = [])),
+    params(("id" = String, Path, description = "The flow's id."), KeyHeader),
+    responses((status = 200, body = FlowDetailBody)))]
+pub(crate) async fn move_to(
+    State(app): State<App>,
+    operator: Operator,
+    key: IdempotencyKey,
+    Id(id): Id<FlowId>,
+    Json(body): Json<MoveRequest>,
+) -> Result<Done<FlowDetailBody>, Problem> {
+    Ok(Done::answered(flows::move_to(&app, &operator.ctx(key), id, body.to, &body.reason.0).await?))
 }
 
 /// End a flow by decision.

@@ -19,6 +19,8 @@ pub(crate) mod merchants;
 pub(crate) mod operators;
 pub(crate) mod plugins;
 pub(crate) mod policy;
+pub(crate) mod publishers;
+pub(crate) mod releases;
 pub(crate) mod reviews;
 pub(crate) mod users;
 pub(crate) mod verification;
@@ -45,6 +47,8 @@ pub(super) fn routes() -> OpenApiRouter<Web> {
         .merge(disputes::routes())
         .merge(plugins::routes())
         .merge(endpoints::routes())
+        .merge(publishers::routes())
+        .merge(releases::routes())
         .merge(flows::routes())
         .merge(decisions::routes())
         .merge(differences::routes())

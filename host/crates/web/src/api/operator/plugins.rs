@@ -1,7 +1,6 @@
 //! Plugins as operators see and bound them.
 
 use axum::extract::State;
-use axum::http::StatusCode;
 use koban_domain::guest::{Named, Value};
 use koban_domain::manifest::{Kind, Words};
 use koban_domain::money::Currency;
@@ -13,7 +12,6 @@ use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::ReasonRequest;
 use crate::Web;
 use crate::amounts::{NamedRequest, moment, named};
 use crate::identity::Operator;
@@ -30,7 +28,6 @@ pub(super) fn routes() -> OpenApiRouter<Web> {
         .routes(routes!(set_settings))
         .routes(routes!(enable))
         .routes(routes!(disable))
-        .routes(routes!(revoke))
 }
 
 /// The two numbers that say what a plugin may cost at most.
@@ -69,7 +66,7 @@ pub(crate) struct PluginBody {
     /// The component that is installed.
     #[schema(value_type = String)]
     digest: Digest,
-    /// `enabled` or `disabled`.
+    /// Where the component stands that answers for the plugin: `enabled`, or from `installed` to `removed`.
     #[schema(value_type = String, example = "enabled")]
     state: &'static str,
     /// What it is called.
@@ -246,20 +243,4 @@ pub(crate) async fn disable(
     _: NoBody,
 ) -> Result<Json<PluginBody>, Problem> {
     Ok(Json(plugins::set_enabled(&app, &operator.reading(), &id, false).await?.into()))
-}
-
-/// Revoke a component.
-///
-/// From now on nothing may rest on it: payments are judged again without it, its flows stop for an operator.
-#[utoipa::path(post, path = "/v1/operator/components/{digest}/revoke", tag = "operator", security(("operator" = [])),
-    params(("digest" = String, Path, description = "The component's digest: 64 hexadecimal digits.")),
-    responses((status = 204, description = "It holds from the next commit on, on every host.")))]
-pub(crate) async fn revoke(
-    State(app): State<App>,
-    operator: Operator,
-    Id(digest): Id<Digest>,
-    Json(body): Json<ReasonRequest>,
-) -> Result<StatusCode, Problem> {
-    plugins::revoke(&app, &operator.reading(), digest, &body.reason.0).await?;
-    Ok(StatusCode::NO_CONTENT)
 }
