@@ -110,7 +110,7 @@ fn exports_are_those_of_the_kind() {
     refused(
         &world(&["log"], &["plugin", "assess", "charge"]),
         &manifest(RULE),
-        &["exports `koban:plugin/charge@0.1.0`, which a fraud-rule does not have"],
+        &["exports `koban:plugin/charge@0.1.0`, which a fraud-rule does not have", "begins flows, but not `machine`"],
     );
     refused(&world(&["log"], &["plugin", "assess"]), &manifest(CHANNEL), &["`machine`", "`charge`", "/assess@0.1.0`"]);
 }
