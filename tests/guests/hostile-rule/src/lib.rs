@@ -31,7 +31,13 @@ impl Plugin for HostileRule {
 }
 
 impl Assess for HostileRule {
-    fn assess(ctx: &Context, attack: &Attack, payment: &Payment, _: Values<'_>, _: &[Signal]) -> Result<Answer, Failure> {
+    fn assess(
+        ctx: &Context,
+        attack: &Attack,
+        payment: &Payment,
+        _: Values<'_>,
+        _: &[Signal],
+    ) -> Result<Answer, Failure> {
         if payment.amount.minor < attack.from_amount.minor {
             return Ok(Answer::allow());
         }
