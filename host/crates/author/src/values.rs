@@ -55,8 +55,11 @@ pub(crate) fn settings(manifest: &Manifest, given: &Table) -> Result<Vec<Named>,
             one => std::slice::from_ref(one),
         };
         for item in items {
-            // A setting that the manifest does not know is named by its check below.
-            match setting(kind.unwrap_or(SettingKind::Text), item) {
+            let Some(kind) = kind else {
+                wrong.push(format!("settings.{name}: is not a setting of plugin.toml"));
+                break;
+            };
+            match setting(kind, item) {
                 Some(value) => named.push(Named { name: name.clone(), value }),
                 None => wrong.push(format!("settings.{name}: `{item}` is not of the type {kind:?}")),
             }

@@ -79,6 +79,7 @@ impl Channel {
                 let again = u64::try_from(at.0).unwrap() + 60_000;
                 step(2, Standing::Checking, vec![effect(&format!("again-{}", event.number), Act::Timer(again))], vec![])
             }
+            (1, What::Rang) if self.0 == Sin::CreditsTwice => step(3, Standing::Done, vec![], vec![]),
             (2, What::Rang) if self.0 == Sin::ChangesContent => {
                 step(1, Standing::WaitingForPartner, vec![effect("redeem", redeem("{\"again\":true}"))], vec![])
             }

@@ -159,6 +159,8 @@ mod tests {
             "/v1/consents",
             "/v1/operator/plugins",
             "/v1/operator/plugins/{id}/endpoints",
+            "/v1/operator/plugins/{id}/releases",
+            "/v1/operator/publishers",
             "/v1/operator/limits",
             "/v1/operator/currencies",
             "/v1/exchange-rates",
