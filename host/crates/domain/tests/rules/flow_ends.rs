@@ -3,7 +3,7 @@
 use koban_domain::accounts::Class;
 use koban_domain::adjustments::Propose;
 use koban_domain::flows::{self, Closing, FAULTS_MAX, Plan, Resolution};
-use koban_domain::guest::{Lost, Proposal, Reversal, Standing, StepRefusal, What};
+use koban_domain::guest::{Failure, Lost, Proposal, Reversal, Standing, StepRefusal, What};
 use koban_domain::ledger::{Command, Decided, Expect, Unexpected, Work};
 use koban_domain::money::Money;
 use koban_domain::outcomes::Refusal;
@@ -212,4 +212,13 @@ fn a_call_that_came_before_any_flow_expected_it_keeps_its_correlation_from_all_o
     world.does(call()).unwrap();
     let work = Work { commands: vec![expecting(1, "calls")], ..world.work() };
     assert_eq!(world.commit(work).1.arrivals.len(), 1);
+}
+
+#[test]
+fn the_last_note_stays() {
+    let note = |code: &str| Failure { code: code.into(), message: String::new(), text: None, retryable: false };
+    let noted = Charge::begun(1).message(|step| step.note = Some(note("first"))).taken();
+    let quiet = noted.message(|_| {}).taken();
+    assert_eq!(quiet.flow.note, Some(note("first")));
+    assert_eq!(quiet.message(|step| step.note = Some(note("second"))).taken().flow.note, Some(note("second")));
 }

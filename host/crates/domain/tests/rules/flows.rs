@@ -7,8 +7,8 @@ use koban_domain::flows::{
     PROPOSALS_MAX, Plan, STATE_BYTES_MAX, STEPS_MAX, StepRefused,
 };
 use koban_domain::guest::{
-    Act, Capture, Credit, Effect, Event, Failure, Hold, HttpAnswer, HttpCall, Lost, Message, Proposal, Reversal, Show,
-    Standing, Step, What,
+    Act, Capture, Credit, Effect, Event, Hold, HttpAnswer, HttpCall, Lost, Message, Proposal, Reversal, Show, Standing,
+    Step, What,
 };
 use koban_domain::ledger::Command;
 use koban_domain::manifest::{
@@ -591,13 +591,4 @@ fn the_wish_to_stop_ends_no_effect() {
     let charge = Charge::begun(1).message(|step| step.effects.push(effect("t", timer()))).taken();
     let asked = charge.event("", What::CancelAsked, |_| {}).taken();
     assert_eq!((asked.effect("t"), asked.effect("calls")), (EffectState::Open, EffectState::Open));
-}
-
-#[test]
-fn the_last_note_stays() {
-    let note = |code: &str| Failure { code: code.into(), message: String::new(), text: None, retryable: false };
-    let noted = Charge::begun(1).message(|step| step.note = Some(note("first"))).taken();
-    let quiet = noted.message(|_| {}).taken();
-    assert_eq!(quiet.flow.note, Some(note("first")));
-    assert_eq!(quiet.message(|step| step.note = Some(note("second"))).taken().flow.note, Some(note("second")));
 }
