@@ -87,6 +87,9 @@ fn a_program_that_is_no_worker_is_found_out() {
 /// itself in, and the system says what it has and may.
 #[test]
 fn a_worker_has_no_environment_no_files_and_no_way_to_either() {
+    // A host may be started with a file open that is for everybody, as under a lock.
+    let for_everybody = std::fs::File::open(koban()).expect("a file");
+    rustix::io::fcntl_setfd(&for_everybody, rustix::io::FdFlags::empty()).expect("left open for children");
     let mut worker = Command::new(koban())
         .args([koban_runtime::worker::ARGUMENT, "native"])
         .env_clear()
@@ -96,6 +99,7 @@ fn a_worker_has_no_environment_no_files_and_no_way_to_either() {
         .stderr(Stdio::piped())
         .spawn()
         .expect("it starts");
+    drop(for_everybody);
     let mut stdin = worker.stdin.take().expect("its input");
     stdin.write_all(b"\0asm").expect("the first bytes");
     let proc = format!("/proc/{}", worker.id());
@@ -120,7 +124,7 @@ fn a_worker_has_no_environment_no_files_and_no_way_to_either() {
         .filter_map(|entry| std::fs::read_link(entry.ok()?.path()).ok())
         .map(|target| target.display().to_string())
         .collect();
-    // Nothing of the host: its pipes, its own page map, and what whoever started the host left open for everybody.
+    // Nothing of the host: its pipes and its own page map.
     let harmless =
         |target: &String| target.starts_with("pipe:") || target == "/dev/null" || target.ends_with("/pagemap");
     assert!(open.len() >= 3 && open.iter().all(harmless), "{open:?}");

@@ -93,13 +93,32 @@ const MEMORY_MIB: u64 = MEMORY_BYTES >> 20;
 
 /// The worker's whole life, for the engine of this name: reads a component, compiles it, writes the code. Errors go to standard error, for the host that started it.
 pub fn work(engine: &str) -> ExitCode {
-    match compile_once(engine) {
+    match close_inherited().map_err(Into::into).and_then(|()| compile_once(engine)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             let _ = io::stderr().write_all(format!("{error:#}").as_bytes());
             ExitCode::FAILURE
         }
     }
+}
+
+/// Closes every file but the three pipes. What whoever started the host left open for everybody (a lock, a log) comes down to its
+/// children, and a worker that is taken over must not find it.
+#[expect(
+    unsafe_code,
+    reason = "closing a file by its number cannot be written without; nothing in this process owns one yet"
+)]
+fn close_inherited() -> io::Result<()> {
+    let names = std::fs::read_dir("/proc/self/fd")?.map(|entry| Ok(entry?.file_name()));
+    let names = names.collect::<io::Result<Vec<_>>>()?;
+    let numbers = names.iter().filter_map(|name| name.to_str()?.parse::<i32>().ok());
+    // The folder was open itself while it was read.
+    let still_open = |number: &i32| std::fs::symlink_metadata(format!("/proc/self/fd/{number}")).is_ok();
+    for number in numbers.filter(|number| *number > 2).filter(still_open) {
+        // SAFETY: the worker has only just begun, single-threaded, and has opened nothing that it keeps.
+        unsafe { rustix::io::close(number) };
+    }
+    Ok(())
 }
 
 fn compile_once(engine: &str) -> wasmtime::Result<()> {
