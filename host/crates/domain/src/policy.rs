@@ -39,6 +39,8 @@ pub struct Policy {
     pub review: ReviewPolicy,
     /// How long a dispute waits, and what comes of one that nobody decided.
     pub dispute: DisputePolicy,
+    /// Whether a fraud rule decides only where a back-test within its bound was made of it.
+    pub backtest_required: bool,
     /// When merchants are closed with that have no cut-off of their own.
     pub cut_off: CutOff,
     /// The currencies that wallets may hold beside yen, with the most that the platform's position in each may reach either way,

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use koban_domain::guest::{Named, Signal};
 use koban_domain::ids::{AuditId, BacktestId};
 use koban_domain::ledger::Audit;
-use koban_domain::manifest::Manifest;
+use koban_domain::manifest::{Kind, Manifest};
 use koban_domain::records::{Digest, Ending, FaultClass, Input, Kept, Part};
 use koban_domain::time::Timestamp;
 use koban_runtime::{Door, Plugin};
@@ -200,9 +200,23 @@ pub async fn keep(app: &App, ctx: &Ctx, report: &Report) -> Result<BacktestRow, 
     Ok(row)
 }
 
-/// The newest back-test of a component under settings that stayed within what its operator allowed.
-pub async fn passing(app: &App, component: Digest, settings: Digest) -> Result<Option<BacktestRow>, Error> {
-    Ok(rows::passing(&app.store, component, settings).await?)
+/// Whether a component may decide under these settings, for all that is known of it: its newest back-test with a bound stayed within that
+/// bound and, where the platform's policy asks for one before a rule decides, there is one. Errors: `conflict`, with what to do.
+pub(crate) async fn check_gate(app: &App, kind: Kind, component: Digest, settings: Digest) -> Result<(), Error> {
+    let again = "`koban plugin backtest … --max-flips` with a bound that you accept, and enable it then";
+    match rows::newest_bounded(&app.store, component, settings).await? {
+        Some(row) if row.passed => Ok(()),
+        Some(BacktestRow { id, decisions, flips, faults, flips_max, .. }) => Err(Error::Conflict(format!(
+            "its newest back-test ({id}) did not pass: of {decisions} decisions {flips} would flip and {} were allowed, \
+            {faults} faulted. Look at them; if that is what you want, run {again}",
+            flips_max.unwrap_or_default()
+        ))),
+        None if kind == Kind::FraudRule && app.ledger.policy().backtest_required => Err(Error::Conflict(format!(
+            "the policy asks for a back-test before a rule decides, and there is none of this component under these \
+            settings: run {again}"
+        ))),
+        None => Ok(()),
+    }
 }
 
 /// One core's part of a back-test.

@@ -53,6 +53,20 @@ pub async fn set_dispute(app: &App, ctx: &Ctx, policy: DisputePolicy) -> Result<
     app.ledger.refresh().await
 }
 
+/// Whether a fraud rule decides only where a back-test within its bound was made of it.
+pub fn backtest_required(app: &App) -> bool {
+    app.ledger.policy().backtest_required
+}
+
+/// Sets whether fraud rules need a back-test before they decide. What decides already goes on.
+pub async fn set_backtest_required(app: &App, ctx: &Ctx, required: bool) -> Result<(), Error> {
+    ctx.operator()?;
+    let audit = audit(app, ctx, "policy.backtest", "release".to_owned(), &json!({ "required": required }).to_string());
+    let value = if required { "required" } else { "free" };
+    koban_store::limits::put_settings(&app.store, &[("release.backtest", value)], &audit, app.clock.now()).await?;
+    app.ledger.refresh().await
+}
+
 /// Sets when merchants are closed with that have no cut-off of their own.
 pub async fn set_cut_off(app: &App, ctx: &Ctx, cut_off: CutOff) -> Result<(), Error> {
     ctx.operator()?;

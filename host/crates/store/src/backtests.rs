@@ -81,9 +81,14 @@ pub async fn put(store: &Store, row: &BacktestRow, audit: &Audit, now: Timestamp
     admin.commit().await
 }
 
-/// The newest back-test of this component under these settings that stayed within what its operator allowed.
-pub async fn passing(store: &Store, component: Digest, settings: Digest) -> Result<Option<BacktestRow>, StoreError> {
-    const SQL: &str = columns!("where component = $1 and settings = $2 and passed = 1 order by id desc limit 1");
+/// The newest back-test of this component under these settings whose operator said how many decisions may flip.
+pub async fn newest_bounded(
+    store: &Store,
+    component: Digest,
+    settings: Digest,
+) -> Result<Option<BacktestRow>, StoreError> {
+    const SQL: &str =
+        columns!("where component = $1 and settings = $2 and flips_max is not null order by id desc limit 1");
     one!(store, SQL, [blob(component.0), blob(settings.0)], read)
 }
 

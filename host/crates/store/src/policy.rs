@@ -92,6 +92,7 @@ fn setting(policy: &mut Policy, name: &str, value: &str) -> Result<(), StoreErro
         "review.hours" => policy.review.hours = hours(value)?,
         "dispute.days" => policy.dispute.days = days(value)?,
         "dispute.when_over" => policy.dispute.lost_when_over = value == "lost",
+        "release.backtest" => policy.backtest_required = value == "required",
         "closing.cut_off" => policy.cut_off = cut_off(value)?,
         platform::AHEAD => policy.clock_ahead_ms = platform::parse_ahead(Some(value))?,
         _ => exchanges::setting(policy, name, value)?,

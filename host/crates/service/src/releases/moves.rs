@@ -10,6 +10,7 @@ use serde_json::json;
 
 use super::{ReleaseView, answering, decide, enablements, find, get, is_good, plugins_without, refused};
 use crate::app::App;
+use crate::backtests;
 use crate::ctx::{Actor, Ctx};
 use crate::error::Error;
 use crate::plugins::{check_not_revoked, check_reason};
@@ -38,8 +39,8 @@ impl Move {
     }
 }
 
-/// Moves a release at a scope. What was enabled there drains when another one is. Errors: it is not installed or revoked, there is no such
-/// scope, or no such way.
+/// Moves a release at a scope. What was enabled there drains when another one is. Errors: it is not installed or revoked, a back-test says
+/// that it must not decide, there is no such scope, or no such way.
 pub async fn move_to(app: &App, ctx: &Ctx, id: &str, digest: Digest, step: &Move) -> Result<ReleaseView, Error> {
     ctx.operator()?;
     ctx.not_on_trial()?;
@@ -52,6 +53,11 @@ pub async fn move_to(app: &App, ctx: &Ctx, id: &str, digest: Digest, step: &Move
     let leaving = matches!(step.to, State::Draining | State::Disabled | State::Quarantined);
     if !leaving {
         check_not_revoked(app, digest).await?;
+    }
+    if matches!(step.to, State::Enabled | State::Canary) {
+        let standing = rows::standing(&app.store, id).await?;
+        let moving = moving(find(&standing, digest)?)?;
+        backtests::check_gate(app, moving.kind, digest, moving.settings).await?;
     }
     decide(app, id, |standing| {
         let release = find(standing, digest)?;
@@ -217,7 +223,8 @@ pub(crate) async fn set_enabled(app: &App, ctx: &Ctx, id: &str, enabled: bool) -
     .await
 }
 
-/// Gives the release that answers for a plugin other settings, which are stored and checked, wherever it stands.
+/// Gives the release that answers for a plugin other settings, which are stored and checked, wherever it stands. Errors: it decides, and a
+/// back-test says that it must not under these.
 pub(crate) async fn set_settings(
     app: &App,
     ctx: &Ctx,
@@ -225,6 +232,11 @@ pub(crate) async fn set_settings(
     component: Digest,
     settings: Digest,
 ) -> Result<(), Error> {
+    let standing = rows::standing(&app.store, id).await?;
+    let decides = |row: &Enablement| row.digest == component && matches!(row.state, State::Enabled | State::Canary);
+    if enablements(&standing).iter().any(decides) {
+        backtests::check_gate(app, find(&standing, component)?.manifest.kind, component, settings).await?;
+    }
     decide(app, id, |standing| {
         let mut after = enablements(standing);
         for row in after.iter_mut().filter(|row| row.digest == component) {

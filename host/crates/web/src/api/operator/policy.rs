@@ -1,4 +1,5 @@
-//! What happens to payments when the fraud rules fail, how long reviews and disputes wait, and when merchants are closed with.
+//! What happens to payments when the fraud rules fail, how long reviews and disputes wait, when merchants are closed with, and what a rule
+//! must have shown before it decides.
 
 use axum::extract::State;
 use koban_domain::arrangements::CutOff;
@@ -48,6 +49,11 @@ pub(crate) struct PolicyBody {
     #[serde(default)]
     #[schema(value_type = Option<String>, example = "monthly")]
     cut_off: Option<CutOff>,
+    /// Whether a fraud rule decides only where a back-test within its bound was made of it, under the settings that it decides with. Left
+    /// out, it stays as it is.
+    #[serde(default)]
+    #[schema(example = false)]
+    backtest_required: Option<bool>,
 }
 
 fn in_force(app: &App) -> PolicyBody {
@@ -60,6 +66,7 @@ fn in_force(app: &App) -> PolicyBody {
         dispute_days: Some(dispute.days),
         dispute_lost_when_over: Some(dispute.lost_when_over),
         cut_off: Some(closings::own_cut_off(app)),
+        backtest_required: Some(policy::backtest_required(app)),
     }
 }
 
@@ -91,6 +98,9 @@ pub(crate) async fn put(
     }
     if let Some(cut_off) = body.cut_off {
         policy::set_cut_off(&app, &ctx, cut_off).await?;
+    }
+    if let Some(required) = body.backtest_required {
+        policy::set_backtest_required(&app, &ctx, required).await?;
     }
     policy::set(&app, &ctx, wanted).await?;
     Ok(Json(in_force(&app)))
