@@ -9,8 +9,10 @@ mod figures;
 mod growth;
 mod holds;
 mod hosts;
+mod installed;
 mod languages;
 mod pgbench;
+mod picture;
 mod processor;
 mod random;
 mod report;
@@ -36,7 +38,8 @@ use clients::Span;
     after_help = "Examples:\n  cargo xtask bench            build for release, start a PostgreSQL, measure on both stores\n  cargo xtask bench --quick    the same in under a minute, with more noise\n  koban bench --explain        the SQL of the baseline\n\nHow to read the table: docs/operating/benchmarks.md"
 )]
 pub(crate) struct Arguments {
-    /// Measure this, such as `growth`: what a transfer costs from an empty journal to two million entries
+    /// Measure this, such as `growth`, what a transfer costs from an empty journal to two million entries, or `installed`, a start with 500
+    /// plugins
     #[arg(value_name = "WORKLOAD")]
     named: Vec<String>,
     /// A PostgreSQL whose user may create databases; without it only SQLite is measured
@@ -54,6 +57,12 @@ pub(crate) struct Arguments {
     /// Measure these workloads only, such as `W3,W5`, `hosts`, `door` or `js`
     #[arg(long, value_delimiter = ',', value_name = "NAMES")]
     only: Vec<String>,
+    /// Also draw what plugins cost, by their number and by language, into this SVG file
+    #[arg(long, value_name = "FILE")]
+    svg: Option<PathBuf>,
+    /// For `installed` alone: start with what it compiled there
+    #[arg(long, value_name = "DIR", hide = true)]
+    start_with: Option<PathBuf>,
     /// Where the packages of the first plugins are
     #[arg(long, env = "KOBAN_PACKAGES", value_name = "DIR", default_value = "plugins/target/packages")]
     packages: PathBuf,
@@ -67,9 +76,11 @@ enum Only {
 }
 
 /// The workloads that can be asked for.
-const WORKLOADS: [&str; 11] = ["W1", "W3", "W4", "W5", "W6", "W7", "hosts", "door", "js", "backtest", GROWTH];
-/// Takes minutes, so it is measured only where it is named.
+const WORKLOADS: [&str; 12] =
+    ["W1", "W3", "W4", "W5", "W6", "W7", "hosts", "door", "js", "backtest", GROWTH, INSTALLED];
+/// These take minutes, so they are measured only where they are named.
 const GROWTH: &str = "growth";
+const INSTALLED: &str = "installed";
 
 /// How much is measured.
 #[derive(Debug, Clone)]
@@ -103,7 +114,8 @@ impl Plan {
     }
 
     fn has(&self, workload: &str) -> bool {
-        (self.only.is_empty() && workload != GROWTH) || self.only.iter().any(|name| name == workload)
+        (self.only.is_empty() && workload != GROWTH && workload != INSTALLED)
+            || self.only.iter().any(|name| name == workload)
     }
 }
 
@@ -120,11 +132,22 @@ pub(crate) async fn run(global: &Global, arguments: Arguments) -> anyhow::Result
         );
     }
     let plan = Plan::of(&arguments)?;
+    if let Some(dir) = &arguments.start_with {
+        return installed::start(&plan.packages, dir).await;
+    }
     let started = clients::now();
     let wanted = |store| arguments.store.is_none_or(|only| only == store);
     let mut out = run::Output::new(global.json);
     let sqlite = wanted(Only::Sqlite);
     let mut clean = true;
+    if plan.has(INSTALLED) {
+        let row = installed::measure(&plan.packages, |text| eprintln!("{text}"))?;
+        out.row(row);
+        if plan.only.iter().all(|name| name == INSTALLED) {
+            out.finish();
+            return Ok(());
+        }
+    }
     if let Some(url) = arguments.postgres.as_deref().filter(|_| wanted(Only::Postgres)) {
         let fresh = database::Fresh::postgres(url).await?;
         clean &= run::on(&plan, fresh, global.door()?, !sqlite, &mut out).await?;
@@ -135,6 +158,9 @@ pub(crate) async fn run(global: &Global, arguments: Arguments) -> anyhow::Result
         clean &= run::on(&plan, database::Fresh::sqlite()?, global.door()?, true, &mut out).await?;
     }
     out.finish();
+    if let Some(path) = &arguments.svg {
+        out.draw(path)?;
+    }
     out.say(&format!("measured in {} s", started.elapsed().as_secs()));
     if !clean {
         bail!("an audit found a difference, or a database was not durable: the figures above are worth nothing");

@@ -52,6 +52,12 @@ pub(super) fn rounded(value: f64) -> f64 {
     (value * 100.0).round() / 100.0
 }
 
+/// Rounded to a whole number, nothing below zero: what a bar is as long as.
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "rates and times, far below 2^53")]
+pub(super) fn whole(value: f64) -> u64 {
+    value.round().max(0.0) as u64
+}
+
 /// Latencies in microseconds, sorted once, read often.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Latencies(Vec<u32>);

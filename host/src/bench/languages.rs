@@ -24,6 +24,8 @@ const NIGHT: Timestamp = Timestamp(1_774_976_400_000);
 pub(super) struct Language {
     /// The workload's name.
     pub(super) workload: &'static str,
+    /// The language.
+    pub(super) name: &'static str,
     /// The plugin's id.
     pub(super) plugin: &'static str,
     /// What it is asked.
@@ -32,7 +34,12 @@ pub(super) struct Language {
 
 /// Every language but Rust.
 pub(super) const LANGUAGES: [Language; 1] =
-    [Language { workload: "js", plugin: "fraud-night-owl", asked: payment_at_night }];
+    [Language { workload: "js", name: "JavaScript", plugin: "fraud-night-owl", asked: payment_at_night }];
+
+/// The language that this workload measures, if it measures one.
+pub(super) fn name(workload: &str) -> Option<&'static str> {
+    LANGUAGES.iter().find(|language| language.workload == workload).map(|language| language.name)
+}
 
 fn payment_at_night() -> Input {
     question("pay_bench", Money::yen(60_000))

@@ -8,7 +8,7 @@ use super::stages::Stage;
 /// One row.
 #[derive(Debug, Clone)]
 pub(super) struct Row {
-    /// `W1`, `W3`, `W4`, `W5`, `W6`, `W7`, `hosts`, `door`, `js`, `backtest` or `growth`.
+    /// `W1`, `W3`, `W4`, `W5`, `W6`, `W7`, `hosts`, `door`, `js`, `backtest`, `growth` or `installed`.
     pub(super) workload: &'static str,
     /// `sqlite` or `postgres`; `none` for the door and for languages.
     pub(super) store: &'static str,

@@ -1,8 +1,10 @@
 //! One store measured: its world made, workload after workload beside the baseline, an audit after each.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use anyhow::Context as _;
 use koban_runtime::Door;
 use koban_store::Dialect;
 use koban_store::bench::Baseline;
@@ -17,7 +19,7 @@ use super::languages::{self, LANGUAGES};
 use super::report::{self, Row};
 use super::workloads::{Bulks, FullPayments, HotMerchant, Pattern, Plain, Transfers};
 use super::world::World;
-use super::{Plan, backtests, door, hosts, pgbench, stages};
+use super::{Plan, backtests, door, hosts, pgbench, picture, stages};
 
 /// Where rows and words go: rows to standard output, words to standard error if the rows are for programs.
 #[derive(Debug)]
@@ -44,12 +46,21 @@ impl Output {
         self.words.push(text);
     }
 
-    fn row(&mut self, row: Row) {
+    /// A row that was measured.
+    pub(super) fn row(&mut self, row: Row) {
         self.say(&row.line());
         if self.json {
             println!("{}", row.json());
         }
         self.rows.push(row);
+    }
+
+    /// Writes what plugins cost as a picture. Errors: nothing of it was measured, or the file cannot be written.
+    pub(super) fn draw(&self, path: &Path) -> anyhow::Result<()> {
+        let svg = picture::svg(&self.rows).context(
+            "`--svg` draws what plugins cost, and nothing of it was measured: add W7 or a language to `--only`",
+        )?;
+        std::fs::write(path, svg).with_context(|| format!("{} cannot be written", path.display()))
     }
 
     /// The table.
