@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::harness::{Database, HostProcess, Kind, Shop, Stopwatch, TestApp, User, koban};
+use crate::harness::{Database, HostProcess, Kind, Shop, Stopwatch, TestApp, User, eventually_for, koban};
 use crate::kills::free_address;
 use crate::load::{Dice, Town, seed};
 
@@ -21,6 +21,9 @@ async fn two_hosts_on_one_database_keep_one_ledger() {
     // Effects, timers and deliveries are leased: it does not matter to whom the network talks.
     town.atm.koban_at(&format!("http://{second}"));
     tokio::time::sleep(Duration::from_secs(4)).await;
+    // On a machine that is busy with something else, hosts take longer to do as much.
+    let told = || async { town.acknowledged() };
+    eventually_for(Duration::from_secs(120), "both are at work", told, |told| *told > 50).await;
     town.rest().await;
     town.agrees_with_the_network().await;
     for host in [&one, &other] {
@@ -34,7 +37,6 @@ async fn two_hosts_on_one_database_keep_one_ledger() {
     assert!(one.stop().await.success());
     assert!(other.stop().await.success());
     town.books_hold_what_was_told().await;
-    assert!(town.acknowledged() > 50, "both were at work");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

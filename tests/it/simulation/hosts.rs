@@ -132,20 +132,26 @@ impl Hosts {
             let said = match self.at(place) {
                 Some((handle, app)) => handle.spawn(request(app)).await,
                 None => {
-                    tokio::time::sleep(Duration::from_millis(2)).await;
+                    wait(asked).await;
                     continue;
                 }
             };
             match said {
                 Ok(Err(Error::KeyRunning | Error::Busy | Error::Store(_))) | Err(_) => {
                     self.unanswered.fetch_add(1, Ordering::Relaxed);
-                    tokio::time::sleep(Duration::from_millis(2)).await;
+                    wait(asked).await;
                 }
                 Ok(said) => return said,
             }
         }
         panic!("no answer for good after {ASKS_MAX} tries");
     }
+}
+
+/// Before the next try: short at first, then up to a twentieth of a second, so that all tries take minutes and a busy machine has time to
+/// start a host.
+async fn wait(asked: u32) {
+    tokio::time::sleep(Duration::from_millis(u64::from(asked / 10).clamp(2, 50))).await;
 }
 
 impl Drop for Hosts {
