@@ -3,17 +3,21 @@
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::{Context, bail};
 use clap::Args;
 use koban_author::sign::{self, SigningKey};
+use koban_domain::manifest::Kind;
 use koban_domain::permissions::touches_money;
+use koban_domain::records::Digest;
 use koban_domain::releases::State;
 use koban_service::merchants::{self, NewMerchant};
 use koban_service::operators::{self, command_line};
 use koban_service::plugins::{self, EndpointInput};
 use koban_service::releases::{self, Accept, Move, Upload};
-use koban_service::{App, clock, publishers};
+use koban_service::{App, beside, clock, publishers};
+use koban_store::shadows::Agreement;
 use koban_web::WebConfig;
 use outside_world::Config as WorldConfig;
 use serde_json::{Value, json};
@@ -21,6 +25,9 @@ use serde_json::{Value, json};
 use crate::config::Global;
 use crate::play::{self, Cast};
 use crate::serve;
+
+/// How often the play looks for calls in shadow, ten times a second.
+const SHADOW_LOOKS: u32 = 100;
 
 /// Arguments of `up`.
 #[derive(Debug, Args)]
@@ -37,7 +44,7 @@ pub(crate) struct Arguments {
     /// Where the packages of the first plugins are
     #[arg(long, env = "KOBAN_PACKAGES", value_name = "DIR", default_value = "plugins/target/packages")]
     packages: PathBuf,
-    /// A package to install beside the first plugins, with its default settings; repeat it for more
+    /// A package to install beside the first plugins, with its default settings; a rule is asked in shadow. Repeat it for more
     #[arg(long = "with", value_name = "PACKAGE")]
     with: Vec<PathBuf>,
 }
@@ -75,8 +82,10 @@ pub(crate) async fn run(global: &Global, arguments: Arguments) -> anyhow::Result
 
     let key = publisher(&app, &data).await?;
     install(stage, &app, &arguments.packages, &key, &world.base(), secret).await?;
+    let mut shadows = Vec::new();
     for dir in &arguments.with {
-        install_one(stage, &app, dir, &key, None, &[]).await?;
+        let release = install_one(stage, &app, dir, &key, None, &[], State::Shadow).await?;
+        shadows.extend(release.in_shadow.then_some((release.plugin, release.digest)));
     }
     let cast = cast(&app, host.address.to_string(), world.addr.to_string()).await?;
     let ms = started.elapsed().as_millis();
@@ -85,6 +94,9 @@ pub(crate) async fn run(global: &Global, arguments: Arguments) -> anyhow::Result
     stage.tell("ready", addresses, || format!("ready    in {ms} ms; now a day in the life of a wallet, over HTTP\n"));
 
     let good = play::play(stage, &app, &cast).await?;
+    for (plugin, digest) in shadows {
+        tell_of_shadow(stage, &app, &plugin, digest).await?;
+    }
     stage.tell("end", json!({ "good": good, "stays_up": !arguments.once }), String::new);
     if arguments.once {
         host.stop().await;
@@ -211,7 +223,7 @@ async fn install(
         ("fraud-rules", None, vec![]),
         ("charge-atm", Some((EXPOSURE_CAP, LOSS_BUDGET)), vec![format!("company_number={COMPANY_NUMBER}")]),
     ] {
-        install_one(stage, app, &packages.join(id), key, caps, &settings).await?;
+        install_one(stage, app, &packages.join(id), key, caps, &settings, State::Enabled).await?;
     }
     let endpoint = EndpointInput {
         name: "network".to_owned(),
@@ -225,7 +237,14 @@ async fn install(
     Ok(())
 }
 
-/// Installs one package and tells of it.
+/// A package that was installed for the play.
+struct Installed {
+    plugin: String,
+    digest: Digest,
+    in_shadow: bool,
+}
+
+/// Installs one package and tells of it. What cannot be in shadow is enabled: only rules judge without acting.
 async fn install_one(
     stage: Stage,
     app: &App,
@@ -233,12 +252,14 @@ async fn install_one(
     key: &SigningKey,
     caps: Option<(i64, i64)>,
     settings: &[String],
-) -> anyhow::Result<()> {
+    state: State,
+) -> anyhow::Result<Installed> {
     let mut package = sign::open(dir).with_context(|| {
         format!("no package in {}; `cargo xtask guests` builds ours, `koban plugin build` any", dir.display())
     })?;
     // Whoever brings a channel of their own to the play lets it cost what ours may.
     let caps = caps.or(touches_money(&package.manifest).then_some((EXPOSURE_CAP, LOSS_BUDGET)));
+    let kind = package.manifest.kind;
     key.sign(&mut package);
     let ctx = command_line("");
     let settings = crate::commands::plugins::settings(&package.manifest, settings)?;
@@ -246,15 +267,37 @@ async fn install_one(
     let (exposure_cap, loss_budget) = (caps.map(|(cap, _)| cap), caps.map(|(_, budget)| budget));
     let accept = Accept { settings: Some(settings), exposure_cap, loss_budget, asks: Some(release.asks) };
     releases::install(app, &ctx, &release.plugin, release.digest, accept).await?;
-    releases::move_to(app, &ctx, &release.plugin, release.digest, &Move::to(State::Enabled)).await?;
+    let in_shadow = state == State::Shadow && kind == Kind::FraudRule;
+    let state = if in_shadow { State::Shadow } else { State::Enabled };
+    releases::move_to(app, &ctx, &release.plugin, release.digest, &Move::to(state)).await?;
     let view = plugins::get(app, &release.plugin).await?;
     let limits = view.exposure.map_or(String::new(), |exposure| {
         format!(", may have {} unsettled and lose {}", exposure.cap, exposure.loss_budget)
     });
-    let value = json!({ "id": view.id, "version": view.version, "digest": view.digest,
+    let beside = if in_shadow { ", in shadow" } else { "" };
+    let value = json!({ "id": view.id, "version": view.version, "digest": view.digest, "in_shadow": in_shadow,
         "exposure_cap": caps.map(|(cap, _)| cap), "loss_budget": caps.map(|(_, budget)| budget) });
     stage.tell("plugin", value, || {
-        format!("plugin   {} {} ({}){limits}", view.id, view.version, &view.digest.to_string()[..12])
+        format!("plugin   {} {} ({}){limits}{beside}", view.id, view.version, &view.digest.to_string()[..12])
+    });
+    Ok(Installed { plugin: release.plugin, digest: release.digest, in_shadow })
+}
+
+/// Tells what a rule in shadow would have decided, once it was asked: calls in shadow are made behind the payments that they are about.
+async fn tell_of_shadow(stage: Stage, app: &App, plugin: &str, digest: Digest) -> anyhow::Result<()> {
+    let mut found = beside::agreement(app, plugin, digest).await?;
+    for _ in 0..SHADOW_LOOKS {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        let before = found.calls;
+        found = beside::agreement(app, plugin, digest).await?;
+        if found.calls > 0 && found.calls == before {
+            break;
+        }
+    }
+    let Agreement { calls, differ, faults } = found;
+    let value = json!({ "id": plugin, "digest": digest, "calls": calls, "differ": differ, "faults": faults });
+    stage.tell("shadow", value, || {
+        format!("shadow   {plugin} was asked {calls} times beside what counted: {differ} otherwise, {faults} faults")
     });
     Ok(())
 }

@@ -1,4 +1,5 @@
-//! Every command of a tutorial is run from an empty folder, in order: what a stranger types leads to a plugin that decides on live traffic.
+//! Every command of a tutorial is run from an empty folder, in order: what a stranger types leads to a plugin that decides in shadow on live
+//! traffic.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -110,7 +111,8 @@ fn follow(language: &str) {
         &home.join(format!("{language}-target")),
     );
     let decided: Value = serde_json::from_str(&decided).expect("JSON");
-    assert!(decided["items"].as_array().is_some_and(|list| !list.is_empty()), "it decided nothing: {decided}");
+    let decided = decided["items"].as_array().expect("decisions");
+    assert!(!decided.is_empty() && decided.iter().all(|one| one["part"]["shadow"].is_string()), "in shadow: {decided:?}");
 }
 
 fn name(folder: &Path) -> String {
