@@ -43,6 +43,23 @@ async fn another_operator_approves_what_one_has_proposed() {
     app.ledger_is_clean().await;
 }
 
+#[tokio::test]
+async fn money_is_never_adjusted_to_where_nobody_could_spend_it() {
+    let app = TestApp::start().await;
+    let (user, one, other) = (app.user().await, app.operator().await, app.operator().await);
+    let nobody = koban_domain::ids::UserId(app.app.clock.id()).to_string();
+    one.post("/v1/operator/adjustments", goodwill(&nobody, 700)).await.problem(404, "user_not_found");
+    let mut dollars = goodwill(&user.id.to_string(), 700);
+    dollars["lines"][0]["currency"] = json!("USD");
+    one.post("/v1/operator/adjustments", dollars).await.problem(422, "currency_not_accepted");
+    // What could be spent when it was proposed is looked at again when it is approved.
+    let proposed = one.post("/v1/operator/adjustments", goodwill(&user.id.to_string(), 700)).await.created();
+    let close = json!({ "reason": "asked for" });
+    one.post(format!("/v1/operator/users/{}/closure", user.id), close).await.ok();
+    decide(&other, &proposed.id, "approve").await.problem(403, "account_closed");
+    app.ledger_is_clean().await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn two_operators_at_once_decide_an_adjustment_once() {
     let app = TestApp::start().await;

@@ -145,6 +145,13 @@ async fn operators_set_what_can_be_a_price_and_nothing_else() {
     let yen = json!({ "currency": "JPY", "position_limit": 1 });
     operator.put("/v1/operator/currencies", yen).await.problem(400, "invalid_request");
     let dollars = json!({ "currency": "USD", "position_limit": 1_000 });
+    let unlimited = operator.put("/v1/operator/currencies", dollars.clone()).await;
+    assert_eq!(unlimited.problem(400, "invalid_request").body["field"], "currency", "wallets are limited first");
+    for (action, window) in [("hold", "once"), ("send", "day")] {
+        let limit =
+            json!({ "wallet": "funds", "action": action, "window": window, "amount": 5_000, "currency": "USD" });
+        assert_eq!(operator.put("/v1/operator/limits", limit).await.reply.status, 204);
+    }
     assert_eq!(operator.put("/v1/operator/currencies", dollars).await.reply.status, 204);
     for (mid, spread, field) in
         [("0", "0.01", "mid"), ("x", "0.01", "mid"), ("112", "-0.01", "spread"), ("112", "0.5", "mid")]

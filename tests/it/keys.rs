@@ -1,7 +1,11 @@
 //! Merchants' API keys: scoped, rotated with an overlap, revoked at once, stored as hashes.
 
+use koban_domain::access::Warrant;
 use koban_domain::time::Timestamp;
+use koban_service::captures::{self, CaptureInput};
 use koban_service::clock::Clock;
+use koban_service::ctx::Actor;
+use koban_service::{Ctx, Error};
 use serde_json::json;
 
 use crate::harness::{Caller as _, Setup, TestApp};
@@ -32,6 +36,25 @@ async fn a_revoked_key_is_worth_nothing_at_once() {
     let id = made.body["key"]["id"].as_str().expect("an id");
     assert_eq!(shop.delete(format!("/v1/merchant/keys/{id}")).await.reply.status, 204);
     spare.get("/v1/merchant").await.problem(401, "not_signed_in");
+}
+
+/// Goal: a revoked authority commits nothing, whenever the request was let in. Method: as for sessions, with a capture.
+#[tokio::test]
+async fn a_capture_under_way_does_nothing_once_its_key_was_revoked() {
+    let app = TestApp::start().await;
+    let (user, shop) = (app.user_holding(1_000).await, app.shop().await);
+    let held = user.pay(&shop, 500).with("capture", false).await.created();
+    let made =
+        shop.post("/v1/merchant/keys", json!({ "name": "spare", "scopes": ["payments:capture"] })).await.created();
+    let id = made.body["key"]["id"].as_str().expect("an id").to_owned();
+    let key = id.parse().expect("a key's id");
+    let ctx = Ctx { warrant: Some(Warrant::Key(key)), ..Ctx::new(Actor::Merchant(shop.id, key), "capture") };
+    assert_eq!(shop.delete(format!("/v1/merchant/keys/{id}")).await.reply.status, 204);
+    let input = CaptureInput { payment: held.id.parse().expect("an id"), amount: None, last: true };
+    let refused = captures::capture(&app.app, &ctx, input).await;
+    assert!(matches!(refused, Err(Error::NotSignedIn)), "{refused:?}");
+    assert_eq!(shop.balance().await, 0);
+    app.ledger_is_clean().await;
 }
 
 #[tokio::test]

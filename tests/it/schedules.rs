@@ -108,6 +108,9 @@ async fn the_same_key_schedules_once_and_what_cannot_be_is_said_by_field() {
         .key("k1")
         .await
         .problem(422, "idempotency_key_reused");
+    user.pay(&shop, 100).key("k1").await.problem(422, "idempotency_key_reused");
+    user.pay(&shop, 100).key("k2").await.created();
+    user.post("/v1/schedules", body.clone()).key("k2").await.problem(422, "idempotency_key_reused");
     clock.advance_ms(60_000);
     assert_eq!(ended(&user, &first).await["state"], "done");
     let later = user.post("/v1/schedules", body).key("k1").await.created();

@@ -1,8 +1,14 @@
 //! Signing up, in and out.
 
+use koban_domain::access::Warrant;
+use koban_domain::money::Money;
 use koban_domain::time::Timestamp;
 use koban_service::clock::Clock;
+use koban_service::ctx::Actor;
+use koban_service::identity::token_hash;
+use koban_service::payments::{self, PayInput};
 use koban_service::users::{SESSION_IDLE_MS, SESSION_MAX_MS};
+use koban_service::{Ctx, Error};
 use serde_json::json;
 
 use crate::harness::{Caller as _, PASSWORD, Setup, TestApp, User};
@@ -36,6 +42,26 @@ async fn a_session_that_was_ended_is_worth_nothing() {
     assert_eq!(user.balance().await, 0);
     assert_eq!(user.delete("/v1/sessions/current").await.reply.status, 204);
     user.get("/v1/wallet").await.problem(401, "not_signed_in");
+}
+
+/// Goal: no use after sign-out, also of a request that was let in before. Method: its context is kept, the session ended, and then the use case
+/// goes on.
+#[tokio::test]
+async fn a_request_under_way_does_nothing_once_its_session_was_ended() {
+    let app = TestApp::start().await;
+    let (user, shop) = (app.user_holding(1_000).await, app.shop().await);
+    let warrant = Some(Warrant::Session(token_hash(&user.token)));
+    let ctx = |key: &str| Ctx { warrant, ..Ctx::new(Actor::User(user.id), key) };
+    let input = || PayInput { merchant: shop.id, amount: Money::yen(100), reference: None, hold_s: None };
+    payments::pay(&app.app, &ctx("before"), input()).await.expect("it is signed in");
+    assert_eq!(user.delete("/v1/sessions/current").await.reply.status, 204);
+    let refused = payments::pay(&app.app, &ctx("after"), input()).await;
+    assert!(matches!(refused, Err(Error::NotSignedIn)), "{refused:?}");
+    // Nothing of it sticks to the key: signed in again, the same request is done.
+    let again = Ctx { warrant: None, ..ctx("after") };
+    payments::pay(&app.app, &again, input()).await.expect("another session");
+    assert_eq!(shop.balance().await, 200);
+    app.ledger_is_clean().await;
 }
 
 #[tokio::test]

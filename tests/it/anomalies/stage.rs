@@ -25,7 +25,7 @@ use koban_service::transfers::SendInput;
 use koban_service::{Actor, App, Ctx, Error, exchanges, operators, payments, policy, transfers, wallets};
 use koban_store::users::UserRow;
 
-use crate::harness::{Database, TILL, door, sealer, seed_shop, seed_till, unique};
+use crate::harness::{Database, TILL, door, limit_dollars, sealer, seed_shop, seed_till, unique};
 use crate::load::Dice;
 
 /// Who verifies people.
@@ -86,6 +86,7 @@ impl Stage {
         let allow = FailurePolicy { on_fault: Verdict::Decline, on_missing: Verdict::Allow };
         policy::set(&hosts[0], &operators::command_line(unique("op")), allow).await.expect("the policy is set");
         let operator = operators::command_line(unique("op"));
+        limit_dollars(&hosts[0], &operator).await;
         let offered = exchanges::put_currency(&hosts[0], &operator, usd(), 1_000_000_000);
         offered.await.expect("dollars are offered");
         seed_till(&hosts[0]).await;

@@ -25,6 +25,7 @@ use koban_domain::exchanges::Pair;
 use koban_domain::guest::{Named, Value, Verdict};
 use koban_domain::ids::{AuditId, FlowId, MerchantId, UserId};
 use koban_domain::ledger::{Answer, Audit, Command, Decided, Work};
+use koban_domain::limits::{Action, Limit, WalletKind, Window};
 use koban_domain::money::{Currency, Money};
 use koban_domain::policy::FailurePolicy;
 use koban_domain::records::Digest;
@@ -259,6 +260,7 @@ impl TestApp {
     /// Offers dollars up to this position, and exchanges them at 113.8727 and 111.6177 yen.
     pub(crate) async fn offer_dollars(&self, most_cents: i64) {
         let (ctx, usd) = (self.operator_ctx(), Currency::new("USD").expect("a currency"));
+        limit_dollars(&self.app, &ctx).await;
         exchanges::put_currency(&self.app, &ctx, usd, most_cents).await.expect("dollars are offered");
         let pair = Pair { base: usd, quote: Currency::JPY };
         let set = exchanges::put_reference(&self.app, &ctx, pair, "112.745181285556", "0.01");
@@ -362,6 +364,15 @@ pub(crate) async fn seed_till(app: &App) {
     let wide = [Allowance { currency: Currency::JPY, cap: 100_000_000_000, loss_budget: 0 }];
     let set = koban_store::plugins::set_allowances(&app.store, PluginKey::of(TILL), &wide, &audit, app.clock.now());
     set.await.expect("the numbers are set");
+}
+
+/// Limits of a wallet in dollars that no test comes near: a currency is limited before it is offered.
+pub(crate) async fn limit_dollars(app: &App, ctx: &Ctx) {
+    let amount = Money::new(1_000_000_000_000, Currency::new("USD").expect("a currency"));
+    for (action, window) in [(Action::Hold, Window::Once), (Action::Send, Window::Day)] {
+        let limit = Limit { wallet: WalletKind::Funds, action, window, amount, from: app.clock.now() };
+        koban_service::limits::put(app, ctx, limit).await.expect("the limit is set");
+    }
 }
 
 /// Brings money into a wallet, at most what it may hold.

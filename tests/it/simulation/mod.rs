@@ -23,7 +23,7 @@ use koban_domain::time::Timestamp;
 use koban_service::{exchanges, jobs, operators, policy};
 use tokio::task::JoinSet;
 
-use crate::harness::{Cut, Kind, Stopwatch, seed_till, unique};
+use crate::harness::{Cut, Kind, Stopwatch, limit_dollars, seed_till, unique};
 use crate::load::is_soak;
 use hosts::Hosts;
 use town::{Town, till};
@@ -288,6 +288,7 @@ async fn prepare(hosts: &Hosts) {
     let prepared = hosts.ask(0, async |app| {
         let ctx = operators::command_line(unique("simulation"));
         policy::set(&app, &ctx, FailurePolicy { on_fault: Verdict::Decline, on_missing: Verdict::Allow }).await?;
+        limit_dollars(&app, &ctx).await;
         exchanges::put_currency(&app, &ctx, Currency::new("USD").expect("a currency"), 1_000_000_000_000).await?;
         seed_till(&app).await;
         let row = koban_store::users::UserRow {

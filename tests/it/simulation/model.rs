@@ -218,6 +218,7 @@ impl Model {
                 Ok(())
             }
             Step::Propose { who, yen, gives } => {
+                refuse("account_closed", gives && self.people[who].access == Access::Closed)?;
                 self.proposals.push(Proposal { who, yen, gives, open: true });
                 Ok(())
             }
@@ -421,6 +422,7 @@ impl Model {
         refuse("second_person_required", same)?;
         if approve {
             let person = &mut self.people[proposal.who];
+            refuse("account_closed", proposal.gives && person.access == Access::Closed)?;
             refuse("insufficient_funds", !proposal.gives && proposal.yen > person.free()[0])?;
             person.prepaid += if proposal.gives { proposal.yen } else { -proposal.yen };
         }

@@ -7,6 +7,7 @@ use crate::ids::{KeyId, MerchantId, UserId};
 use crate::ledger::Work;
 use crate::limits::WalletKind;
 use crate::outcomes::Refusal;
+use crate::records::Digest;
 use crate::verification::Verification;
 
 /// Whether somebody may deal. The number is its code in rows.
@@ -79,6 +80,15 @@ pub fn freeze(books: &mut Books, command: &Freeze) -> Result<(), Refusal> {
         }
     }
     Ok(())
+}
+
+/// What a request's authority rests on: whoever takes it back is heard by the very next commit, also by requests that were let in before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum Warrant {
+    /// A session, by the SHA-256 of its token: until it is signed out.
+    Session(Digest),
+    /// A merchant's API key: until it is revoked.
+    Key(KeyId),
 }
 
 /// Whether the key and the device that a piece of work came by may be used, and whether the user of a flow that it opens may

@@ -2,9 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::access::{Access, Holder};
 use crate::accounts::{AccountKey, Class};
 use crate::books::{Books, Postings};
-use crate::ids::{AdjustmentId, FlowId, MerchantId, OperatorId};
+use crate::ids::{AdjustmentId, FlowId, MerchantId, OperatorId, UserId};
 use crate::outcomes::Refusal;
 use crate::paths::{self, EntryKind};
 use crate::time::Timestamp;
@@ -105,7 +106,8 @@ pub struct Propose {
 }
 
 /// Keeps a proposal; nothing moves. Errors: [`Refusal::AmountNotPositive`], also without lines; [`Refusal::PathNotAllowed`] for
-/// a line off the table.
+/// a line off the table; [`Refusal::UserNotFound`], [`Refusal::MerchantNotFound`], [`Refusal::AccountClosed`] and
+/// [`Refusal::CurrencyNotAccepted`] for an account that nobody could spend from.
 pub fn propose(books: &mut Books, command: &Propose, now: Timestamp) -> Result<Adjustment, Refusal> {
     if command.lines.is_empty() || command.lines.iter().any(|line| line.amount <= 0) {
         return Err(Refusal::AmountNotPositive);
@@ -117,6 +119,7 @@ pub fn propose(books: &mut Books, command: &Propose, now: Timestamp) -> Result<A
     if command.lines.len() > LINES_MAX || !command.lines.iter().all(allowed) {
         return Err(Refusal::PathNotAllowed);
     }
+    check_owners(books, &command.lines)?;
     let adjustment = Adjustment {
         id: command.adjustment,
         lines: command.lines.clone(),
@@ -149,7 +152,8 @@ pub struct Judge {
 
 /// Posts or rejects a proposal, once, and never by who made it. One that is made for a flow is posted only with that flow's end.
 /// Errors: [`Refusal::AdjustmentNotFound`], also for one of another flow,
-/// [`Refusal::AdjustmentClosed`], [`Refusal::SecondPersonRequired`], and [`Refusal::InsufficientFunds`] under a floor.
+/// [`Refusal::AdjustmentClosed`], [`Refusal::SecondPersonRequired`], [`Refusal::InsufficientFunds`] under a floor, and those of [`propose`]
+/// about owners: an account may have been closed meanwhile.
 pub fn judge(books: &mut Books, command: &Judge, now: Timestamp) -> Result<(Postings, Adjustment), Refusal> {
     let known = books.adjustments.get(&command.adjustment).filter(|known| known.lines == command.lines);
     let mut adjustment = known.ok_or(Refusal::AdjustmentNotFound)?.clone();
@@ -164,6 +168,7 @@ pub fn judge(books: &mut Books, command: &Judge, now: Timestamp) -> Result<(Post
     }
     let mut postings = Postings::default();
     if command.approve {
+        check_owners(books, &adjustment.lines)?;
         // In their order: what one line brings, the next may take. A refusal takes all of it back.
         for line in &adjustment.lines {
             postings.post(books, EntryKind::Adjustment, line.debit, line.credit, line.amount)?;
@@ -175,6 +180,37 @@ pub fn judge(books: &mut Books, command: &Judge, now: Timestamp) -> Result<(Post
     adjustment.decided_at = Some(now);
     books.adjustments.put(adjustment.id, adjustment.clone());
     Ok((postings, adjustment))
+}
+
+/// Whose account this is, if it is a user's or a merchant's.
+pub(crate) fn owner(key: AccountKey) -> Option<Holder> {
+    match key.class {
+        Class::Prepaid | Class::Funds | Class::Bonus | Class::Receivable => Some(Holder::User(UserId(key.owner))),
+        Class::Payable => Some(Holder::Merchant(MerchantId(key.owner))),
+        _ => None,
+    }
+}
+
+/// Money must not go where nobody finds it: every owner exists, and what is credited to a user can be spent.
+fn check_owners(books: &Books, lines: &[Line]) -> Result<(), Refusal> {
+    for line in lines {
+        for (key, credited) in [(line.debit, false), (line.credit, true)] {
+            match owner(key) {
+                Some(Holder::User(id)) => {
+                    let user = books.users.get(&id).ok_or(Refusal::UserNotFound)?;
+                    if credited && user.access == Access::Closed {
+                        return Err(Refusal::AccountClosed);
+                    }
+                    if credited && !books.policy.offers(key.currency) {
+                        return Err(Refusal::CurrencyNotAccepted);
+                    }
+                }
+                Some(Holder::Merchant(id)) => drop(books.merchants.get(&id).ok_or(Refusal::MerchantNotFound)?),
+                None => {}
+            }
+        }
+    }
+    Ok(())
 }
 
 /// A merchant's next closing tells adjustments from captures and refunds.

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::hash::Hash;
 use std::sync::Arc;
 
-use crate::access::Access;
+use crate::access::{Access, Warrant};
 use crate::accounts::{Account, AccountId, AccountKey, Class, Layer, PluginKey, PostingSide};
 use crate::adjustments::Adjustment;
 use crate::arrangements::Arrangement;
@@ -259,6 +259,8 @@ books! {
     expectations: (PluginKey, String) => Expectation,
     /// Signal counters by subject.
     signals: SubjectKey => Ring,
+    /// Sessions that were signed out and keys that were revoked while requests of theirs were under way.
+    ended: Warrant => (),
     /// What users submitted to be verified, new ones only.
     submissions: SubmissionId => Submission,
     /// Adjustments.

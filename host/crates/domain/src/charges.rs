@@ -288,18 +288,19 @@ pub fn reverse(
     // After this point the reversal must succeed.
     let clearing = AccountKey::clearing(command.plugin, currency);
     let mut postings = Postings::default();
-    let mut owed = 0;
+    let mut rest = amount.minor;
     if credit.state == ReferenceState::Suspended {
         let suspense = AccountKey::platform(Class::Suspense, currency);
-        postings.post(books, EntryKind::ChargeReversal, suspense, clearing, amount.minor)?;
-    } else {
-        let (shares, missing) = wallet.take_money(amount.minor);
-        for (source, share) in shares {
-            postings.post(books, EntryKind::ChargeReversal, wallet.account(source), clearing, share)?;
-        }
-        postings.post(books, EntryKind::ChargeReversal, wallet.receivable.key, clearing, missing)?;
-        owed = missing;
+        // Operators may have adjusted it to its owner meanwhile: then it is the owner's to give back.
+        let waits = books.account(suspense).available().clamp(0, rest);
+        postings.post(books, EntryKind::ChargeReversal, suspense, clearing, waits)?;
+        rest -= waits;
     }
+    let (shares, owed) = wallet.take_money(rest);
+    for (source, share) in shares {
+        postings.post(books, EntryKind::ChargeReversal, wallet.account(source), clearing, share)?;
+    }
+    postings.post(books, EntryKind::ChargeReversal, wallet.receivable.key, clearing, owed)?;
     credit.reversed += amount.minor;
     books.references.put(of, credit);
     books.references.put(

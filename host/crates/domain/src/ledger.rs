@@ -6,7 +6,7 @@ mod trial;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::access::{self, Freeze};
+use crate::access::{self, Freeze, Warrant};
 use crate::accounts::{AccountId, PluginKey};
 use crate::adjustments::{self, Adjustment, Judge, Propose};
 use crate::arrangements::{self, Arrange, Arrangement};
@@ -283,6 +283,8 @@ pub struct Work {
     pub payee: Option<(UserId, Uuid)>,
     /// Audit rows that are written if nothing is refused.
     pub audit: Vec<Audit>,
+    /// What the authority of whoever asks for it rests on: once that is over, nothing is done.
+    pub warrant: Option<Warrant>,
     /// The API key that it came by.
     pub key: Option<KeyId>,
     /// The device that it came from.
@@ -312,6 +314,7 @@ impl Work {
             counted: None,
             payee: None,
             audit: Vec::new(),
+            warrant: None,
             key: None,
             device: None,
             parts: Vec::new(),
@@ -337,6 +340,8 @@ pub enum Decided {
     Replayed(Result<Answer, Refusal>),
     /// The key was used for another request.
     KeyReused,
+    /// The session was signed out, or the key revoked, while the request was under way; nothing was done and nothing is kept of it.
+    SignedOut,
     /// The flow has moved on since the step was made; nothing is kept of it.
     FlowMoved,
     /// The policy that it was judged under, or a component that it rests on, is no longer in force; decide again.
@@ -411,6 +416,9 @@ impl Commit {
 
     /// Decides one unit of work against the books as the work before it left them.
     pub fn decide(&mut self, work: &Work) -> Decided {
+        if work.warrant.is_some_and(|warrant| self.books.ended.get(&warrant).is_some()) {
+            return Decided::SignedOut;
+        }
         if let Some(trial) = work.trial {
             return Decided::Foreseen(self.foresee(work, trial));
         }
@@ -700,6 +708,7 @@ impl Commit {
             Decided::Refused(_, refusal) => Err(*refusal),
             Decided::Replayed(_)
             | Decided::KeyReused
+            | Decided::SignedOut
             | Decided::FlowMoved
             | Decided::PluginChanged
             | Decided::Foreseen(_) => return,

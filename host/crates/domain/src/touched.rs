@@ -2,8 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use crate::access::Holder;
+use crate::access::{Holder, Warrant};
 use crate::accounts::{AccountId, AccountKey, Class, PluginKey};
+use crate::adjustments::{self, Line};
 use crate::bonus::OfLot;
 use crate::captures::OfPayment;
 use crate::charges::ReferenceKey;
@@ -74,6 +75,8 @@ pub struct Touched {
     pub flows: BTreeSet<FlowId>,
     /// Operations.
     pub operations: BTreeSet<OperationKey>,
+    /// What requests' authority rests on; those are loaded that are over.
+    pub warrants: BTreeSet<Warrant>,
 }
 
 impl Touched {
@@ -86,8 +89,20 @@ impl Touched {
         touched
     }
 
+    /// Whose accounts an adjustment moves.
+    fn owners(&mut self, lines: &[Line]) {
+        for key in lines.iter().flat_map(|line| [line.debit, line.credit]) {
+            match adjustments::owner(key) {
+                Some(Holder::User(user)) => drop(self.users.insert(user)),
+                Some(Holder::Merchant(merchant)) => drop(self.merchants.insert(merchant)),
+                None => {}
+            }
+        }
+    }
+
     fn work(&mut self, work: &Work, now: Timestamp) {
         self.operations.extend(work.operation.map(|claim| claim.key));
+        self.warrants.extend(work.warrant);
         self.flows.extend(work.step.as_ref().map(|step| step.flow.id));
         // Whether the user of a new flow may deal is decided with it.
         let opened = work.step.as_ref().filter(|step| step.expected.is_none());
@@ -181,9 +196,10 @@ impl Touched {
             }
             Command::Lapse(of) | Command::Release(of) => self.lot(of),
             Command::Revoke(command) => self.lot(&command.of),
-            Command::Propose(_) => {}
+            Command::Propose(command) => self.owners(&command.lines),
             Command::Judge(command) => {
                 self.adjustments.insert(command.adjustment);
+                self.owners(&command.lines);
                 for key in command.lines.iter().flat_map(|line| [line.debit, line.credit]) {
                     self.account(key);
                     if key.class == Class::Payable {

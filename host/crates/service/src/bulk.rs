@@ -157,7 +157,7 @@ async fn atomic(app: &App, ctx: &Ctx, operation: &Begun, items: Vec<Keyed>) -> R
         one_after_another(app, &orders, &mut found);
         let judged = orders.iter().cloned().zip(found).collect();
         let parts = each(judged, |(order, found)| judge(app.clone(), Arc::clone(&shared), order, found)).await?;
-        let mut work = Work::new(app.clock.id(), ctx.actor.to_string());
+        let mut work = ctx.work(app.clock.id());
         work.parts = placed(parts)?;
         if ctx.trial {
             work.trial = Some(Trial::Whole);
@@ -177,6 +177,7 @@ async fn atomic(app: &App, ctx: &Ctx, operation: &Begun, items: Vec<Keyed>) -> R
             Decided::Replayed(Ok(value)) => return whole(Answered { value, replayed: true }),
             Decided::Replayed(Err(refusal)) => return Err(Error::Refused { refusal, replayed: true }),
             Decided::KeyReused => return Err(Error::KeyReused),
+            Decided::SignedOut => return Err(Error::NotSignedIn),
             Decided::PluginChanged | Decided::FlowMoved | Decided::Foreseen(_) => {}
         }
     }
@@ -269,7 +270,7 @@ impl Independent<'_> {
         let judged = each(judged, |(order, found)| judge(app.clone(), Arc::clone(&shared), order, found)).await?;
         let mut works = Vec::with_capacity(open.len() + 1);
         if !self.is_known {
-            works.push(self.operation.claimed(Work::new(app.clock.id(), self.ctx.actor.to_string())));
+            works.push(self.operation.claimed(self.ctx.work(app.clock.id())));
         }
         let mut sent = Vec::with_capacity(open.len());
         for (item, work) in open.into_iter().zip(judged) {
@@ -307,7 +308,7 @@ impl Independent<'_> {
         let found = each(reads, |(claim, order)| read(app.clone(), Arc::clone(&shared), claim, order)).await?;
         let tried = orders.into_iter().zip(placed(found)?).collect();
         let parts = each(tried, |(order, (_, found))| judge(app.clone(), Arc::clone(&shared), order, found)).await?;
-        let mut work = Work::new(app.clock.id(), self.ctx.actor.to_string());
+        let mut work = self.ctx.work(app.clock.id());
         work.parts = placed(parts)?;
         work.trial = Some(Trial::Each);
         self.operation.commit(app, work).await?;

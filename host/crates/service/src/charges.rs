@@ -126,7 +126,7 @@ async fn begin_once(
             .await?
             .filter(|plugin| plugin.manifest().kind == Kind::ChargeChannel);
         let Some(plugin) = channel else { return Err(Error::refused(Refusal::ChannelNotAvailable)) };
-        let mut work = Work::new(app.clock.id(), ctx.actor.to_string());
+        let mut work = ctx.work(app.clock.id());
         work.relies_on = vec![Reliance { plugin: plugin.id().to_owned(), digest: plugin.digest(), in_force: true }];
         match most(app, user, &plugin, input).await? {
             Ok(room) => begin_with(app, ctx, user, &plugin, input, &room, &mut work).await?,
@@ -304,7 +304,7 @@ async fn faulted(app: &App, ctx: &Ctx, plugin: &Plugin, record: SealedRecord, fa
 
 /// Keeps the record of a call that decided nothing.
 async fn keep(app: &App, ctx: &Ctx, record: SealedRecord) -> Result<(), Error> {
-    let mut work = Work::new(app.clock.id(), ctx.actor.to_string());
+    let mut work = ctx.work(app.clock.id());
     work.records = vec![record];
     app.ledger.commit(work).await?;
     Ok(())

@@ -1,9 +1,12 @@
 //! Who asks, and in which circumstances: the first argument of every use case.
 
+use koban_domain::access::Warrant;
 use koban_domain::ids::{KeyId, MerchantId, OperatorId, ScheduleId, StepUpId, UserId};
+use koban_domain::ledger::Work;
+use uuid::Uuid;
 
 /// What stands for an operator where nobody was named: the command line and the check of identities.
-pub const COMMAND_LINE: OperatorId = OperatorId(uuid::Uuid::nil());
+pub const COMMAND_LINE: OperatorId = OperatorId(Uuid::nil());
 
 /// Who asks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,6 +56,8 @@ pub struct Ctx {
     pub locale: String,
     /// Whether the request is only tried: decided like any other, told, and taken back. Its key is not used.
     pub trial: bool,
+    /// What the actor's authority rests on, if it can be taken back while the request runs.
+    pub warrant: Option<Warrant>,
     /// The `Koban-Step-Up` header: a challenge that the payer has confirmed.
     pub step_up: Option<StepUpId>,
 }
@@ -60,7 +65,13 @@ pub struct Ctx {
 impl Ctx {
     /// A request of this actor under this key.
     pub fn new(actor: Actor, key: impl Into<String>) -> Ctx {
-        Ctx { actor, key: key.into(), device: None, locale: "en".to_owned(), trial: false, step_up: None }
+        let (key, locale) = (key.into(), "en".to_owned());
+        Ctx { actor, key, device: None, locale, trial: false, warrant: None, step_up: None }
+    }
+
+    /// Work of this actor that does nothing yet.
+    pub(crate) fn work(&self, id: Uuid) -> Work {
+        Work { warrant: self.warrant, ..Work::new(id, self.actor.to_string()) }
     }
 
     /// Errors: the request is only tried, and what it asks for cannot be foreseen by the books alone.

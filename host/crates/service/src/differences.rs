@@ -2,7 +2,7 @@
 
 use koban_domain::accounts::PluginKey;
 use koban_domain::guest::Side;
-use koban_domain::ledger::{Answer, Command, Work};
+use koban_domain::ledger::{Answer, Command};
 use koban_domain::settlements::{Difference, WriteOff, WrittenOff};
 use koban_domain::time::Timestamp;
 use koban_store::charges::{self, AgePlace};
@@ -73,7 +73,7 @@ pub async fn write_off(app: &App, ctx: &Ctx, input: WriteOffInput) -> Result<Ans
     let operator = ctx.operator()?;
     plugins::check_reason(&input.reason)?;
     let operation = operations::begin(app, ctx, "POST /v1/operator/differences/write-off", &input)?;
-    let mut work = Work::new(app.clock.id(), ctx.actor.to_string());
+    let mut work = ctx.work(app.clock.id());
     let detail = json!({ "side": input.side, "reference": input.reference, "reason": input.reason }).to_string();
     work.audit = vec![audit(app, ctx, "difference.write-off", input.plugin.clone(), &detail)];
     work.commands = vec![Command::WriteOff(WriteOff {

@@ -6,6 +6,7 @@ use koban_domain::accounts::{AccountKey, Class};
 use koban_domain::exchanges::{Exchange, Pair, REFERENCE_AGE_MS_MAX, Rate, Reference, Trade};
 use koban_domain::ids::{ExchangeId, UserId};
 use koban_domain::ledger::{Answer, Command};
+use koban_domain::limits::{Action, WalletKind, Window};
 use koban_domain::money::{Currency, Money};
 use koban_domain::time::Timestamp;
 use koban_store::exchanges as rows;
@@ -152,10 +153,28 @@ pub async fn put_currency(app: &App, ctx: &Ctx, currency: Currency, position_lim
     if !(0..=1_000_000_000_000).contains(&position_limit) {
         return Err(Error::invalid("position_limit", "use whole minor units, 0 to 1,000,000,000,000"));
     }
+    if position_limit > 0 {
+        check_limited(app, currency)?;
+    }
     let detail = json!({ "currency": currency, "position_limit": position_limit }).to_string();
     let audit = audit(app, ctx, "currency.put", currency.to_string(), &detail);
     rows::put_currency(&app.store, (currency, position_limit), &audit, app.clock.now()).await?;
     app.ledger.refresh().await
+}
+
+/// What a wallet may hold and send in a day is limited in every currency that is offered: without, one currency would be the way round the
+/// limits of another.
+fn check_limited(app: &App, currency: Currency) -> Result<(), Error> {
+    let (policy, now) = (app.ledger.policy(), app.clock.now());
+    for (action, window, words) in
+        [(Action::Hold, Window::Once, "`hold` `once`"), (Action::Send, Window::Day, "`send` `day`")]
+    {
+        if policy.limits.most(WalletKind::Funds, action, window, currency, now).is_none() {
+            let text = format!("limit {currency} first: PUT /v1/operator/limits for wallet `funds`, {words}");
+            return Err(Error::invalid("currency", text));
+        }
+    }
+    Ok(())
 }
 
 /// Sets what a pair is exchanged at from now on; it stands for four days.

@@ -112,7 +112,7 @@ pub(crate) async fn work(
         Payee::Merchant(merchant) => (Some(known.category()?), Some(merchant), merchant.0),
         Payee::User(receiver) => (None, None, receiver.0),
     };
-    let mut work = Work::new(id, ctx.actor.to_string());
+    let mut work = ctx.work(id);
     if ctx.trial {
         work.commands = vec![command(id, Verdicts::default())];
         return Ok(work);

@@ -133,6 +133,7 @@ pub(crate) fn answered(decided: Decided) -> Result<Option<Answered<Answer>>, Err
         Decided::Refused(_, refusal) => outcome(Err(refusal), false).map(Some),
         Decided::Replayed(known) => outcome(known, true).map(Some),
         Decided::KeyReused => Err(Error::KeyReused),
+        Decided::SignedOut => Err(Error::NotSignedIn),
         Decided::FlowMoved | Decided::PluginChanged | Decided::Foreseen(_) => Ok(None),
     }
 }
@@ -149,7 +150,7 @@ pub(crate) async fn act(
     if let Some(decided) = operation.decided(app).await? {
         return Ok(decided);
     }
-    let mut work = Work::new(app.clock.id(), ctx.actor.to_string());
+    let mut work = ctx.work(app.clock.id());
     work.commands = vec![command];
     work.audit.extend(audit);
     operation.commit(app, work).await?.ok_or(Error::Busy)

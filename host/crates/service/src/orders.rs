@@ -64,7 +64,7 @@ impl Order {
             (Some(dealing), Some(found)) => judged::work(app, ctx, &dealing, found, &self.command).await,
             _ => {
                 let id = app.clock.id();
-                let mut work = Work::new(id, ctx.actor.to_string());
+                let mut work = ctx.work(id);
                 work.commands = vec![(self.command)(id, Verdicts::default())];
                 Ok(work)
             }

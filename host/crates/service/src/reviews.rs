@@ -1,7 +1,7 @@
 //! Reviews: an operator says yes or no to an amount that a fraud rule had held, and what nobody decides ends by itself.
 
 use koban_domain::ids::ReviewId;
-use koban_domain::ledger::{Answer, Command, Work};
+use koban_domain::ledger::{Answer, Command};
 use koban_domain::reviews::{Conclude, Review, Ruling};
 use koban_domain::time::Timestamp;
 use serde::Serialize;
@@ -53,7 +53,7 @@ pub async fn decide(app: &App, ctx: &Ctx, input: ReviewInput) -> Result<Answered
         false => ("review.decline", Ruling::Declined(operator), "POST /v1/operator/reviews/{id}/decline"),
     };
     let operation = operations::begin(app, ctx, route, &input)?;
-    let mut work = Work::new(app.clock.id(), ctx.actor.to_string());
+    let mut work = ctx.work(app.clock.id());
     let detail = json!({ "reason": input.reason }).to_string();
     work.audit = vec![audit(app, ctx, act, review.id.to_string(), &detail)];
     work.payee = input.approve.then_some((review.of.payer(), review.of.payee()));

@@ -99,7 +99,12 @@ pub async fn create(app: &App, ctx: &Ctx, input: ScheduleInput) -> Result<Answer
     }
     let made = match known {
         Some(known) => Some(known),
-        None => rows::create(&app.store, &schedule, operation.claim).await?,
+        None => {
+            // The key is used up in the books first, where every other request looks for it. Killed in between, the same request goes on.
+            let noted = operation.commit(app, ctx.work(app.clock.id())).await?;
+            noted.ok_or(Error::Busy)?;
+            rows::create(&app.store, &schedule, operation.claim).await?
+        }
     };
     let Some((found, fingerprint)) = made else {
         return Err(Error::Conflict(format!("{WAITING_MAX} schedules wait already; cancel one first")));
@@ -179,6 +184,8 @@ async fn run_due(app: &App) -> Result<usize, Error> {
 async fn execute(app: &App, schedule: Schedule) {
     let (id, user) = (schedule.id, schedule.user);
     let ctx = Ctx {
+        // What was scheduled is done whether its user is signed in or not.
+        warrant: None,
         actor: Actor::Schedule(id, user),
         key: "once".to_owned(),
         device: schedule.device.clone(),

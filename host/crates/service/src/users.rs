@@ -2,7 +2,7 @@
 
 use koban_domain::access::Access;
 use koban_domain::ids::{AuditId, OperatorId, SessionId, UserId};
-use koban_domain::ledger::{Answer, Audit, Command, Work};
+use koban_domain::ledger::{Answer, Audit, Command};
 use koban_domain::limits::WalletKind;
 use koban_domain::time::Timestamp;
 use koban_domain::verification::{Verification, Verify};
@@ -206,7 +206,7 @@ pub async fn list(app: &App, page: &Page) -> Result<Paged<UserView>, Error> {
 pub async fn verify(app: &App, ctx: &Ctx, user: UserId) -> Result<Answered<i64>, Error> {
     let operator = ctx.operator()?;
     let operation = operations::begin(app, ctx, "POST /v1/operator/users/{id}/verification", &user)?;
-    let mut work = Work::new(app.clock.id(), ctx.actor.to_string());
+    let mut work = ctx.work(app.clock.id());
     work.commands = vec![Command::Verify(Verify { user, operator })];
     work.audit = vec![audit(app, ctx, "user.verify", user.to_string(), "{}")];
     operation.commit(app, work).await?.ok_or(Error::Busy)?.expect(|answer| match answer {

@@ -15,6 +15,7 @@ mod postgres;
 pub(crate) mod rows;
 mod sqlite;
 pub(crate) mod step_ups;
+mod warrants;
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -224,6 +225,7 @@ impl LedgerTx<'_> {
         bonus::load(&mut self.tx, touched, &mut books).await?;
         merchants::load(&mut self.tx, touched, &mut books).await?;
         step_ups::load(&mut self.tx, touched, &mut books).await?;
+        warrants::load(&mut self.tx, touched, &mut books).await?;
         self.cache.learn(&missing, &books);
         Ok(books)
     }

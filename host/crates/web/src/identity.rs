@@ -5,8 +5,10 @@ use std::marker::PhantomData;
 
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
+use koban_domain::access::Warrant;
 use koban_domain::ids::{MerchantId, StepUpId, UserId};
 use koban_service::ctx::{Actor, Ctx};
+use koban_service::identity::token_hash;
 use koban_service::keys::{self, Scope};
 use koban_service::users::{self, Signed};
 
@@ -19,6 +21,7 @@ use crate::problem::Problem;
 #[derive(Debug, Clone)]
 pub(crate) struct Asker {
     actor: Actor,
+    warrant: Warrant,
     device: Option<String>,
     locale: &'static str,
     step_up: Option<StepUpId>,
@@ -33,6 +36,7 @@ impl Asker {
     /// The context of a request that moves none.
     pub(crate) fn reading(&self) -> Ctx {
         Ctx {
+            warrant: Some(self.warrant),
             step_up: self.step_up,
             device: self.device.clone(),
             locale: self.locale.to_owned(),
@@ -58,20 +62,22 @@ async fn identify(parts: &Parts, web: &Web) -> Result<(Identity, Asker), Problem
             Problem::from(Trouble::NotSignedIn).because(format!("this is a {other} key, and here is {}", mode.word()))
         );
     }
-    let (identity, actor) = if keys::is_key(mode, token) {
+    let (identity, actor, warrant) = if keys::is_key(mode, token) {
         let key = keys::by_secret(&web.app, token).await?;
         let actor = Actor::Merchant(key.merchant, key.key);
-        (Identity::Merchant(key), actor)
+        let warrant = Warrant::Key(key.key);
+        (Identity::Merchant(key), actor, warrant)
     } else {
+        let warrant = Warrant::Session(token_hash(token));
         match users::by_token(&web.app, token).await? {
-            Signed::User(user) => (Identity::User(user), Actor::User(user)),
-            Signed::Operator(operator) => (Identity::Operator, Actor::Operator(operator)),
+            Signed::User(user) => (Identity::User(user), Actor::User(user), warrant),
+            Signed::Operator(operator) => (Identity::Operator, Actor::Operator(operator), warrant),
         }
     };
     web.limits.identified(&actor)?;
     let (device, locale) = (headers::device(&parts.headers)?, headers::locale(&parts.headers));
     let step_up = headers::step_up(&parts.headers)?;
-    Ok((identity, Asker { actor, device, locale, step_up }))
+    Ok((identity, Asker { actor, warrant, device, locale, step_up }))
 }
 
 fn forbidden(why: &'static str) -> Problem {

@@ -15,7 +15,7 @@ use std::collections::BTreeSet;
 
 use koban_domain::access::{Access, Freeze, Holder};
 use koban_domain::accounts::{AccountKey, Class};
-use koban_domain::adjustments::Propose;
+use koban_domain::adjustments::{Line, Propose};
 use koban_domain::bonus::{Grant, LOTS_MAX, OfLot, Plan, Revoke};
 use koban_domain::books::Postings;
 use koban_domain::captures::{Collect, Increase, OfPayment};
@@ -554,9 +554,21 @@ fn closing() -> (&'static str, Vec<Refusal>) {
 
 fn adjusting() -> (&'static str, Vec<Refusal>) {
     let mut world = World::new();
+    let close = Close { user: KENJI, currencies: vec![Currency::JPY], reason: "asked".into() };
+    world.does(Command::Close(close)).unwrap();
     let bad = Propose { lines: vec![], ..proposal(1, 10) };
+    let to = |credit: AccountKey| {
+        let debit = AccountKey::platform(Class::Suspense, credit.currency);
+        Command::Propose(Propose { lines: vec![Line { debit, credit, amount: 10 }], ..proposal(1, 10) })
+    };
+    let prepaid = |user, currency| AccountKey::user(Class::Prepaid, user, currency);
+    let nobodys = AccountKey::payable(MerchantId::default(), Currency::JPY);
     let (name, mut found) = Ladder::new("adjustment", world.clone(), Command::Propose(bad))
-        .refused(Refusal::AmountNotPositive, |_, command| *command = Command::Propose(proposal(1, 10)))
+        .refused(Refusal::AmountNotPositive, |_, command| *command = to(prepaid(NOBODY, Currency::JPY)))
+        .refused(Refusal::UserNotFound, |_, command| *command = to(nobodys))
+        .refused(Refusal::MerchantNotFound, |_, command| *command = to(prepaid(KENJI, Currency::JPY)))
+        .refused(Refusal::AccountClosed, |_, command| *command = to(prepaid(TARO, usd())))
+        .refused(Refusal::CurrencyNotAccepted, |_, command| *command = Command::Propose(proposal(1, 10)))
         .done();
     world.does(Command::Propose(proposal(1, 10))).unwrap();
     world.does(Command::Propose(proposal(2, 10))).unwrap();

@@ -2,7 +2,7 @@
 
 use koban_domain::access::{Access, Holder};
 use koban_domain::accounts::{AccountKey, Class};
-use koban_domain::adjustments::WAITS_MS;
+use koban_domain::adjustments::{Judge, Line, Propose, WAITS_MS};
 use koban_domain::closures::Close;
 use koban_domain::ledger::{Answer, Command};
 use koban_domain::money::{Currency, Money};
@@ -75,6 +75,28 @@ fn a_rejected_user_submits_anew_and_a_revoked_one_pays_and_nothing_else() {
     assert_eq!(world.send(TARO, HANAKO, 1), Err(Refusal::VerificationRevoked), "a submission is no verification");
     world.verify(TARO).unwrap();
     world.send(TARO, HANAKO, 1).unwrap();
+}
+
+#[test]
+fn what_left_suspense_for_its_owner_is_the_owners_to_give_back() {
+    let mut world = World::new();
+    world.does(Command::Submit(submission(TARO))).unwrap();
+    world.verify(TARO).unwrap();
+    world.revoke(TARO);
+    world.does(arrived(TARO, 10_000, "r1")).unwrap();
+    assert_eq!(world.platform(Class::Suspense), 10_000);
+    let lines = vec![Line {
+        debit: AccountKey::platform(Class::Suspense, Currency::JPY),
+        credit: AccountKey::user(Class::Funds, TARO, Currency::JPY),
+        amount: 10_000,
+    }];
+    world.does(Command::Propose(Propose { lines: lines.clone(), ..proposal(1, 1) })).unwrap();
+    world.does(Command::Judge(Judge { lines, ..judgement(1, 1, COLLEAGUE, true) })).unwrap();
+    world.pay(TARO, 4_000, 1).unwrap();
+    // A partner's reversal is never refused for lack of balance.
+    world.reverse(TARO, 10_000, "r1", "r1").unwrap();
+    let of = |class| world.balance(AccountKey::user(class, TARO, Currency::JPY));
+    assert_eq!((of(Class::Funds), of(Class::Receivable), world.platform(Class::Suspense)), (0, 4_000, 0));
 }
 
 #[test]

@@ -106,6 +106,7 @@ pub async fn drive(app: &App, id: FlowId) -> Result<Driven, Error> {
                 | Decided::FlowMoved
                 | Decided::Replayed(_)
                 | Decided::KeyReused
+                | Decided::SignedOut
                 | Decided::Foreseen(_) => Ok(Driven::Stepped),
             }
         }

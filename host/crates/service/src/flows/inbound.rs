@@ -265,7 +265,11 @@ async fn destination(
             }
             Decided::Refused(_, refusal) => return Err(Error::refused(refusal)),
             Decided::PluginChanged => return Ok(Destination::Answered(later())),
-            Decided::FlowMoved | Decided::Replayed(_) | Decided::KeyReused | Decided::Foreseen(_) => {}
+            Decided::FlowMoved
+            | Decided::Replayed(_)
+            | Decided::KeyReused
+            | Decided::SignedOut
+            | Decided::Foreseen(_) => {}
         }
     }
     Err(Error::Busy)

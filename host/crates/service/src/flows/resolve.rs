@@ -132,7 +132,7 @@ pub async fn resolve(
             }
             // Decided all the same, so that the same key has the same answer.
             Err(refusal) => {
-                let mut work = Work::new(app.clock.id(), ctx.actor.to_string());
+                let mut work = ctx.work(app.clock.id());
                 work.refused = Some(refusal);
                 work
             }
@@ -238,7 +238,7 @@ pub(super) async fn commit(app: &App, operation: &Begun, work: Work) -> Result<O
 }
 
 pub(super) fn operator_work(app: &App, ctx: &Ctx, step: StepCommit, act: &str, detail: &serde_json::Value) -> Work {
-    let mut work = Work::new(app.clock.id(), ctx.actor.to_string());
+    let mut work = ctx.work(app.clock.id());
     work.audit = vec![Audit {
         id: AuditId(app.clock.id()),
         actor: work.actor.clone(),

@@ -1,5 +1,6 @@
 //! Settlement files: stored by digest and answered at once, then given to the plugin and matched with the books in one commit.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use koban_domain::accounts::PluginKey;
@@ -124,7 +125,11 @@ async fn take(app: &App, file: FileRow) -> Result<(), Error> {
                 return mark(app, &file, FileStatus::Unreadable, Some(refused(refusal))).await;
             }
             Decided::PluginChanged => {}
-            Decided::FlowMoved | Decided::KeyReused | Decided::Replayed(_) | Decided::Foreseen(_) => {
+            Decided::FlowMoved
+            | Decided::KeyReused
+            | Decided::SignedOut
+            | Decided::Replayed(_)
+            | Decided::Foreseen(_) => {
                 return Err(Error::Internal("a settlement file's commit was decided as something else".to_owned()));
             }
         }
@@ -132,13 +137,14 @@ async fn take(app: &App, file: FileRow) -> Result<(), Error> {
     Ok(())
 }
 
-/// The first line that the partner's bytes do not have: a line of text with its reference and its amount. A plugin that reads a
-/// file cannot add to it; exposure is released by the partner's word, never by the plugin's. Lines are looked for from where
+/// The first line that the partner's bytes do not have: a line of text with its reference and its amount, which stands for one booking of
+/// a side. A plugin that reads a file cannot add to it; exposure is released by the partner's word, never by the plugin's. Lines are looked for from where
 /// the one before was found, round the file; a plugin that mixes them so much that this gets long is not believed either.
 fn invented<'a>(content: &[u8], lines: &'a [SettlementLine]) -> Option<&'a SettlementLine> {
     let texts: Vec<&[u8]> = content.split(|byte| *byte == b'\n').collect();
     let mut looks_left = LOOKS_PER_LINE * (texts.len() + lines.len());
     let mut place = 0;
+    let mut taken = BTreeSet::new();
     lines.iter().find(|line| {
         let amount = line.amount.minor.to_string();
         for step in 0..texts.len() {
@@ -146,7 +152,7 @@ fn invented<'a>(content: &[u8], lines: &'a [SettlementLine]) -> Option<&'a Settl
             let at = (place + step) % texts.len();
             let stands = has(texts[at], line.reference.as_bytes())
                 && (line.amount.minor == 0 || has(texts[at], amount.as_bytes()));
-            if stands {
+            if stands && taken.insert((at, line.side as u8)) {
                 place = at;
                 return false;
             }

@@ -189,6 +189,7 @@ pub(crate) async fn load_all(writer: &mut LedgerWriter, all: &Books) -> Books {
         lots: keys(&all.lots),
         flows: keys(&all.flows),
         operations: keys(&all.operations),
+        warrants: BTreeSet::new(),
     };
     let mut tx = writer.begin().await.unwrap();
     let policy = Arc::new(tx.policy().await.unwrap());
