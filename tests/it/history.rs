@@ -130,7 +130,7 @@ fn write_off(reference: &str) -> Command {
     })
 }
 
-/// Every kind of command, refused ones among them; `None` lets a day go by.
+/// Charges, payments, refunds, transfers, verification, settlements and write-offs, refused ones among them; `None` lets a day go by.
 fn history() -> Vec<Option<Vec<Command>>> {
     let (hana, ken, yui) = (user(1), user(2), user(3));
     let verify = |user| Command::Verify(Verify { user, operator: OPERATOR });

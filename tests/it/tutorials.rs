@@ -112,7 +112,10 @@ fn follow(language: &str) {
     );
     let decided: Value = serde_json::from_str(&decided).expect("JSON");
     let decided = decided["items"].as_array().expect("decisions");
-    assert!(!decided.is_empty() && decided.iter().all(|one| one["part"]["shadow"].is_string()), "in shadow: {decided:?}");
+    assert!(
+        !decided.is_empty() && decided.iter().all(|one| one["part"]["shadow"].is_string()),
+        "in shadow: {decided:?}"
+    );
 }
 
 fn name(folder: &Path) -> String {
