@@ -102,6 +102,12 @@ enum Command {
         after_help = "Examples:\n  koban review list\n  koban review approve rev_0193… --reason 'the payer confirmed it by phone'"
     )]
     Review(commands::reviews::Reviews),
+    /// Subscriptions: what plugins hear of what happens, and events that one could not take
+    #[command(subcommand)]
+    #[command(
+        after_help = "Examples:\n  koban subscription list\n  koban subscription parked charge-campaign\n  koban subscription retry charge-campaign evt_0193…"
+    )]
+    Subscription(commands::subscriptions::Subscriptions),
     /// Decisions: what guests were asked and answered
     #[command(subcommand)]
     #[command(after_help = "Examples:\n  koban decision list --plugin fraud-rules\n  koban decision replay dec_0193…")]
@@ -168,6 +174,7 @@ async fn run(arguments: Arguments) -> anyhow::Result<()> {
         Command::Ledger(command) => commands::ledger::run(&global, command).await,
         Command::Flow(command) => commands::flows::run(&global, command).await,
         Command::Review(command) => commands::reviews::run(&global, command).await,
+        Command::Subscription(command) => commands::subscriptions::run(&global, command).await,
         Command::Decision(command) => commands::decisions::run(&global, command).await,
         Command::Publisher(command) => commands::publishers::run(&global, command).await,
         Command::Plugin(command) => commands::plugins::run(&global, command).await,

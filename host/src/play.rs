@@ -18,6 +18,9 @@ pub(crate) const KEN: &str = "ken@example.com";
 /// A device that the fraud rules are told to deny.
 const STOLEN: &str = "stolen-phone";
 
+/// From this many yen on a payment brings bonus: the payments of the main job are smaller.
+pub(crate) const CAMPAIGN_FROM: i64 = 2_500;
+
 /// Who plays, and where.
 #[derive(Debug, Clone)]
 pub(crate) struct Cast {
@@ -63,7 +66,7 @@ pub(crate) async fn play(stage: Stage, app: &App, cast: &Cast) -> anyhow::Result
     let mut play = Play { stage, app, cast, hana, operator, world: Client::new(&cast.world), good: true };
 
     if !stage.json {
-        println!("{:<44} {:>10}  {:<12} {:<38} {:>9}  result", "what", "yen", "plugin", "decision", "us");
+        println!("{:<44} {:>10}  {:<15} {:<38} {:>9}  result", "what", "yen", "plugin", "decision", "us");
     }
     play.charge("Hana charges at an ATM", 10_000, "normal", "accepted-cash").await?;
     let payment = play.pays().await?;
@@ -72,6 +75,8 @@ pub(crate) async fn play(stage: Stage, app: &App, cast: &Cast) -> anyhow::Result
     play.transfers(&ken_id).await?;
     play.loses_an_answer().await?;
     play.settles().await?;
+    play.gets_bonus().await?;
+    play.exports().await?;
     play.verifies().await?;
     Ok(play.good)
 }
@@ -99,7 +104,7 @@ impl Play<'_> {
             "decision": line.decision, "us": us, "good": line.good, "result": line.came });
         self.stage.tell("line", value, || {
             format!(
-                "{:<44} {:>10}  {:<12} {:<38} {us:>9}  {mark} {}",
+                "{:<44} {:>10}  {:<15} {:<38} {us:>9}  {mark} {}",
                 line.what,
                 line.amount.map_or(String::from("-"), |amount| amount.to_string()),
                 line.plugin,
@@ -280,6 +285,60 @@ impl Play<'_> {
             took,
             came: format!("exposure {before} -> {after}"),
             good: before == 15_000 && after == 0,
+        });
+        Ok(())
+    }
+
+    /// An operator binds a campaign to the plugin's budget; the next payment brings 5 % of it back.
+    async fn gets_bonus(&mut self) -> anyhow::Result<()> {
+        let bound = json!({ "plugin": "charge-campaign", "budget": "spend_back", "lasts_days": 30 });
+        let body = json!({ "name": "5 % back", "budget": 10_000, "currency": "JPY", "per_user": 1_000, "bound": bound,
+            "reason": "the play" });
+        expect(self.operator.post_once("/v1/operator/campaigns", "play-campaign", body).await?, 201)?;
+        let body = json!({ "merchant": self.cast.shop, "amount": 3_000, "currency": "JPY" });
+        let reply = self.hana.post_once("/v1/payments", "play-campaign-payment", body).await?;
+        let took = reply.took;
+        expect(reply, 201)?;
+        let mut bonus = 0;
+        // The plugin hears of the payment once it is committed. Bounded: that takes milliseconds.
+        for _ in 0..250 {
+            let wallet = expect(self.hana.get("/v1/wallet").await?, 200)?;
+            bonus = wallet["bonus"].as_i64().unwrap_or(0);
+            if bonus > 0 {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        let balance = self.balance().await?;
+        let decision = self.newest("charge-campaign").await?;
+        self.say(Line {
+            what: "Hana pays more, and a campaign thanks her",
+            amount: Some(3_000),
+            plugin: "charge-campaign",
+            decision,
+            took,
+            came: format!("{bonus} of bonus, balance {balance}"),
+            good: bonus == 150 && balance == 4_150,
+        });
+        Ok(())
+    }
+
+    /// Hana's household book reads the file, and adds it up.
+    async fn exports(&mut self) -> anyhow::Result<()> {
+        let path = "/v1/wallet/documents/budget-export/ofx?from_ms=0&to_ms=4102444800000";
+        let reply = self.hana.get(path).await?;
+        let (took, decision) = (reply.took, reply.header("koban-decision").map(str::to_owned));
+        let statement = outside_world::household::read(&reply.bytes).context("the file is not what it should be")?;
+        let sum: i64 = statement.transactions.iter().map(|line| line.amount).sum();
+        let balance = self.balance().await?;
+        self.say(Line {
+            what: "Her household book reads the OFX file",
+            amount: Some(statement.balance),
+            plugin: "budget-export",
+            decision,
+            took,
+            came: format!("{} lines add up to the balance", statement.transactions.len()),
+            good: (sum, statement.balance) == (balance, balance) && statement.transactions.len() > 5,
         });
         Ok(())
     }

@@ -1,4 +1,4 @@
-//! `koban up`: a host on a database of its own with demo data, the outside world and both first plugins, and a play of the
+//! `koban up`: a host on a database of its own with demo data, the outside world and the first plugins, and a play of the
 //! main job.
 
 use std::net::SocketAddr;
@@ -222,6 +222,8 @@ async fn install(
     for (id, caps, settings) in [
         ("fraud-rules", None, vec![]),
         ("charge-atm", Some((EXPOSURE_CAP, LOSS_BUDGET)), vec![format!("company_number={COMPANY_NUMBER}")]),
+        ("charge-campaign", None, vec![format!("spend_min={}", play::CAMPAIGN_FROM)]),
+        ("budget-export", None, vec![]),
     ] {
         install_one(stage, app, &packages.join(id), key, caps, &settings, State::Enabled).await?;
     }

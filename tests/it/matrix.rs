@@ -52,6 +52,7 @@ const OBJECTS: &[(&str, Object)] = &[
     ("/v1/inbound/", Object::Word),
     // Named by what was agreed to, within what is the caller's own.
     ("/v1/consents/", Object::Word),
+    ("/v1/wallet/documents/", Object::Word),
     ("/problems/{code}", Object::Word),
     ("/v1/charges/{id}", Object::Charge),
     ("/v1/payments/{id}/captures", Object::Held),

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
-use crate::harness::{TestApp, eventually, root};
+use crate::harness::{Caller, TestApp, eventually, root};
 
 fn read(name: &str) -> String {
     std::fs::read_to_string(root().join("docs/operating").join(name)).unwrap_or_else(|error| panic!("{name}: {error}"))
@@ -41,6 +41,13 @@ async fn every_alert_and_panel_asks_for_metrics_that_a_host_has() {
     // A family is announced with its first sample: faults are rare, and gauges are measured when a host starts.
     let fault = koban_domain::records::FaultClass::Trap;
     app.app.metrics.called("charge-atm", "machine.resume", 0.001, Some(fault));
+    app.app.metrics.left_out("charge-campaign", "campaign_budget_exhausted");
+    app.install("charge-campaign", &[], None).await;
+    let operator = app.operator().await;
+    let hears = || async {
+        operator.client().get("/v1/operator/subscriptions/charge-campaign").await.map_or(0, |reply| reply.status)
+    };
+    eventually("a plugin hears", hears, |status| *status == 200).await;
     let first = app.app.metrics.text();
     let app = TestApp::on(app.stop().await, crate::harness::Setup::default()).await;
     let second = || async { app.app.metrics.text() };

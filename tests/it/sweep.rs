@@ -172,6 +172,11 @@ pub(crate) const ROUTES: &[(&str, &str, Who, Reads)] = &[
     ("get", "/v1/operator/reviews/{id}", Operator, Nothing),
     ("post", "/v1/operator/reviews/{id}/approve", Operator, Money),
     ("post", "/v1/operator/reviews/{id}/decline", Operator, Money),
+    ("get", "/v1/operator/subscriptions", Operator, Nothing),
+    ("get", "/v1/operator/subscriptions/{plugin}", Operator, Nothing),
+    ("get", "/v1/operator/subscriptions/{plugin}/parked", Operator, Nothing),
+    ("post", "/v1/operator/subscriptions/{plugin}/parked/{event}/dismiss", Operator, Body),
+    ("post", "/v1/operator/subscriptions/{plugin}/parked/{event}/retry", Operator, NoFields),
     ("get", "/v1/operator/users", Operator, Nothing),
     ("get", "/v1/operator/users/{id}", Operator, Nothing),
     ("put", "/v1/operator/users/{id}/access", Operator, Money),
@@ -217,6 +222,8 @@ pub(crate) const ROUTES: &[(&str, &str, Who, Reads)] = &[
     ("get", "/v1/wallet", User, Nothing),
     ("get", "/v1/wallets", User, Nothing),
     ("get", "/v1/wallet/balances", User, Nothing),
+    ("get", "/v1/wallet/documents", User, Nothing),
+    ("get", "/v1/wallet/documents/{plugin}/{format}", User, Nothing),
     ("get", "/v1/wallet/lots", User, Nothing),
     ("get", "/v1/wallet/statement", User, Nothing),
     ("get", "/v1/wallet/statement.csv", User, Nothing),
@@ -266,6 +273,7 @@ fn path_of_nothing(template: &str) -> String {
         .replace("{digest}", &"0".repeat(64))
         .replace("{endpoint}", "network")
         .replace("{plugin}", "no-such-plugin")
+        .replace("{format}", "ofx")
         .replace("{operation}", "deposit")
         .replace("{path}", "a/b")
         .replace("{code}", "no_such_code")

@@ -10,6 +10,7 @@ pub mod book;
 pub mod clock;
 mod controls;
 mod courier;
+pub mod household;
 mod koban;
 mod network;
 mod serve;

@@ -9,6 +9,7 @@ pub(crate) mod backup;
 pub(crate) mod decisions;
 pub(crate) mod devices;
 pub(crate) mod doctor;
+pub(crate) mod documents;
 pub(crate) mod endpoints;
 pub(crate) mod flows;
 pub(crate) mod keys;
@@ -19,6 +20,7 @@ pub(crate) mod plugins;
 pub(crate) mod publishers;
 pub(crate) mod releases;
 pub(crate) mod reviews;
+pub(crate) mod subscriptions;
 pub(crate) mod users;
 pub(crate) mod webhooks;
 
@@ -145,6 +147,9 @@ fn hint(error: &anyhow::Error) -> Option<&'static str> {
         Error::NotFound("plugin") => Some("`koban plugin list` names what is installed"),
         Error::NotFound("release") => Some("`koban plugin releases ID` names a plugin's releases"),
         Error::NotFound("publisher") => Some("`koban publisher list` names the publishers"),
+        Error::NotFound("format") => Some("`koban plugin list` names what is installed; its manifest has the formats"),
+        Error::NotFound("subscription") => Some("`koban subscription list` names the plugins that hear events"),
+        Error::NotFound("parked event") => Some("`koban subscription parked PLUGIN` names what waits"),
         Error::NotFound("flow") => Some("`koban flow list` names the flows"),
         Error::NotFound("review") => Some("`koban review list --all` names the newest reviews"),
         Error::NotFound("decision") => Some("`koban decision list` names the newest decisions"),

@@ -8,7 +8,7 @@ use koban_service::users::{self, UserView};
 use koban_service::{App, Ctx, closures, freezes, verification, wallets};
 use serde_json::{Value, json};
 
-use crate::commands::{PageArguments, fresh_key, say, say_page, table};
+use crate::commands::{PageArguments, documents, fresh_key, say, say_page, table};
 use crate::config::Global;
 use crate::person;
 
@@ -41,6 +41,16 @@ pub(crate) enum Users {
     Submission {
         #[command(flatten)]
         user: Whom,
+    },
+    /// A user's statement as a file, in a format that a plugin writes; that it was handed out goes into the audit log
+    #[command(
+        after_help = "Example:\n  koban user document hana@example.com --plugin budget-export --format ofx --from 2019-12-01 --until 2019-12-31 --out december.ofx"
+    )]
+    Document {
+        #[command(flatten)]
+        user: Whom,
+        #[command(flatten)]
+        document: documents::Arguments,
     },
     /// A user is who they say: prepaid value becomes funds
     #[command(after_help = "Example:\n  koban user verify hana@example.com")]
@@ -102,6 +112,10 @@ pub(crate) async fn run(global: &Global, command: Users) -> anyhow::Result<()> {
     global.start_log()?;
     let app = global.app().await?;
     let (decision, what) = match command {
+        Users::Document { user, document } => {
+            let user = find(&app, &user).await?.id;
+            return documents::write(global, &app, user, document).await;
+        }
         Users::List { page } => {
             let list = users::list(&app, &Page::from(&page)).await?;
             say_page(global, &list, json_of, || {

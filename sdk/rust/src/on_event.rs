@@ -30,6 +30,11 @@ impl Action {
         Action::Bonus(Bonus { budget: budget.to_owned(), amount, reason: reason.to_owned() })
     }
 
+    /// Takes back what a budget granted for the payment that the event is about, in proportion to what was refunded of it.
+    pub fn reclaim(budget: &str) -> Action {
+        Action::Reclaim(budget.to_owned())
+    }
+
     /// Tells the event's user one of the manifest's texts.
     pub fn tell(text: &str) -> Action {
         Action::Tell(text.to_owned())

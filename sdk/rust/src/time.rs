@@ -11,6 +11,51 @@ pub fn jst_hour(unix_ms: u64) -> i64 {
     i64::try_from(hour).unwrap_or(0)
 }
 
+/// A moment as calendars and clocks in Japan show it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Jst {
+    /// The year.
+    pub year: i64,
+    /// The month, 1 to 12.
+    pub month: i64,
+    /// The day of the month, 1 to 31.
+    pub day: i64,
+    /// 0 to 23.
+    pub hour: i64,
+    /// 0 to 59.
+    pub minute: i64,
+    /// 0 to 59.
+    pub second: i64,
+}
+
+impl Jst {
+    /// Year, month and day with this between them: `2026-04-01`.
+    pub fn date(&self, between: &str) -> String {
+        format!("{:04}{between}{:02}{between}{:02}", self.year, self.month, self.day)
+    }
+}
+
+/// What calendars and clocks in Japan show at this time, in Unix milliseconds.
+pub fn jst(unix_ms: u64) -> Jst {
+    let ms = i64::try_from(unix_ms.saturating_add(JST_OFFSET_MS)).unwrap_or(i64::MAX);
+    let of_day = ms % DAY_MS / 1_000;
+    // Years are counted from March in cycles of 400, so that leap days fall at a year's end.
+    let shifted = ms / DAY_MS + 719_468;
+    let (cycle, day_of_cycle) = (shifted / 146_097, shifted % 146_097);
+    let year_of_cycle = (day_of_cycle - day_of_cycle / 1_460 + day_of_cycle / 36_524 - day_of_cycle / 146_096) / 365;
+    let day_of_year = day_of_cycle - (365 * year_of_cycle + year_of_cycle / 4 - year_of_cycle / 100);
+    let from_march = (5 * day_of_year + 2) / 153;
+    let month = if from_march < 10 { from_march + 3 } else { from_march - 9 };
+    Jst {
+        year: cycle * 400 + year_of_cycle + i64::from(month <= 2),
+        month,
+        day: day_of_year - (153 * from_march + 2) / 5 + 1,
+        hour: of_day / 3_600,
+        minute: of_day / 60 % 60,
+        second: of_day % 60,
+    }
+}
+
 /// Unix milliseconds of an RFC 3339 time such as `2026-04-01T09:30:00+09:00` or `2026-04-01T00:30:00.250Z`. Nothing for anything else, for times before
 /// 1970 and for leap seconds.
 pub fn parse_rfc3339(text: &str) -> Option<u64> {
@@ -89,6 +134,17 @@ mod tests {
         assert_eq!(jst_hour(0), 9);
         assert_eq!(jst_hour(14 * 3_600_000 + 3_599_999), 23);
         assert_eq!(jst_hour(15 * 3_600_000), 0);
+    }
+
+    #[test]
+    fn calendars_and_clocks_in_japan_show_what_rfc_3339_says() {
+        for text in
+            ["1970-01-01T09:00:00", "2000-02-29T23:59:59", "2026-04-01T00:00:00", "2100-03-01T12:34:56", "2024-12-31T08:00:01"]
+        {
+            let jst = jst(parse_rfc3339(&format!("{text}+09:00")).unwrap());
+            let shown = format!("{}T{:02}:{:02}:{:02}", jst.date("-"), jst.hour, jst.minute, jst.second);
+            assert_eq!(shown, text);
+        }
     }
 
     #[test]

@@ -243,6 +243,8 @@ async fn found(app: App, names: Names) -> Result<CampaignId, Error> {
         budget: Money::yen(BUDGET),
         open: true,
         ends_at: None,
+        per_user: None,
+        bound: None,
         reason: "simulated".into(),
     };
     let planned = bonus::begin(&app, &Ctx::new(Actor::Operator(names.operators[0]), "campaign"), campaign).await?;

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::accounts::{AccountKey, Class};
 use crate::books::{Books, Postings, Share};
+use crate::gifts::Bound;
 use crate::ids::{CampaignId, LotId, UserId};
 use crate::money::{Currency, Money};
 use crate::outcomes::Refusal;
@@ -37,6 +38,11 @@ pub struct Campaign {
     pub ends_at: Option<Timestamp>,
     /// Since when it is there.
     pub at: Timestamp,
+    /// The most that one user may ever have from it, minor units; none if the budget is the only bound. What ends or is taken back
+    /// counts.
+    pub per_user: Option<i64>,
+    /// The one budget of a plugin that may have it grant; none if operators alone do.
+    pub bound: Option<Bound>,
 }
 
 /// An operator's wish that a campaign be as said, new or changed, as it enters the commit queue.
@@ -52,6 +58,10 @@ pub struct Plan {
     pub open: bool,
     /// From when on it grants nothing more.
     pub ends_at: Option<Timestamp>,
+    /// The most that one user may ever have from it, minor units.
+    pub per_user: Option<i64>,
+    /// The one budget of a plugin that may have it grant.
+    pub bound: Option<Bound>,
 }
 
 /// A lot as it stands.
@@ -152,7 +162,7 @@ pub struct Ended {
 
 /// Makes a campaign or changes one. Errors: [`Refusal::BudgetBelowGranted`].
 pub fn plan(books: &mut Books, command: &Plan, now: Timestamp) -> Result<Campaign, Refusal> {
-    if command.budget.minor <= 0 {
+    if command.budget.minor <= 0 || command.per_user.is_some_and(|most| most <= 0) {
         return Err(Refusal::AmountNotPositive);
     }
     let known = books.campaigns.get(&command.campaign);
@@ -164,8 +174,8 @@ pub fn plan(books: &mut Books, command: &Plan, now: Timestamp) -> Result<Campaig
     if command.budget.minor < granted {
         return Err(Refusal::BudgetBelowGranted);
     }
-    let Plan { campaign: id, name, budget, open, ends_at } = command.clone();
-    let campaign = Campaign { id, name, budget, granted, open, ends_at, at };
+    let Plan { campaign: id, name, budget, open, ends_at, per_user, bound } = command.clone();
+    let campaign = Campaign { id, name, budget, granted, open, ends_at, at, per_user, bound };
     books.campaigns.put(id, campaign.clone());
     Ok(campaign)
 }
@@ -196,6 +206,11 @@ pub fn grant(books: &mut Books, command: &Grant, now: Timestamp) -> Result<(Post
     if granted > campaign.budget.minor {
         return Err(Refusal::CampaignBudgetExhausted);
     }
+    let share = books.shares.get(&(command.campaign, command.user)).copied().unwrap_or(0);
+    let share = share.checked_add(amount.minor).ok_or(Refusal::Overflow)?;
+    if campaign.per_user.is_some_and(|most| share > most) {
+        return Err(Refusal::CampaignShareExhausted);
+    }
     books.check_balance_limit(&wallet, amount, now)?;
 
     // After this point the grant must succeed.
@@ -214,6 +229,7 @@ pub fn grant(books: &mut Books, command: &Grant, now: Timestamp) -> Result<(Post
         at: now,
     };
     campaign.granted = granted;
+    books.shares.put((campaign.id, command.user), share);
     books.campaigns.put(campaign.id, campaign);
     books.put_lot(lot);
     Ok((postings, lot))
@@ -242,6 +258,20 @@ pub fn revoke(books: &mut Books, command: &Revoke, now: Timestamp) -> Result<(Po
 
     // After this point the end must succeed.
     end(books, EntryKind::BonusRevocation, Lot { ended_at: Some(now), ..lot })
+}
+
+/// Takes back at most so much of what is left of a lot and not held. Nothing left is nothing taken.
+pub(crate) fn take_back(books: &mut Books, of: &OfLot, amount: i64) -> Result<(Postings, Ended), Refusal> {
+    let lot = known(books, of)?;
+    let taken = amount.min(lot.free());
+
+    // After this point it must succeed.
+    let (currency, bonus) = (of.currency, AccountKey::user(Class::Bonus, of.user, of.currency));
+    let mut postings = Postings::default();
+    postings.post(books, EntryKind::BonusRevocation, bonus, expense(currency), taken)?;
+    let lot = Lot { left: lot.left - taken, ..lot };
+    books.put_lot(lot);
+    Ok((postings, Ended { lot, taken }))
 }
 
 /// Lets a lot be spent before its date. Errors: [`Refusal::LotEmpty`] if it may be already or never again.

@@ -15,6 +15,7 @@ use crate::closings::Closing;
 use crate::disputes::Dispute;
 use crate::exchanges::Exchange;
 use crate::flows::Expectation;
+use crate::gifts::{GiftKey, Gifted};
 use crate::ids::{
     AdjustmentId, CampaignId, CaptureId, ClosingId, DisputeId, ExchangeId, FlowId, LotId, MerchantId, PaymentId,
     RefundId, ReviewId, StepUpId, SubmissionId, TransferId, UserId,
@@ -239,6 +240,12 @@ books! {
     transfers: TransferId => Transfer,
     /// Campaigns.
     campaigns: CampaignId => Campaign,
+    /// What each user has had from a campaign, minor units. It follows from the lots: the store sums them up and writes nothing.
+    shares: (CampaignId, UserId) => i64,
+    /// What plugins had granted.
+    gifts: GiftKey => Gifted,
+    /// Versions of what plugins hear.
+    subscriptions: PluginKey => i64,
     /// Lots of bonus: those with something left, and those that payments at hand were paid from.
     lots: LotId => Lot,
     /// Which of these lots each wallet has; nothing of its own, the store does not write it.

@@ -3,8 +3,10 @@
 //! A commit turns what its commands did into [`News`] with the event's public body. Stored answers may change
 //! from version to version; these bodies may only grow. `docs/reference/events.md` is made from this file and the examples of its test.
 
+mod concern;
 mod merchants;
 
+pub use concern::{Concern, concern};
 use serde::Serialize;
 use serde_json::Value;
 
@@ -192,8 +194,8 @@ pub const CATALOGUE: &[EventType] = &[
     row(
         "bonus.revoked",
         Audience::Platform,
-        "An operator took back what was left of a lot of bonus.",
-        "the lot, and what was left of it",
+        "An operator took back what was left of a lot of bonus, or a plugin some of what it gave.",
+        "the lot, and what was taken back",
     ),
     row("user.verified", Audience::Platform, "A user was verified.", "who, and what became funds"),
     row("settlement.matched", Audience::Platform, "A partner's settlement file was taken.", "the file's figures"),
@@ -231,12 +233,13 @@ pub fn of(id: EventId, command: Option<&Command>, answer: &Answer, at: Timestamp
         (Answer::Captured(capture), _) => news("capture.posted", Some(capture.merchant), merchants::capture(capture)),
         (Answer::Refunded(refund), _) => news("refund.posted", Some(refund.merchant), merchants::refund(refund)),
         (Answer::Transferred(transfer), _) => news(word_of_transfer(transfer), None, json(&TransferData::of(transfer))),
-        (Answer::Granted(lot), Some(Command::Grant(_))) => {
+        (Answer::Granted(lot), Some(Command::Grant(_) | Command::Gift(_))) => {
             news("bonus.granted", None, json(&LotData::of(lot, None, at)))
         }
         (Answer::Granted(lot), _) => news("bonus.released", None, json(&LotData::of(lot, None, at))),
         (Answer::Ended(ended), command) => {
-            let kind = if matches!(command, Some(Command::Revoke(_))) { "bonus.revoked" } else { "bonus.expired" };
+            let taken_back = matches!(command, Some(Command::Revoke(_) | Command::TakeBack(_)));
+            let kind = if taken_back { "bonus.revoked" } else { "bonus.expired" };
             news(kind, None, json(&LotData::of(&ended.lot, Some(ended.taken), at)))
         }
         (Answer::Contested(dispute) | Answer::Adjudged(dispute), _) => {

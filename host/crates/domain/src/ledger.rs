@@ -20,6 +20,7 @@ use crate::disputes::{self, Dispute, EndDispute, OpenDispute};
 use crate::events;
 use crate::exchanges::{self, Exchange, Trade};
 use crate::flows::{self, Arrival, StepCommit};
+use crate::gifts::{self, Gift, TakeBack};
 use crate::ids::{AuditId, EntryId, EventId, FlowId, KeyId, MerchantId, RecordId, UserId};
 use crate::journal::{Draft, Entry, Head};
 use crate::money::Money;
@@ -34,6 +35,7 @@ use crate::reviews::{self, Conclude, Concluded, Review};
 use crate::settlements::{self, Settle, Settled, WriteOff, WrittenOff};
 use crate::signals::{Ring, Subjects};
 use crate::step_ups::{self, Challenge};
+use crate::subscriptions::Heard;
 use crate::time::{Timestamp, date_of_day};
 use crate::transfers::{self, Send, Transfer};
 use crate::verification::{self, Submission, Unverify, Verify};
@@ -109,6 +111,10 @@ pub enum Command {
     MakeClosing(MakeClosing),
     /// What a closing says was paid.
     PayOut(PayOut),
+    /// A plugin has a campaign grant a lot of bonus.
+    Gift(Gift),
+    /// A plugin takes back what it gave.
+    TakeBack(TakeBack),
 }
 
 /// A flow's wish to get the calls with a correlation.
@@ -194,6 +200,8 @@ pub enum Answer {
     Closing(Option<Box<Closing>>),
     /// A closing that was paid out.
     PaidOut(Box<Closing>),
+    /// A gift that was left out of a plugin's answer: the code of the refusal.
+    LeftOut(String),
 }
 
 /// A record, encoded once by whoever made the call.
@@ -277,6 +285,8 @@ pub struct Work {
     pub records: Vec<SealedRecord>,
     /// The flow step that is taken if nothing is refused.
     pub step: Option<Box<StepCommit>>,
+    /// What a plugin has heard if nothing is refused.
+    pub heard: Option<Box<Heard>>,
     /// What signals count if nothing is refused.
     pub counted: Option<Counted>,
     /// A payee, by id alone, that this user has not paid before: remembered if nothing is refused.
@@ -311,6 +321,7 @@ impl Work {
             relies_on: Vec::new(),
             records: Vec::new(),
             step: None,
+            heard: None,
             counted: None,
             payee: None,
             audit: Vec::new(),
@@ -342,7 +353,7 @@ pub enum Decided {
     KeyReused,
     /// The session was signed out, or the key revoked, while the request was under way; nothing was done and nothing is kept of it.
     SignedOut,
-    /// The flow has moved on since the step was made; nothing is kept of it.
+    /// The flow has moved on since the step was made, or the plugin has heard more; nothing is kept of it.
     FlowMoved,
     /// The policy that it was judged under, or a component that it rests on, is no longer in force; decide again.
     PluginChanged,
@@ -371,6 +382,8 @@ pub struct Commit {
     pub audit: Vec<(Audit, Timestamp)>,
     /// Flow steps, in order.
     pub steps: Vec<StepCommit>,
+    /// What plugins have heard, in order.
+    pub heard: Vec<Heard>,
     /// Events that arise in the commit itself, such as an expectation that another flow has.
     pub arrivals: Vec<Arrival>,
     /// The time of the commit: never before the last entry's.
@@ -390,6 +403,7 @@ impl Commit {
             payees: Vec::new(),
             audit: Vec::new(),
             steps: Vec::new(),
+            heard: Vec::new(),
             arrivals: Vec::new(),
             now: now.max(head.at),
         }
@@ -400,6 +414,7 @@ impl Commit {
         self.entries.is_empty()
             && self.records.is_empty()
             && self.steps.is_empty()
+            && self.heard.is_empty()
             && self.audit.is_empty()
             && self.books.operations.changed().next().is_none()
             && self.books.expectations.changed().next().is_none()
@@ -435,6 +450,11 @@ impl Commit {
         }
         if let Some(step) = &work.step
             && self.books.flows.get(&step.flow.id).copied() != step.expected
+        {
+            return Decided::FlowMoved;
+        }
+        if let Some(heard) = &work.heard
+            && self.books.subscriptions.get(&heard.key()).copied() != Some(heard.expected)
         {
             return Decided::FlowMoved;
         }
@@ -619,6 +639,26 @@ impl Commit {
                 let meta = meta(&[("campaign", Some(&campaign)), ("reason", Some(&command.reason))]);
                 (draft(EntryKind::BonusGrant, command.lot.0, None, meta, postings), Answer::Granted(lot))
             }
+            Command::Gift(command) => {
+                let (postings, lot) = match gifts::give(books, command, now) {
+                    Ok(Some(given)) => given,
+                    // Granted before is granted: the plugin has its wish.
+                    Ok(None) => return Ok(Answer::Noted),
+                    Err(refusal) => return Ok(Answer::LeftOut(refusal.code().to_owned())),
+                };
+                let (campaign, event) = (lot.campaign.to_string(), command.key.event.to_string());
+                let reason = Some(command.grant.reason.as_str());
+                let meta = meta(&[("campaign", Some(&campaign)), ("event", Some(&event)), ("reason", reason)]);
+                (draft(EntryKind::BonusGrant, lot.id.0, None, meta, postings), Answer::Granted(lot))
+            }
+            Command::TakeBack(command) => {
+                let (postings, ended) = gifts::take_back(books, command)?;
+                if ended.taken == 0 {
+                    return Ok(Answer::Noted);
+                }
+                let meta = meta(&[("payment", Some(&command.payment.to_string()))]);
+                (draft(EntryKind::BonusRevocation, command.of.lot.0, None, meta, postings), Answer::Ended(ended))
+            }
             Command::Lapse(of) => {
                 let (postings, ended) = bonus::lapse(books, of, now)?;
                 (draft(EntryKind::BonusExpiry, of.lot.0, None, meta(&[]), postings), Answer::Ended(ended))
@@ -693,6 +733,10 @@ impl Commit {
         if let Some(step) = &work.step {
             self.books.flows.put(step.flow.id, step.flow.version);
             self.steps.push((**step).clone());
+        }
+        if let Some(heard) = &work.heard {
+            self.books.subscriptions.put(heard.key(), heard.subscription.version);
+            self.heard.push((**heard).clone());
         }
         let told = answers.iter().enumerate().filter_map(|(place, answer)| {
             events::of(EventId(offset(work.id, place)), work.commands.get(place), answer, self.now)

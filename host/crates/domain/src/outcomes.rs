@@ -180,6 +180,9 @@ pub enum Refusal {
     /// The campaign would grant more than its budget.
     #[error("the campaign's budget is used up")]
     CampaignBudgetExhausted,
+    /// The user would have more from the campaign than one user may.
+    #[error("the user has had from this campaign what one user may")]
+    CampaignShareExhausted,
     /// More would be contested than is left of the payment.
     #[error("more would be contested than is left of the payment")]
     DisputeExceedsPayment,
@@ -247,7 +250,7 @@ pub enum Retry {
 
 impl Refusal {
     /// Every refusal, in the order of precedence.
-    pub const ALL: [Refusal; 76] = [
+    pub const ALL: [Refusal; 77] = [
         Refusal::AmountNotPositive,
         Refusal::UserNotFound,
         Refusal::MerchantNotFound,
@@ -306,6 +309,7 @@ impl Refusal {
         Refusal::BudgetBelowGranted,
         Refusal::LotsFull,
         Refusal::CampaignBudgetExhausted,
+        Refusal::CampaignShareExhausted,
         Refusal::DisputeExceedsPayment,
         Refusal::CreditInUse,
         Refusal::LossBudgetExhausted,
@@ -387,6 +391,7 @@ impl Refusal {
             Refusal::BudgetBelowGranted => "budget_below_granted",
             Refusal::LotsFull => "lots_full",
             Refusal::CampaignBudgetExhausted => "campaign_budget_exhausted",
+            Refusal::CampaignShareExhausted => "campaign_share_exhausted",
             Refusal::DisputeExceedsPayment => "dispute_exceeds_payment",
             Refusal::CreditInUse => "credit_in_use",
             Refusal::LossBudgetExhausted => "loss_budget_exhausted",
@@ -471,6 +476,7 @@ impl Refusal {
             | Refusal::BudgetBelowGranted
             | Refusal::LotsFull
             | Refusal::CampaignBudgetExhausted
+            | Refusal::CampaignShareExhausted
             | Refusal::LossBudgetExhausted
             | Refusal::ExposureCapReached
             | Refusal::AmountLimit
@@ -513,6 +519,7 @@ impl Refusal {
             | Refusal::CampaignClosed
             | Refusal::LotsFull
             | Refusal::CampaignBudgetExhausted
+            | Refusal::CampaignShareExhausted
             | Refusal::LossBudgetExhausted
             | Refusal::ExposureCapReached
             | Refusal::DayLimit

@@ -5,9 +5,10 @@ use std::collections::BTreeSet;
 use crate::access::{Holder, Warrant};
 use crate::accounts::{AccountId, AccountKey, Class, PluginKey};
 use crate::adjustments::{self, Line};
-use crate::bonus::OfLot;
+use crate::bonus::{Grant, OfLot};
 use crate::captures::OfPayment;
 use crate::charges::ReferenceKey;
+use crate::gifts::GiftKey;
 use crate::guest::Side;
 use crate::ids::{
     AdjustmentId, CampaignId, ClosingId, DisputeId, FlowId, LotId, MerchantId, PaymentId, ReviewId, StepUpId,
@@ -67,6 +68,12 @@ pub struct Touched {
     pub adjustments: BTreeSet<AdjustmentId>,
     /// Campaigns.
     pub campaigns: BTreeSet<CampaignId>,
+    /// Who has had how much of which campaign.
+    pub shares: BTreeSet<(CampaignId, UserId)>,
+    /// What plugins had granted.
+    pub gifts: BTreeSet<GiftKey>,
+    /// What plugins hear.
+    pub subscriptions: BTreeSet<PluginKey>,
     /// Wallets of which every lot with something left is read, if there is something on their bonus account.
     pub purses: BTreeSet<(UserId, Currency)>,
     /// Lots that are named. Those that payments were paid from are loaded by the store with the payments.
@@ -108,6 +115,7 @@ impl Touched {
         let opened = work.step.as_ref().filter(|step| step.expected.is_none());
         self.users.extend(opened.map(|step| step.flow.authorisation.user));
         self.step_ups.extend(work.challenge.and_then(|challenge| challenge.proof));
+        self.subscriptions.extend(work.heard.as_ref().map(|heard| PluginKey::of(&heard.subscription.plugin)));
         if let Some(counted) = &work.counted {
             self.signals.extend(counted.subjects.iter());
         }
@@ -189,10 +197,15 @@ impl Touched {
                 }
             }
             Command::Plan(command) => drop(self.campaigns.insert(command.campaign)),
-            Command::Grant(command) => {
-                self.campaigns.insert(command.campaign);
-                self.wallet(command.user, command.amount.currency);
-                self.account(AccountKey::platform(Class::BonusExpense, command.amount.currency));
+            Command::Grant(command) => self.grant(command),
+            Command::Gift(command) => {
+                self.gifts.insert(command.key.clone());
+                self.grant(&command.grant);
+            }
+            Command::TakeBack(command) => {
+                self.gifts.insert(command.key.clone());
+                self.payments.insert(command.payment);
+                self.lot(&command.of);
             }
             Command::Lapse(of) | Command::Release(of) => self.lot(of),
             Command::Revoke(command) => self.lot(&command.of),
@@ -281,6 +294,13 @@ impl Touched {
             self.account(AccountKey::user(class, user, currency));
         }
         self.purses.insert((user, currency));
+    }
+
+    fn grant(&mut self, grant: &Grant) {
+        self.campaigns.insert(grant.campaign);
+        self.shares.insert((grant.campaign, grant.user));
+        self.wallet(grant.user, grant.amount.currency);
+        self.account(AccountKey::platform(Class::BonusExpense, grant.amount.currency));
     }
 
     fn lot(&mut self, of: &OfLot) {

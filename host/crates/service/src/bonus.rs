@@ -1,6 +1,7 @@
 //! Bonus: campaigns with a budget, what they grant, and what operators do with it. Users see their lots.
 
 use koban_domain::bonus::{Campaign, Grant, LASTS_MS_MAX, Lot, OfLot, Plan, Revoke};
+use koban_domain::gifts::Bound;
 use koban_domain::ids::{CampaignId, LotId, UserId};
 use koban_domain::ledger::{Answer, Command};
 use koban_domain::money::{Currency, Money};
@@ -17,10 +18,13 @@ use crate::operations::{self, Answered};
 use crate::page::{Page, Paged};
 use crate::payments::check_amount;
 use crate::plugins::check_reason;
+use crate::subscriptions;
 use crate::users::audit;
 
 /// Most lots that are ended in one go, and so perhaps in one commit.
 const ENDED_AT_ONCE: u16 = 256;
+/// Most days that a lot lasts that a plugin has granted: 5 years.
+const LASTS_DAYS_MAX: u16 = 1_827;
 /// Most rounds of one sweep.
 const ROUNDS_MAX: u32 = 40;
 
@@ -35,6 +39,12 @@ pub struct CampaignInput {
     pub open: bool,
     /// From when on it grants nothing more.
     pub ends_at: Option<Timestamp>,
+    /// The most that one user may ever have from it, minor units.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub per_user: Option<i64>,
+    /// The one budget of a plugin that may have it grant.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bound: Option<Bound>,
     /// Why.
     pub reason: String,
 }
@@ -73,10 +83,22 @@ async fn plan(
     if input.name.trim().is_empty() || input.name.chars().count() > 100 {
         return Err(Error::invalid("name", "use 1 to 100 characters"));
     }
-    let CampaignInput { name, budget, open, ends_at, reason } = input.clone();
-    let detail = json!({ "budget": budget.to_string(), "open": open, "reason": reason }).to_string();
+    if input.per_user.is_some_and(|most| !(1..=1_000_000_000_000).contains(&most)) {
+        return Err(Error::invalid("per_user", "give whole minor units, 1 to 1,000,000,000,000, or leave it out"));
+    }
+    if let Some(bound) = &input.bound {
+        if !(1..=LASTS_DAYS_MAX).contains(&bound.lasts_days) {
+            return Err(Error::invalid("bound.lasts_days", format!("use 1 to {LASTS_DAYS_MAX} days")));
+        }
+        subscriptions::check_bound(app, campaign, bound).await?;
+    }
+    let CampaignInput { name, budget, open, ends_at, per_user, bound, reason } = input.clone();
+    let to = bound.as_ref().map(|bound| json!({ "plugin": bound.plugin, "budget": bound.budget }));
+    let detail =
+        json!({ "budget": budget.to_string(), "open": open, "per_user": per_user, "bound": to, "reason": reason });
+    let detail = detail.to_string();
     let row = audit(app, ctx, act, campaign.to_string(), &detail);
-    let command = Command::Plan(Plan { campaign, name, budget, open, ends_at });
+    let command = Command::Plan(Plan { campaign, name, budget, open, ends_at, per_user, bound });
     operations::act(app, ctx, (route, asked), command, Some(row)).await?.expect(|answer| match answer {
         Answer::Planned(campaign) => Some(campaign),
         _ => None,

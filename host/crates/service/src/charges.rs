@@ -276,7 +276,7 @@ async fn begin_with(
 }
 
 /// The wallet's name for a plugin: the same for the same wallet and plugin, and no id of ours.
-fn wallet_name(plugin: &str, user: UserId) -> String {
+pub(crate) fn wallet_name(plugin: &str, user: UserId) -> String {
     hex::encode(Digest::of_parts(&[b"koban wallet 1", plugin.as_bytes(), &user.bytes()]).half())
 }
 

@@ -68,6 +68,7 @@ pub fn start(app: &App) -> Jobs {
         tokio::spawn(settlement::run(app.clone(), told.clone())),
         tokio::spawn(schedules::run(app.clone(), told.clone())),
         tokio::spawn(crate::webhooks::run(app.clone(), told.clone())),
+        tokio::spawn(crate::subscriptions::run(app.clone(), told.clone())),
         tokio::spawn(watch_policy(app.clone(), told.clone())),
         tokio::spawn(beside::run(app.clone(), told.clone())),
         tokio::spawn(sweep(app.clone(), told)),
@@ -227,6 +228,7 @@ pub async fn sweep_once(app: &App, round: &mut Round) -> Result<(), Error> {
     releases::finish_draining(app).await?;
     app.metrics.queue_waiting.set(i64::try_from(app.ledger.waiting()).unwrap_or(i64::MAX));
     app.metrics.clocks(app.ledger.counts());
+    crate::subscriptions::measure(app).await?;
     Ok(standing::measure(app, now).await?)
 }
 

@@ -96,6 +96,15 @@ pub struct Attempted {
     pub result: &'static str,
 }
 
+/// A bonus that was left out.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct LeftOut {
+    /// Of which plugin.
+    pub plugin: String,
+    /// The refusal's code.
+    pub refusal: String,
+}
+
 /// The host's metrics.
 #[derive(Debug)]
 pub struct Metrics {
@@ -166,6 +175,12 @@ pub struct Metrics {
     pub webhooks_disabled: Gauge,
     /// Commits whose news are not handed out to endpoints yet.
     pub outbox_lag: Gauge,
+    /// Commits with news that a plugin has not looked at yet.
+    pub subscription_behind: Family<Of, Gauge>,
+    /// Events that a plugin could not take and that wait for an operator.
+    pub subscription_parked: Family<Of, Gauge>,
+    /// Bonuses that were left out of plugins' answers, by refusal.
+    pub bonus_left_out: Family<LeftOut, Counter>,
 }
 
 impl Default for Metrics {
@@ -250,6 +265,14 @@ impl Default for Metrics {
         let webhooks_waiting = gauge(&mut registry, "webhooks_waiting", "Webhook deliveries that wait");
         let webhooks_disabled = gauge(&mut registry, "webhooks_disabled", "Webhook endpoints the host switched off");
         let outbox_lag = gauge(&mut registry, "outbox_lag", "Commits whose news are not handed out yet");
+        let subscription_behind = Family::default();
+        let behind = "Commits with news that a plugin has not looked at yet";
+        registry.register("subscription_behind", behind, subscription_behind.clone());
+        let subscription_parked = Family::default();
+        let parked = "Events that a plugin could not take and that wait for an operator";
+        registry.register("subscription_parked", parked, subscription_parked.clone());
+        let bonus_left_out = Family::default();
+        registry.register("bonus_left_out", "Bonuses left out of plugins' answers, by refusal", bonus_left_out.clone());
         Metrics {
             registry,
             dealings,
@@ -285,6 +308,9 @@ impl Default for Metrics {
             webhooks_waiting,
             webhooks_disabled,
             outbox_lag,
+            subscription_behind,
+            subscription_parked,
+            bonus_left_out,
         }
     }
 }
@@ -317,6 +343,12 @@ impl Metrics {
             self.endpoint_held_back.get_or_create(&at).set(whole(gate.held_back));
             self.endpoint_failed.get_or_create(&at).set(whole(gate.failed));
         }
+    }
+
+    /// Counts a bonus that a plugin did not get granted.
+    pub fn left_out(&self, plugin: &str, refusal: &str) {
+        let label = LeftOut { plugin: plugin.to_owned(), refusal: refusal.to_owned() };
+        self.bonus_left_out.get_or_create(&label).inc();
     }
 
     /// Counts an attempt to deliver a webhook.

@@ -48,6 +48,8 @@ pub struct StatementLine {
     pub kind: EntryKind,
     /// The id of the payment, refund, transfer or flow.
     pub subject: String,
+    /// The bits of that id.
+    pub about: uuid::Uuid,
     /// The merchant's or partner's own reference, if there is one.
     pub reference: Option<String>,
     /// Which account.
@@ -165,6 +167,7 @@ async fn lines_before(
                 at: row.at,
                 kind: row.kind,
                 subject: subject(row.kind, row.subject.into_bytes()),
+                about: row.subject,
                 reference: reference_of(&row.meta),
                 class: key.class,
                 change: Money::new(if grew { row.amount } else { -row.amount }, key.currency),
@@ -228,7 +231,7 @@ pub async fn whole_statement(
 ) -> Result<Vec<StatementLine>, Error> {
     check_offered(app, currency)?;
     let keys = keys_of(user, currency);
-    let first = statements::sequence_at(&app.store, from.plus_ms(-1)).await?.saturating_add(1);
+    let first = first_from(app, from).await?;
     let last = statements::sequence_at(&app.store, to.plus_ms(-1)).await?;
     let mut place = LinePlace { sequence: last.saturating_add(1), ordinal: i16::MIN };
     let mut lines = Vec::new();
@@ -249,6 +252,27 @@ pub async fn whole_statement(
             _ => return Ok(lines),
         }
     }
+}
+
+/// The place in the journal from which on entries were posted at this time or later.
+async fn first_from(app: &App, from: Timestamp) -> Result<i64, Error> {
+    Ok(statements::sequence_at(&app.store, from.plus_ms(-1)).await?.saturating_add(1))
+}
+
+/// What a user had less what was owed, bonus included, before everything that was posted from this time on; minor units.
+pub(crate) async fn net_before(app: &App, user: UserId, currency: Currency, from: Timestamp) -> Result<i64, Error> {
+    let place = LinePlace { sequence: first_from(app, from).await?, ordinal: i16::MIN };
+    let mut net = 0;
+    for key in keys_of(user, currency) {
+        let line = statements::lines(&app.store, &[key.id()], Some(place), 1).await?;
+        net += net_of(key.class, line.first().map_or(0, |line| line.balance));
+    }
+    Ok(net)
+}
+
+/// How much better off a user is for so much on an account of this class.
+pub(crate) fn net_of(class: Class, minor: i64) -> i64 {
+    if class == Class::Receivable { -minor } else { minor }
 }
 
 /// The id of what an entry is about, as the API writes it.

@@ -15,6 +15,7 @@ mod postgres;
 pub(crate) mod rows;
 mod sqlite;
 pub(crate) mod step_ups;
+pub(crate) mod subscriptions;
 mod warrants;
 
 use std::collections::{HashMap, HashSet};
@@ -223,6 +224,7 @@ impl LedgerTx<'_> {
         }
         people::load(&mut self.tx, touched, &mut books).await?;
         bonus::load(&mut self.tx, touched, &mut books).await?;
+        subscriptions::load(&mut self.tx, touched, &mut books).await?;
         merchants::load(&mut self.tx, touched, &mut books).await?;
         step_ups::load(&mut self.tx, touched, &mut books).await?;
         warrants::load(&mut self.tx, touched, &mut books).await?;
@@ -264,6 +266,7 @@ impl LedgerTx<'_> {
         }
         people::write(&mut self.tx, commit).await?;
         bonus::write(&mut self.tx, commit).await?;
+        subscriptions::write(&mut self.tx, commit).await?;
         merchants::write(&mut self.tx, commit).await?;
         step_ups::write(&mut self.tx, commit).await?;
         pages::append_audit(&mut self.tx, &commit.audit).await?;

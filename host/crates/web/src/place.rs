@@ -52,6 +52,8 @@ named! {
     PluginName: "plugin",
     WebhookId: "webhook endpoint",
     EventId: "event of this endpoint",
+    SubscriberName: "subscription",
+    ParkedId: "parked event",
 }
 
 /// A plugin's id as its manifest writes it.
@@ -63,6 +65,28 @@ impl FromStr for PluginName {
     fn from_str(text: &str) -> Result<Self, ()> {
         let plain = text.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-');
         if plain && (3..=40).contains(&text.len()) { Ok(PluginName(text.to_owned())) } else { Err(()) }
+    }
+}
+
+/// The id of a plugin that hears.
+#[derive(Debug, Clone)]
+pub(crate) struct SubscriberName(pub(crate) String);
+
+impl FromStr for SubscriberName {
+    type Err = ();
+    fn from_str(text: &str) -> Result<Self, ()> {
+        text.parse::<PluginName>().map(|name| SubscriberName(name.0))
+    }
+}
+
+/// The id of an event that a plugin could not take.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct ParkedId(pub(crate) EventId);
+
+impl FromStr for ParkedId {
+    type Err = IdError;
+    fn from_str(text: &str) -> Result<Self, IdError> {
+        text.parse().map(ParkedId)
     }
 }
 

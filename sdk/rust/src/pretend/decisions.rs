@@ -98,12 +98,12 @@ pub fn on_event<P: OnEvent>(
         match action {
             Action::Bonus(bonus) => assert!(bonus.amount.minor > 0, "a bonus of {:?}", bonus.amount),
             Action::Begin(step) => assert!(step.proposals.is_empty(), "an event's flow proposes {:?}", step.proposals),
-            Action::Put(_) | Action::Tell(_) => {}
+            Action::Put(_) | Action::Tell(_) | Action::Reclaim(_) => {}
         }
         let of_user = match action {
             Action::Put(put) => put.about == crate::on_event::About::User,
             Action::Bonus(_) | Action::Tell(_) => true,
-            Action::Begin(_) => false,
+            Action::Begin(_) | Action::Reclaim(_) => false,
         };
         assert!(event.user.is_some() || !of_user, "{action:?} needs a user, and the event has none");
     }

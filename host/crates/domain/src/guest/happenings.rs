@@ -81,6 +81,8 @@ pub enum Action {
     Tell(String),
     /// Open a flow with this as its first step.
     Begin(Box<Step>),
+    /// Take back what this budget granted for the event's payment, in proportion to what was refunded of it.
+    Reclaim(String),
 }
 
 /// What a plugin remembers about one user, or about its scope.

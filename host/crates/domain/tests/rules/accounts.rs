@@ -438,6 +438,8 @@ commands!(
     EndDispute,
     MakeClosing,
     PayOut,
+    Gift,
+    TakeBack,
 );
 
 /// Commands that move nothing: no entry, only rows.

@@ -12,6 +12,7 @@ use koban_domain::refunds::Refund;
 use koban_domain::reviews::Ruling;
 
 use crate::accounts::Example;
+use crate::gifts;
 use crate::world::{HANAKO, HOUR_MS, KENJI, OPERATOR, SPRING, TARO, World, grant, plan};
 
 /// A lot of Taro's that may be spent in an hour, and ends in two.
@@ -102,6 +103,19 @@ pub(crate) const EXAMPLES: &[Example] = &[
             world.now = world.now.plus_ms(HOUR_MS);
         },
         |world| drop(world.void(1).unwrap()),
+    ),
+    (
+        "A campaign grants what the plugin asks for that it is bound to",
+        |world| gifts::bind(world, 1_000, None),
+        |world| drop(world.does(Command::Gift(gifts::gift(1, TARO, 64))).unwrap()),
+    ),
+    (
+        "What was refunded of a payment goes back of the bonus that it brought, in proportion and rounded down",
+        |world| {
+            *world = gifts::given().0;
+            world.refund(TARO, 500, 1).unwrap();
+        },
+        |world| drop(world.does(Command::TakeBack(gifts::given().1)).unwrap()),
     ),
     (
         "A closure gives bonus back to the platform",

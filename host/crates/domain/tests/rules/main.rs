@@ -12,6 +12,7 @@ mod exchanges;
 mod flow_ends;
 mod flows;
 mod fuzz;
+mod gifts;
 mod limits;
 mod model;
 mod outcomes;

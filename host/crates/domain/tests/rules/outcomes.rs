@@ -23,6 +23,7 @@ use koban_domain::charges::{ChargeCredit, ChargeReversal, Exposure};
 use koban_domain::closures::Close;
 use koban_domain::exchanges::{REFERENCE_AGE_MS_MAX, Trade};
 use koban_domain::flows::{self, Authorisation, Closing, Flow, Resolution};
+use koban_domain::gifts::TakeBack;
 use koban_domain::guest::Side;
 use koban_domain::ids::{CampaignId, CaptureId, KeyId, MerchantId, PaymentId, RefundId, TransferId};
 use koban_domain::ledger::{Command, Decided, Expect, Unexpected, Work};
@@ -42,6 +43,7 @@ use koban_domain::verification::{Unverify, Verify};
 use uuid::Uuid;
 
 use crate::flows::{Charge, credit_of};
+use crate::gifts;
 use crate::pages;
 use crate::world::{
     COLLEAGUE, DAY_MS, HANAKO, HOUR_MS, KENJI, NOBODY, NOON, OPERATOR, SHOP, TARO, World, arrived, atm, credit, flow,
@@ -674,7 +676,11 @@ fn granting() -> (&'static str, Vec<Refusal>) {
         .refused(Refusal::CampaignClosed, |world, _| drop(world.does(Command::Plan(open)).unwrap()))
         .refused(Refusal::LotExpired, repair!(Grant, expires_at = later))
         .refused(Refusal::LotsFull, |world, _| drop(world.pay(TARO, 1, 1).unwrap()))
-        .refused(Refusal::CampaignBudgetExhausted, |world, _| drop(world.does(plan(111)).unwrap()))
+        .refused(Refusal::CampaignBudgetExhausted, |world, _| {
+            let Command::Plan(wider) = plan(111) else { panic!() };
+            world.does(Command::Plan(Plan { per_user: Some(110), ..wider })).unwrap();
+        })
+        .refused(Refusal::CampaignShareExhausted, |world, _| drop(world.does(plan(111)).unwrap()))
         .refused(Refusal::BalanceLimit, |world, _| drop(world.pay(TARO, 1, 2).unwrap()))
         .done()
 }
@@ -703,6 +709,14 @@ fn taking_back() -> (&'static str, Vec<Refusal>) {
     Ladder::new("taking back", world, Command::Revoke(Revoke { of: other, reason: "test".into() }))
         .refused(Refusal::LotNotFound, repair!(Revoke, of = of))
         .refused(Refusal::LotEmpty, |world, _| drop(world.refund(TARO, 1, 1).unwrap()))
+        .done()
+}
+
+fn taking_back_a_gift() -> (&'static str, Vec<Refusal>) {
+    let (world, of) = gifts::given();
+    let other = TakeBack { key: gifts::key(2), ..of.clone() };
+    Ladder::new("taking back a gift", world, Command::TakeBack(other))
+        .refused(Refusal::LotNotFound, move |_, command| *command = Command::TakeBack(of))
         .done()
 }
 
@@ -742,6 +756,7 @@ fn ladders() -> Vec<(&'static str, Vec<Refusal>)> {
         granting(),
         lapsing(),
         taking_back(),
+        taking_back_a_gift(),
         releasing(),
         settling(),
         writing_off(),

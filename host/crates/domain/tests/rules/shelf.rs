@@ -67,7 +67,17 @@ impl Shelf {
         copy(&all.signals, &mut some.signals, &touched.signals);
         copy(&all.flows, &mut some.flows, &touched.flows);
         copy(&all.operations, &mut some.operations, &touched.operations);
+        copy(&all.gifts, &mut some.gifts, &touched.gifts);
+        copy(&all.subscriptions, &mut some.subscriptions, &touched.subscriptions);
         self.load_lots(touched, &mut some);
+        // What users have had of campaigns is worked out from all lots, as the store does.
+        for (campaign, user) in &touched.shares {
+            let lots = self.books.lots.iter().filter(|(_, lot)| (lot.campaign, lot.user) == (*campaign, *user));
+            let share: i64 = lots.map(|(_, lot)| lot.amount.minor).sum();
+            if share > 0 {
+                some.shares.load((*campaign, *user), share);
+            }
+        }
         some
     }
 
@@ -98,6 +108,8 @@ impl Shelf {
         absorb(&from.adjustments, &mut to.adjustments);
         absorb(&from.campaigns, &mut to.campaigns);
         absorb(&from.lots, &mut to.lots);
+        absorb(&from.gifts, &mut to.gifts);
+        absorb(&from.subscriptions, &mut to.subscriptions);
         absorb(&from.payments, &mut to.payments);
         absorb(&from.arrangements, &mut to.arrangements);
         absorb(&from.disputes, &mut to.disputes);

@@ -360,7 +360,8 @@ impl World {
 /// The campaign with this budget.
 pub(crate) fn plan(yen: i64) -> Command {
     let budget = Money::yen(yen);
-    Command::Plan(Plan { campaign: SPRING, name: "spring".into(), budget, open: true, ends_at: None })
+    let name = "spring".into();
+    Command::Plan(Plan { campaign: SPRING, name, budget, open: true, ends_at: None, per_user: None, bound: None })
 }
 
 pub(crate) fn grant(user: UserId, yen: i64, number: u128, expires_at: Timestamp) -> Command {

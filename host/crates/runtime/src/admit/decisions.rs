@@ -99,11 +99,8 @@ impl Gate<'_> {
             }
             on_event::Action::Bonus(bonus) => {
                 of_user("a bonus is granted")?;
-                if !self.manifest.budgets.iter().any(|budget| budget.name == bonus.budget) {
-                    return Err(denied(format!("budget {} is not in the manifest", quote(&bonus.budget))));
-                }
                 domain::Action::Bonus(domain::BudgetBonus {
-                    budget: bonus.budget,
+                    budget: self.budget(bonus.budget)?,
                     amount: positive(bonus.amount)?,
                     reason: self.code("bonus", bonus.reason)?,
                 })
@@ -118,7 +115,15 @@ impl Gate<'_> {
                 }
                 domain::Action::Begin(Box::new(self.step(input, step)?))
             }
+            on_event::Action::Reclaim(budget) => domain::Action::Reclaim(self.budget(budget)?),
         })
+    }
+
+    fn budget(&self, name: String) -> Result<String, Fault> {
+        match self.manifest.budgets.iter().any(|budget| budget.name == name) {
+            true => Ok(name),
+            false => Err(denied(format!("budget {} is not in the manifest", quote(&name)))),
+        }
     }
 
     /// The rows of a page.

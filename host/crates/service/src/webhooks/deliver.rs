@@ -303,6 +303,8 @@ async fn sweep_once(app: &App) -> Result<(), Error> {
     app.metrics.webhooks_waiting.set(waiting);
     app.metrics.webhooks_disabled.set(disabled);
     let lag = fan_out::lag(&app.store).await?;
-    outbox::trim(&app.store, lag.handed_out, before, SWEEP_ROWS).await?;
+    let heard = crate::subscriptions::heard_by_all(app).await?;
+    outbox::trim(&app.store, heard.map_or(lag.handed_out, |heard| heard.min(lag.handed_out)), before, SWEEP_ROWS)
+        .await?;
     Ok(())
 }

@@ -3,6 +3,7 @@
 use koban_domain::accounts::{AccountKey, Class};
 use koban_domain::bonus::{Campaign, Lot};
 use koban_domain::books::Books;
+use koban_domain::gifts::Bound;
 use koban_domain::ids::{CampaignId, LotId, UserId};
 use koban_domain::ledger::Commit;
 use koban_domain::money::Money;
@@ -85,6 +86,13 @@ pub(crate) fn campaign(row: &impl Columns) -> Result<Campaign, StoreError> {
         open: row.flag("open")?,
         ends_at: row.maybe_long("ends_at")?.map(Timestamp),
         at: row.time("at")?,
+        per_user: row.maybe_long("per_user")?,
+        bound: match (row.maybe_text("bound_plugin")?, row.maybe_text("bound_budget")?, row.maybe_long("bound_days")?) {
+            (Some(plugin), Some(budget), Some(days)) => {
+                Some(Bound { plugin, budget, lasts_days: u16::try_from(days).unwrap_or(u16::MAX) })
+            }
+            _ => None,
+        },
     })
 }
 
@@ -106,10 +114,12 @@ pub(crate) fn lot(row: &impl Columns) -> Result<Lot, StoreError> {
 
 /// Writes what changed: each campaign by itself, all lots together.
 pub(super) async fn write(tx: &mut Tx<'_>, commit: &Commit) -> Result<(), StoreError> {
-    const CAMPAIGN: &str = "insert into campaigns (id, name, budget, currency, granted, open, ends_at, at)
-        values ($1, $2, $3, $4, $5, $6, $7, $8)
+    const CAMPAIGN: &str = "insert into campaigns (id, name, budget, currency, granted, open, ends_at, at, per_user, bound_plugin,
+            bound_budget, bound_days)
+        values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
         on conflict (id) do update set name = excluded.name, budget = excluded.budget, granted = excluded.granted,
-            open = excluded.open, ends_at = excluded.ends_at";
+            open = excluded.open, ends_at = excluded.ends_at, per_user = excluded.per_user,
+            bound_plugin = excluded.bound_plugin, bound_budget = excluded.bound_budget, bound_days = excluded.bound_days";
     let mut campaigns: Vec<&Campaign> = commit.books.campaigns.changed().map(|row| row.value).collect();
     campaigns.sort_unstable_by_key(|campaign| campaign.id);
     for campaign in campaigns {
@@ -123,6 +133,10 @@ pub(super) async fn write(tx: &mut Tx<'_>, commit: &Commit) -> Result<(), StoreE
                 .bind(i16::from(campaign.open))
                 .bind(campaign.ends_at.map(|at| at.0))
                 .bind(campaign.at.0)
+                .bind(campaign.per_user)
+                .bind(campaign.bound.as_ref().map(|bound| bound.plugin.as_str()))
+                .bind(campaign.bound.as_ref().map(|bound| bound.budget.as_str()))
+                .bind(campaign.bound.as_ref().map(|bound| i64::from(bound.lasts_days)))
                 .execute(connection)
                 .await?;
         });

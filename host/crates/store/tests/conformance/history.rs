@@ -1,16 +1,17 @@
 //! A random but repeatable history of commands: everything that the ledger knows, right and wrong, again and out of turn.
 
 use koban_domain::access::{Freeze, Holder};
-use koban_domain::accounts::{AccountKey, Class};
+use koban_domain::accounts::{AccountKey, Class, PluginKey};
 use koban_domain::adjustments::{Judge, Line, Propose};
 use koban_domain::bonus::{Grant, OfLot, Plan, Revoke};
 use koban_domain::captures::{Collect, Increase, OfPayment};
 use koban_domain::charges::{ChargeCredit, ChargeReversal, ReferenceKey, ReferenceState, Tombstone};
 use koban_domain::closures::Close;
 use koban_domain::flows::{Arrival, Authorisation, CallKey, Flow, QueuedEffect, StepCommit, Stuck};
+use koban_domain::gifts::{Bound, Gift, GiftKey, TakeBack};
 use koban_domain::guest::{Act, HttpAnswer, SettlementLine, Side, Standing, What};
 use koban_domain::ids::{
-    AdjustmentId, CampaignId, CaptureId, FileId, FlowId, LotId, OperatorId, PaymentId, RecordId, RefundId,
+    AdjustmentId, CampaignId, CaptureId, EventId, FileId, FlowId, LotId, OperatorId, PaymentId, RecordId, RefundId,
     SubmissionId, TransferId,
 };
 use koban_domain::ledger::{Command, Counted, Expect, SealedRecord, Unexpected, Work};
@@ -244,17 +245,56 @@ impl History {
         let place = usize::try_from(self.dice.below(lots.len().max(1) as u128)).unwrap();
         let nobodys = OfLot { lot: LotId::default(), user: user(number), currency: Currency::JPY };
         let of = lots.get(place).map_or(nobodys, |lot| OfLot::from(*lot));
-        match self.dice.below(12) {
+        match self.dice.below(18) {
             0..2 => Command::Plan(Plan {
                 campaign,
                 name: "春 \"spring\"".into(),
                 budget: self.dice.amount(20_000),
                 open: !self.dice.one_in(8),
                 ends_at: self.dice.one_in(2).then(|| now.plus_ms(30 * 86_400_000)),
+                per_user: self.dice.one_in(3).then_some(2_000),
+                bound: (!self.dice.one_in(4)).then(|| Bound {
+                    plugin: "charge-campaign".into(),
+                    budget: campaign.to_string(),
+                    lasts_days: 30,
+                }),
             }),
             2 => Command::Lapse(of),
             3 => Command::Revoke(Revoke { of, reason: "a mistake".into() }),
             4 => Command::Release(of),
+            5..9 => {
+                let (lot, user, amount) = (LotId(self.id()), user(number), self.dice.amount(900));
+                let (expires_at, reason) = (now.plus_ms(90_000_000_000), "spend_back".to_owned());
+                let grant = Grant { lot, user, campaign, amount, usable_from: None, expires_at, reason };
+                let mut payments: Vec<_> = memory.books.payments.iter().map(|(id, _)| *id).collect();
+                payments.sort();
+                let place = usize::try_from(self.dice.below(payments.len().max(1) as u128)).unwrap();
+                let key = GiftKey {
+                    plugin: PluginKey::of("charge-campaign"),
+                    budget: campaign.to_string(),
+                    event: EventId(Uuid::from_u128(self.dice.below(40))),
+                };
+                Command::Gift(Gift {
+                    plugin: "charge-campaign".into(),
+                    key,
+                    payment: payments.get(place).copied(),
+                    grant,
+                })
+            }
+            9..11 => {
+                let lots = &memory.books.lots;
+                let mut gifts: Vec<_> = memory.books.gifts.iter().collect();
+                gifts.sort_by_key(|(key, _)| (*key).clone());
+                let place = usize::try_from(self.dice.below(gifts.len().max(1) as u128)).unwrap();
+                match gifts.get(place) {
+                    Some((key, gifted)) => {
+                        let of = lots.get(&gifted.lot).map_or(nobodys, OfLot::from);
+                        let payment = gifted.payment.unwrap_or_default();
+                        Command::TakeBack(TakeBack { key: (*key).clone(), of, payment })
+                    }
+                    None => Command::Release(of),
+                }
+            }
             _ => {
                 let usable_from = self.dice.one_in(4).then(|| now.plus_ms(40_000_000));
                 let expires_at = now.plus_ms(

@@ -79,6 +79,8 @@ async fn same_books(writer: &mut LedgerWriter, memory: &Memory, name: &str) {
     same(&all.adjustments, &stored.adjustments, "adjustments", name);
     same(&all.campaigns, &stored.campaigns, "campaigns", name);
     same(&all.lots, &stored.lots, "lots", name);
+    same(&all.shares, &stored.shares, "shares", name);
+    same(&all.gifts, &stored.gifts, "gifts", name);
     same(&all.payments, &stored.payments, "payments", name);
     same(&all.transfers, &stored.transfers, "transfers", name);
     same(&all.reviews, &stored.reviews, "reviews", name);

@@ -15,4 +15,5 @@ mod people;
 mod policy;
 mod records;
 mod releases;
+mod subscriptions;
 mod webhooks;

@@ -7,6 +7,7 @@ pub(crate) mod charges;
 pub(crate) mod closings;
 pub(crate) mod consents;
 pub(crate) mod disputes;
+pub(crate) mod documents;
 pub(crate) mod exchanges;
 pub(crate) mod inbound;
 pub(crate) mod keys;
@@ -37,6 +38,7 @@ pub(crate) fn routes() -> OpenApiRouter<Web> {
         .merge(me::routes())
         .merge(verification::routes())
         .merge(wallet::routes())
+        .merge(documents::routes())
         .merge(bonus::routes())
         .merge(charges::routes())
         .merge(consents::routes())

@@ -82,6 +82,12 @@ pub(super) fn words_of(refusal: Refusal) -> (Words, Words) {
             "少ない額にするか、予算を増やしてから新しいキーでお試しください。",
             "Grant less, or raise the budget and try with a new key.",
         ),
+        Refusal::CampaignShareExhausted => (
+            "このキャンペーンで一人が受け取れる上限を超えます",
+            "the user has had from this campaign what one user may",
+            "少ない額にするか、一人あたりの上限を上げてから新しいキーでお試しください。",
+            "Grant less, or raise what one user may have and try with a new key.",
+        ),
         Refusal::DisputeNotFound => (
             "異議申し立てが見つかりません",
             "there is no such dispute",

@@ -2,6 +2,7 @@
 
 use axum::extract::State;
 use koban_domain::bonus::Campaign;
+use koban_domain::gifts::Bound;
 use koban_domain::ids::{CampaignId, LotId, UserId};
 use koban_domain::money::Currency;
 use koban_service::bonus::{self, CampaignInput, GrantInput};
@@ -52,6 +53,11 @@ pub(crate) struct CampaignRequest {
     /// The last day in Japan on which it grants; without it only an operator closes it.
     #[schema(value_type = Option<String>, example = "2019-03-31")]
     ends_on: Option<Day>,
+    /// The most that one user may ever have from it, in whole minor units; without it the budget is the only bound.
+    #[schema(value_type = Option<i64>, minimum = 1, maximum = 1_000_000_000_000i64, example = 500)]
+    per_user: Option<Minor>,
+    /// The budget of a plugin that may have it grant; without it operators alone do.
+    bound: Option<BoundRequest>,
     /// Why, in 1 to 500 characters; it goes into the audit log.
     #[schema(value_type = String, example = "agreed with marketing")]
     reason: Line,
@@ -64,8 +70,52 @@ impl From<CampaignRequest> for CampaignInput {
             budget: body.budget.of(body.currency),
             open: body.open.unwrap_or(true),
             ends_at: body.ends_on.map(|day| day.end()),
+            per_user: body.per_user.map(|most| most.of(body.currency).minor),
+            bound: body.bound.map(Bound::from),
             reason: body.reason.0,
         }
+    }
+}
+
+/// The budget of a plugin that shall have a campaign grant.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct BoundRequest {
+    /// The plugin's id.
+    #[schema(value_type = String, example = "charge-campaign")]
+    plugin: Line,
+    /// The budget's name in its manifest.
+    #[schema(value_type = String, example = "spend_back")]
+    budget: Line,
+    /// How many days a lot lasts that it grants, the day of the grant in Japan included.
+    #[schema(minimum = 1, maximum = 1_827, example = 60)]
+    lasts_days: u16,
+}
+
+impl From<BoundRequest> for Bound {
+    fn from(body: BoundRequest) -> Bound {
+        Bound { plugin: body.plugin.0, budget: body.budget.0, lasts_days: body.lasts_days }
+    }
+}
+
+/// The budget of a plugin that has a campaign grant.
+#[derive(Serialize, ToSchema)]
+#[schema(as = CampaignBound)]
+pub(crate) struct BoundBody {
+    /// The plugin's id.
+    #[schema(example = "charge-campaign")]
+    plugin: String,
+    /// The budget's name in its manifest.
+    #[schema(example = "spend_back")]
+    budget: String,
+    /// How many days a lot lasts that it grants, the day of the grant in Japan included.
+    #[schema(example = 60)]
+    lasts_days: u16,
+}
+
+impl From<Bound> for BoundBody {
+    fn from(bound: Bound) -> BoundBody {
+        BoundBody { plugin: bound.plugin, budget: bound.budget, lasts_days: bound.lasts_days }
     }
 }
 
@@ -93,6 +143,12 @@ pub(crate) struct CampaignBody {
     ends_at: Option<String>,
     /// Since when it is there.
     at: String,
+    /// The most that one user may ever have from it; null if the budget is the only bound.
+    #[schema(required)]
+    per_user: Option<i64>,
+    /// The budget of a plugin that may have it grant; null if operators alone do.
+    #[schema(required)]
+    bound: Option<BoundBody>,
 }
 
 impl From<Campaign> for CampaignBody {
@@ -106,6 +162,8 @@ impl From<Campaign> for CampaignBody {
             open: campaign.open,
             ends_at: campaign.ends_at.map(moment),
             at: moment(campaign.at),
+            per_user: campaign.per_user,
+            bound: campaign.bound.map(BoundBody::from),
         }
     }
 }

@@ -22,6 +22,7 @@ pub(crate) mod policy;
 pub(crate) mod publishers;
 pub(crate) mod releases;
 pub(crate) mod reviews;
+pub(crate) mod subscriptions;
 pub(crate) mod users;
 pub(crate) mod verification;
 pub(crate) mod webhooks;
@@ -56,6 +57,7 @@ pub(super) fn routes() -> OpenApiRouter<Web> {
         .merge(policy::routes())
         .merge(clock::routes())
         .merge(reviews::routes())
+        .merge(subscriptions::routes())
         .merge(currencies::routes())
         .merge(audit::routes())
         .merge(operators::routes())

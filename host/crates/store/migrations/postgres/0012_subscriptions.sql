@@ -1,0 +1,69 @@
+-- What plugins hear: how far each has come, what it has remembered, what was granted for it, and what it could not take.
+
+-- `per_user`: the most that one user may ever have from a campaign, minor units. A campaign that is bound to a budget of a plugin grants what that
+-- plugin asks for, in lots that last `bound_days`; without it operators alone have it grant.
+alter table campaigns add column per_user bigint;
+alter table campaigns add column bound_plugin text;
+alter table campaigns add column bound_budget text;
+alter table campaigns add column bound_days bigint;
+create unique index campaigns_bound on campaigns (bound_plugin, bound_budget) where bound_plugin is not null;
+create index bonus_lots_of_campaign on bonus_lots (campaign, user_id, amount);
+
+-- How far a plugin has heard: all of the pages of the outbox up to `sequence`, and `place` news of the next one. `version` grows with every
+-- commit of it: whatever was made for another version is not taken. `attempts` counts faults at the next event, `kept` and `kept_bytes` what it has
+-- remembered, `parked` what waits for an operator. `owner` has it to itself until `leased_until`.
+create table subscriptions (
+    plugin bytea not null,
+    name text not null,
+    version bigint not null,
+    sequence bigint not null,
+    place bigint not null,
+    attempts bigint not null,
+    heard bigint not null,
+    parked bigint not null,
+    kept bigint not null,
+    kept_bytes bigint not null,
+    since bigint not null,
+    changed_at bigint not null,
+    owner text,
+    leased_until bigint not null,
+    constraint subscriptions_pk primary key (plugin)
+);
+
+-- Values that plugins have remembered, about a user or about their scope (16 zero bytes).
+create table plugin_values (
+    plugin bytea not null,
+    about bytea not null,
+    name text not null,
+    value bytea not null,
+    expires_at bigint,
+    constraint plugin_values_pk primary key (plugin, about, name)
+);
+create index plugin_values_over on plugin_values (plugin, expires_at) where expires_at is not null;
+
+-- Bonus that was granted for plugins, once for each budget and event. `taken`: how much of it should have gone back since its payment was refunded.
+create table plugin_gifts (
+    plugin bytea not null,
+    budget text not null,
+    event bytea not null,
+    lot bytea not null,
+    payment bytea,
+    granted bigint not null,
+    taken bigint not null,
+    constraint plugin_gifts_pk primary key (plugin, budget, event)
+);
+create index plugin_gifts_of_payment on plugin_gifts (plugin, payment) where payment is not null;
+
+-- Events that a plugin could not take.
+create table parked_events (
+    plugin bytea not null,
+    event bytea not null,
+    kind text not null,
+    merchant bytea,
+    body text not null,
+    at bigint not null,
+    reason text not null,
+    decision bytea,
+    parked_at bigint not null,
+    constraint parked_events_pk primary key (plugin, event)
+);
