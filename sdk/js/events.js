@@ -10,6 +10,8 @@ export const Action = Object.freeze({
     whole(amount.minor);
     return { tag: "bonus", val: { budget, amount, reason } };
   },
+  /** Takes back what a budget granted for the event's payment, in proportion to what was refunded of it. */
+  reclaim: budget => ({ tag: "reclaim", val: budget }),
   /** Tells the event's user something: the key of one of the manifest's texts. */
   tell: text => ({ tag: "tell", val: text }),
   /** Opens a flow of this plugin with this as its first step. */

@@ -182,12 +182,15 @@ export type Action =
   | { tag: "put"; val: { about: About; name: string; value: Value | null; expires: Instant | null } }
   | { tag: "bonus"; val: { budget: string; amount: Money; reason: string } }
   | { tag: "tell"; val: string }
-  | { tag: "begin"; val: Step };
+  | { tag: "begin"; val: Step }
+  | { tag: "reclaim"; val: string };
 export declare const Action: {
   /** Remembers a value; no value forgets it. */
   put(about: About, name: string, value?: Value, expires?: Instant): Action;
   /** Grants the event's user a bonus out of one of the manifest's budgets; `reason` is one of the manifest's codes. */
   bonus(budget: string, amount: Money, reason: string): Action;
+  /** Takes back what a budget granted for the event's payment, in proportion to what was refunded of it. */
+  reclaim(budget: string): Action;
   /** Tells the event's user something: the key of one of the manifest's texts. */
   tell(text: string): Action;
   /** Opens a flow of this plugin with this as its first step. */

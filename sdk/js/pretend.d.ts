@@ -20,6 +20,7 @@ export declare class Tool {
   /** What is remembered about a user, or about the scope when no user is named. */
   remembers(name: string, user?: string): Value["val"] | undefined;
   granted: { user: string; budget: string; minor: number }[];
+  reclaimed: string[];
   told: { user: string; text: string }[];
 }
 

@@ -52,6 +52,8 @@ export class Tool {
   #events = 0;
   /** Every bonus that was granted: user, budget, minor units. */
   granted = [];
+  /** The budget of every reclaim, one for each event. */
+  reclaimed = [];
   /** Every text that was told: user and key. */
   told = [];
 
@@ -70,7 +72,7 @@ export class Tool {
       called(this.#plugin, "onEvent", context(now, { scope: this.scope }), ...structuredClone([this.#settings, event, known])),
     );
     rule(actions.length <= ACTIONS_MAX, `${actions.length} actions`);
-    for (const { tag, val } of actions) this.#take(tag, val, user);
+    for (const { tag, val } of actions) this.#take(tag, val, { kind, user });
     return actions;
   }
 
@@ -91,8 +93,8 @@ export class Tool {
     return lasting.sort(([a], [b]) => (a < b ? -1 : 1)).map(([name, { value }]) => ({ about, name, value }));
   }
 
-  #take(tag, val, user) {
-    rule(user !== undefined || tag === "begin" || (tag === "put" && val.about === "scope"), `\`${tag}\` needs a user, and the event has none`);
+  #take(tag, val, { kind, user }) {
+    rule(user !== undefined || tag === "begin" || tag === "reclaim" || (tag === "put" && val.about === "scope"), `\`${tag}\` needs a user, and the event has none`);
     switch (tag) {
       case "put": {
         rule(/^[a-z0-9_-]{1,40}$/.test(val.name), `\`${val.name}\` cannot be a name`);
@@ -105,7 +107,11 @@ export class Tool {
       }
       case "bonus":
         rule(val.amount.minor > 0, `a bonus of ${val.amount.minor}`);
+        rule(!kind.startsWith("bonus."), "a bonus for a bonus, which would go on until the budget is gone");
         this.granted.push({ user, budget: val.budget, minor: val.amount.minor });
+        break;
+      case "reclaim":
+        this.reclaimed.push(val);
         break;
       case "tell":
         this.told.push({ user, text: val });

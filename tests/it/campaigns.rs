@@ -4,12 +4,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use koban_domain::money::Money;
-use koban_service::{decisions, page::Page};
+use koban_domain::records::{Ending, FaultClass};
+use koban_domain::releases::{Scope, State};
+use koban_service::releases::{self, Move};
+use koban_service::{decisions, page::Page, plugins};
 use serde_json::{Value, json};
 
 use crate::harness::{
-    Caller, Database, HostProcess, Operator, Setup, Shop, TestApp, User, eventually, eventually_for, minor, seed_money,
-    seed_plugin, seed_shop, seed_till, seed_user, yen,
+    Caller, Database, HostProcess, Operator, Setup, Shop, TestApp, User, eventually, eventually_for, koban, minor,
+    seed_money, seed_plugin, seed_shop, seed_till, seed_user, text, yen,
 };
 use crate::kills::free_address;
 
@@ -141,7 +144,7 @@ async fn an_event_that_is_delivered_again_grants_nothing_again() {
     let entries = fair.app.entries().await;
     // As if the place had never been written down: everything comes once more.
     let mut hand = fair.app.database.hand().await;
-    hand.run("update subscriptions set sequence = 0, place = 0, version = version + 1").await;
+    hand.run("update subscriptions set sequence = 0, place = 0, version = plugin").await;
     hand.run("delete from plugin_values").await;
     hand.run("update subscriptions set kept = 0, kept_bytes = 0").await;
     fair.heard(4).await;
@@ -267,6 +270,118 @@ async fn a_campaign_is_bound_to_a_budget_that_is_there_and_by_itself() {
     assert_eq!(put["bound"], Value::Null);
     let other = refused(with(TOOL, "spend_back", 30)).await.created();
     assert_eq!(other.body["bound"], json!({ "plugin": TOOL, "budget": "spend_back", "lasts_days": 30 }));
+}
+
+/// What comes of an attack: the class of its fault, if it is one, and how much it grants.
+async fn attacked(attack: &str, class: Option<FaultClass>, loot: i64) {
+    let fair = Fair::with_budget(10_000, None).await;
+    let app = &fair.app;
+    app.install("hostile-tool", &[text("attack", attack)], None).await;
+    let mut body = campaign("loot", 10, None);
+    body["bound"]["plugin"] = json!("hostile-tool");
+    let campaign = fair.operator.post("/v1/operator/campaigns", body).await.created().id;
+    let user = app.user_holding(5_000).await;
+    fair.bonus_is(&user, 200).await;
+    user.pay(&fair.shop, 2_000).await.created();
+    // What the neighbour gave for the charge has paid; what it gives for the payment, and the loot.
+    fair.bonus_is(&user, 100 + loot).await;
+    let read = || async {
+        let page = Page { after: None, limit: 100 };
+        let kept = decisions::list(&app.app, Some("hostile-tool"), &page).await.expect("records").items;
+        let records: Vec<_> = kept.iter().map(|kept| kept.record().expect("a whole record")).collect();
+        let fault = |ending: &Ending| if let Ending::Fault(fault) = ending { Some(fault.class) } else { None };
+        (records.len(), records.iter().find_map(|record| fault(&record.ending)))
+    };
+    let (_, found) = eventually(attack, read, |(calls, found)| *calls >= 2 || found.is_some()).await;
+    assert_eq!(found, class, "{attack}");
+    let granted = app.operator().await.get(format!("/v1/operator/campaigns/{campaign}")).await.ok();
+    assert_eq!(minor(&granted, "granted"), loot, "{attack}");
+    app.ledger_is_clean().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_tool_that_faults_gets_nothing_and_its_neighbour_goes_on() {
+    attacked("loop", Some(FaultClass::FuelExhausted), 0).await;
+    attacked("panic", Some(FaultClass::Trap), 0).await;
+    attacked("many", Some(FaultClass::BadAnswer), 0).await;
+    attacked("large", Some(FaultClass::BadAnswer), 0).await;
+}
+
+#[tokio::test]
+async fn a_tool_gets_nothing_that_is_not_its_own() {
+    attacked("foreign-budget", Some(FaultClass::Denied), 0).await;
+    attacked("free", Some(FaultClass::BadAnswer), 0).await;
+    attacked("negative", Some(FaultClass::BadAnswer), 0).await;
+    attacked("long-reason", Some(FaultClass::BadAnswer), 0).await;
+}
+
+#[tokio::test]
+async fn a_tool_gets_one_bonus_for_an_event_and_none_for_a_bonus() {
+    attacked("thanks", None, 1).await;
+    attacked("twice", None, 1).await;
+    attacked("greedy", None, 0).await;
+    // What it gives for the payment is its own; a bonus for that bonus is not given, nor for its neighbour's.
+    attacked("round", Some(FaultClass::BadAnswer), 1).await;
+}
+
+#[tokio::test]
+async fn a_tool_that_asks_for_what_is_not_done_or_for_more_memory_than_it_has_is_not_taken() {
+    for (attack, payments, because) in [("tell", 1, "does not tell"), ("fill", 13, "at most 200")] {
+        let app = TestApp::start().await;
+        app.install("hostile-tool", &[text("attack", attack)], None).await;
+        let (operator, shop, user) = (app.operator().await, app.shop().await, app.user_holding(10_000).await);
+        let mut body = campaign("loot", 10, None);
+        body["bound"]["plugin"] = json!("hostile-tool");
+        let campaign = operator.post("/v1/operator/campaigns", body).await.created().id;
+        for _ in 0..payments {
+            user.pay(&shop, 10).await.created();
+        }
+        let of = |path: &str| format!("/v1/operator/subscriptions/hostile-tool{path}");
+        let look = || async { operator.get(of("")).await.ok() };
+        let view = eventually_for(Duration::from_secs(30), attack, look, |view| minor(view, "parked") == 1).await;
+        assert_eq!(minor(&view, "heard"), payments - 1);
+        assert!(minor(&view, "remembered") <= 200, "{view}");
+        let parked = operator.get(of("/parked")).await.ok();
+        let why = parked["items"][0]["reason"].as_str().expect("a reason").to_owned();
+        assert!(why.contains(because), "{attack}: {why}");
+        assert_eq!(minor(&operator.get(format!("/v1/operator/campaigns/{campaign}")).await.ok(), "granted"), 0);
+        app.ledger_is_clean().await;
+    }
+}
+
+#[tokio::test]
+async fn a_tool_of_one_merchant_hears_of_no_other() {
+    let fair = Fair::with_budget(10_000, None).await;
+    let (app, here, there) = (&fair.app, &fair.shop, fair.app.shop().await);
+    let digest = plugins::get(&app.app, TOOL).await.expect("the tool").digest;
+    plugins::set_enabled(&app.app, &app.operator_ctx(), TOOL, false).await.expect("switched off for the platform");
+    let step = Move { scope: Scope::Merchant(here.id), ..Move::to(State::Enabled) };
+    releases::move_to(&app.app, &app.operator_ctx(), TOOL, digest, &step).await.expect("switched on for a merchant");
+    let user = app.user_holding(9_000).await;
+    user.pay(&there, 2_000).await.created();
+    user.pay(here, 4_000).await.created();
+    fair.bonus_is(&user, 200).await;
+    user.pay(&there, 2_000).await.created();
+    user.pay(here, 1_000).await.created();
+    let subscription = fair.heard(2).await;
+    assert_eq!((minor(&subscription, "heard"), minor(&subscription, "parked")), (2, 0));
+    let records = decisions::list(&app.app, Some(TOOL), &Page { after: None, limit: 100 }).await.expect("records");
+    assert_eq!(records.items.len(), 2, "neither the charge nor the other merchant's payments");
+    app.ledger_is_clean().await;
+}
+
+#[tokio::test]
+async fn what_plugins_remember_of_a_user_goes_with_what_records_hold_of_them() {
+    let fair = Fair::with_budget(10_000, None).await;
+    let (hana, _ken) = (fair.app.user_holding(9_000).await, fair.app.user_holding(9_000).await);
+    assert_eq!(minor(&fair.heard(2).await, "remembered"), 2);
+    let user = hana.id.to_string();
+    let erase = ["decision", "erase", "--user", &user, "--reason", "she has left"];
+    let (status, _, said) = koban(&fair.app.database, &erase);
+    assert!(status.success(), "{said}");
+    let view = fair.subscription().await;
+    assert_eq!((minor(&view, "remembered"), minor(&view, "remembered_bytes")), (1, 20), "{view}");
+    fair.app.ledger_is_clean().await;
 }
 
 #[tokio::test]

@@ -49,7 +49,9 @@ impl Statement for BudgetExport {
                 let why = format!("the form of Money Forward ME has no column for {}", account.currency);
                 return Err(Failure::new("currency_not_supported", why).text("yen_only"));
             }
-            other => return Err(Failure::new("format_unknown", format!("`{other}` is none of the manifest's formats"))),
+            other => {
+                return Err(Failure::new("format_unknown", format!("`{other}` is none of the manifest's formats")));
+            }
         };
         let day = |at: u64| time::jst(at).date("");
         let (since, until) = (day(account.since), day(account.until.saturating_sub(1)));

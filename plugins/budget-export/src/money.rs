@@ -33,6 +33,8 @@ pub(crate) fn decimal(minor: i64, currency: &str) -> String {
     let (digits, whole) = (minor.unsigned_abs(), 10_u64.pow(places));
     match places {
         0 => format!("{sign}{digits}"),
-        _ => format!("{sign}{}.{:0width$}", digits / whole, digits % whole, width = usize::try_from(places).unwrap_or(2)),
+        _ => {
+            format!("{sign}{}.{:0width$}", digits / whole, digits % whole, width = usize::try_from(places).unwrap_or(2))
+        }
     }
 }

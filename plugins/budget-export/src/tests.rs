@@ -90,10 +90,10 @@ fn ofx_has_its_header_and_its_elements_in_order() {
         ]
     );
     let second = lines.iter().skip_while(|line| !line.contains("ent_00000000000000000000000000000002"));
-    assert_eq!(second.take(2).collect::<Vec<_>>(), [
-        &"<FITID>ent_00000000000000000000000000000002",
-        &"<NAME>WASM CAFE"
-    ]);
+    assert_eq!(
+        second.take(2).collect::<Vec<_>>(),
+        [&"<FITID>ent_00000000000000000000000000000002", &"<NAME>WASM CAFE"]
+    );
     for wanted in [
         "<TRNTYPE>POS\r\n<DTPOSTED>20180911123456[+9:JST]\r\n<TRNAMT>-540\r\n",
         "<ACCTID>0123456789abcdef012345\r\n",
@@ -110,7 +110,9 @@ fn ofx_has_its_header_and_its_elements_in_order() {
 #[test]
 fn ofx_2_is_the_same_with_end_tags() {
     let (one, two) = (text("ofx", &september()), text("ofx-2", &september()));
-    assert!(two.starts_with("<?xml version=\"1.0\" encoding=\"UTF-8\" standalone=\"no\"?>\r\n<?OFX OFXHEADER=\"200\" VERSION=\"220\" "));
+    assert!(two.starts_with(
+        "<?xml version=\"1.0\" encoding=\"UTF-8\" standalone=\"no\"?>\r\n<?OFX OFXHEADER=\"200\" VERSION=\"220\" "
+    ));
     let body = |text: &str| text[text.find("<OFX>").unwrap()..].to_owned();
     let without_ends: Vec<String> = body(&two)
         .split("\r\n")
@@ -144,10 +146,16 @@ fn a_payment_in_the_form_of_zaim() {
     let csv = text("zaim", &september());
     let lines: Vec<&str> = csv.split("\r\n").collect();
     assert_eq!(lines[0].split(',').count(), 16);
-    assert_eq!(lines[1], "2018-09-10,transfer,チャージ,-,ATM charge,ウォレット,,,,JPY,0,0,10000,0,10000,集計に含めない");
+    assert_eq!(
+        lines[1],
+        "2018-09-10,transfer,チャージ,-,ATM charge,ウォレット,,,,JPY,0,0,10000,0,10000,集計に含めない"
+    );
     assert_eq!(lines[2], "2018-09-11,payment,食費,-,ウォレット,-,,,WASM CAFE,JPY,0,540,0,0,540,常に集計に含める");
     assert_eq!(lines[3], "2018-09-12,income,返金,-,-,ウォレット,,,WASM CAFE,JPY,40,0,0,0,40,常に集計に含める");
-    assert_eq!(lines[4], "2018-09-13,payment,食費,-,ウォレット,-,,ランチ,ケン <Ken> & Co,JPY,0,2000,0,0,2000,常に集計に含める");
+    assert_eq!(
+        lines[4],
+        "2018-09-13,payment,食費,-,ウォレット,-,,ランチ,ケン <Ken> & Co,JPY,0,2000,0,0,2000,常に集計に含める"
+    );
     assert_eq!(lines.len(), 7);
 }
 
@@ -173,9 +181,14 @@ fn money_forward_is_quoted_newest_first_and_leaves_transfers_out() {
     let (csv, _, broken) = encoding_rs::SHIFT_JIS.decode(&content);
     assert!(!broken);
     let lines: Vec<&str> = csv.split("\r\n").collect();
-    assert_eq!(lines[0], r#""計算対象","日付","内容","金額（円）","保有金融機関","大項目","中項目","メモ","振替","ID""#);
+    assert_eq!(
+        lines[0],
+        r#""計算対象","日付","内容","金額（円）","保有金融機関","大項目","中項目","メモ","振替","ID""#
+    );
     assert!(lines[1].starts_with(r#""1","2018/09/14","ボーナス","27","ウォレット","収入","ボーナス","","0","ent_"#));
-    assert!(lines[5].starts_with(r#""0","2018/09/10","ATM charge","10000","ウォレット","収入","チャージ","","1","ent_"#));
+    assert!(
+        lines[5].starts_with(r#""0","2018/09/10","ATM charge","10000","ウォレット","収入","チャージ","","1","ent_"#)
+    );
     let usd = Account { currency: "USD".into(), rows: vec![], opening: 0, closing: 0, ..september() };
     let refused = pretend::statement::<BudgetExport>(0, &settings(), "moneyforward", &usd).unwrap_err();
     assert_eq!((refused.code.as_str(), refused.text.as_deref()), ("currency_not_supported", Some("yen_only")));

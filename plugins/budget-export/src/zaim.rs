@@ -8,8 +8,7 @@ use crate::csv::{plain, text};
 use crate::money::decimal;
 use crate::ofx::words;
 
-const HEADER: &str =
-    "日付,方法,カテゴリ,カテゴリの内訳,支払元,入金先,品目,メモ,お店,通貨,収入,支出,振替,残高調整,通貨変換前の金額,集計の設定";
+const HEADER: &str = "日付,方法,カテゴリ,カテゴリの内訳,支払元,入金先,品目,メモ,お店,通貨,収入,支出,振替,残高調整,通貨変換前の金額,集計の設定";
 const COUNTED: &str = "常に集計に含める";
 const NOT_COUNTED: &str = "集計に含めない";
 const NONE: &str = "-";

@@ -34,7 +34,8 @@ impl Plugin for ChargeCampaign {
                 )));
             }
             if is_above_a_fifth(&terms.spend_rate) {
-                failures.push(invalid("spend_rate may be at most 0.2, unless discount_reason says why it is a discount"));
+                failures
+                    .push(invalid("spend_rate may be at most 0.2, unless discount_reason says why it is a discount"));
             }
         }
         if failures.is_empty() { Ok(()) } else { Err(failures) }

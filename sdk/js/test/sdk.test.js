@@ -138,4 +138,8 @@ test("a tool remembers, grants and tells", () => {
   assert.deepEqual(shop.granted.map(({ minor }) => minor), [5, 5]);
   assert.deepEqual(shop.told, [{ user: "u-1", text: "hello" }]);
   assert.throws(() => shop.happens("payment.paid", { now: NOON }), /needs a user/);
+  assert.throws(() => shop.happens("bonus.granted", { now: NOON, user: "u-1" }), /a bonus for a bonus/);
+  const back = new pretend.Tool(merchantTool({ onEvent: () => [Action.reclaim("gift")] }));
+  back.happens("refund.posted", { now: NOON });
+  assert.deepEqual(back.reclaimed, ["gift"]);
 });

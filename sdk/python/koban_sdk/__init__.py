@@ -8,7 +8,7 @@ calls: each is a fresh start from the moment the component was built. What `rand
 from . import log, time
 from .accounts import Account, AccountRow, Document, Price, QuoteRequest, Rate
 from .assess import Answer, Payment, Reason, Signal, Verdict
-from .events import About, Action, Begin, Bonus, Put, Remembered, Subject, TableRequest, TableRow, Tell, ToolEvent, recall
+from .events import About, Action, Begin, Bonus, Put, Reclaim, Remembered, Subject, TableRequest, TableRow, Tell, ToolEvent, recall
 from .failure import SETTINGS_INVALID, Failure
 from .flow import (
     Agreed,

@@ -79,7 +79,15 @@ class Begin:
     step: Step
 
 
-Action = Union[Put, Bonus, Tell, Begin]
+@dataclass(frozen=True)
+class Reclaim:
+    """Takes back what a budget granted for the event's payment, in proportion to what was refunded of it."""
+
+    CASE: ClassVar[str] = "Action_Reclaim"
+    budget: str
+
+
+Action = Union[Put, Bonus, Tell, Begin, Reclaim]
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from typing import Any, Callable, Dict, List, Optional, Set, Tuple
 
 from .asking import asked, checked_settings
 from .assess import Answer, Payment, Signal
-from .events import About, Action, Begin, Bonus, Put, Remembered, Subject, TableRequest, TableRow, Tell, ToolEvent
+from .events import About, Action, Begin, Bonus, Put, Reclaim, Remembered, Subject, TableRequest, TableRow, Tell, ToolEvent
 from .failure import Failure
 from .flow import (
     Act,
@@ -109,6 +109,8 @@ class Tool:
         self._events = 0
         self.granted: List[Tuple[str, str, int]] = []
         """Every bonus that was granted: user, budget, minor units."""
+        self.reclaimed: List[str] = []
+        """The budget of every reclaim, one for each event."""
         self.told: List[Tuple[str, str]] = []
         """Every text that was told: user and key."""
 
@@ -130,7 +132,7 @@ class Tool:
         actions: List[Action] = _pure(lambda: asked(self._plugin, "on_event", context(now, scope=self._scope), *deepcopy(given)))
         _rule(len(actions) <= _ACTIONS_MAX, f"{len(actions)} actions")
         for action in actions:
-            self._take(action, user)
+            self._take(action, kind, user)
         return actions
 
     def remembers(self, name: str, user: Optional[str] = None) -> Optional[Value]:
@@ -156,8 +158,8 @@ class Tool:
         about = About.SCOPE if user is None else About.USER
         return [Remembered(about, put.name, put.value) for put in self._lasting(user, now) if put.value is not None]
 
-    def _take(self, action: Action, user: Optional[str]) -> None:
-        about_scope = isinstance(action, Begin) or (isinstance(action, Put) and action.about is About.SCOPE)
+    def _take(self, action: Action, kind: str, user: Optional[str]) -> None:
+        about_scope = isinstance(action, (Begin, Reclaim)) or (isinstance(action, Put) and action.about is About.SCOPE)
         _rule(user is not None or about_scope, f"{action} needs a user, and the event has none")
         if isinstance(action, Put):
             _rule(re.fullmatch(r"[a-z0-9_-]{1,40}", action.name) is not None, f"`{action.name}` cannot be a name")
@@ -170,9 +172,12 @@ class Tool:
             _rule(len(values) <= (200 if action.about is About.SCOPE else 20), "more names than are kept")
         elif isinstance(action, Bonus):
             _rule(action.amount.minor > 0, f"a bonus of {action.amount.minor}")
+            _rule(not kind.startswith("bonus."), "a bonus for a bonus, which would go on until the budget is gone")
             self.granted.append((user or "", action.budget, action.amount.minor))
         elif isinstance(action, Tell):
             self.told.append((user or "", action.text))
+        elif isinstance(action, Reclaim):
+            self.reclaimed.append(action.budget)
         else:
             _rule(not action.step.proposals, "a flow that an event begins proposes nothing")
 

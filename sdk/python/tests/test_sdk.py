@@ -18,6 +18,7 @@ from koban_sdk import (
     Named,
     Put,
     Rang,
+    Reclaim,
     ShowCode,
     Standing,
     Step,
@@ -142,6 +143,17 @@ class Sdk(unittest.TestCase):
         self.assertEqual(shop.told, [("u-1", "hello")])
         with self.assertRaisesRegex(AssertionError, "needs a user"):
             shop.happens("payment.paid", now=NOON)
+        with self.assertRaisesRegex(AssertionError, "a bonus for a bonus"):
+            shop.happens("bonus.granted", now=NOON, user="u-1")
+
+    def test_a_tool_takes_back_what_it_gave(self):
+        class Back(MerchantTool):
+            def on_event(self, ctx, settings, event, remembered):
+                return [Reclaim("gift")]
+
+        shop = pretend.Tool(Back())
+        shop.happens("refund.posted", now=NOON)
+        self.assertEqual(shop.reclaimed, ["gift"])
 
 
 if __name__ == "__main__":

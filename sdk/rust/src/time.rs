@@ -138,9 +138,13 @@ mod tests {
 
     #[test]
     fn calendars_and_clocks_in_japan_show_what_rfc_3339_says() {
-        for text in
-            ["1970-01-01T09:00:00", "2000-02-29T23:59:59", "2026-04-01T00:00:00", "2100-03-01T12:34:56", "2024-12-31T08:00:01"]
-        {
+        for text in [
+            "1970-01-01T09:00:00",
+            "2000-02-29T23:59:59",
+            "2026-04-01T00:00:00",
+            "2100-03-01T12:34:56",
+            "2024-12-31T08:00:01",
+        ] {
             let jst = jst(parse_rfc3339(&format!("{text}+09:00")).unwrap());
             let shown = format!("{}T{:02}:{:02}:{:02}", jst.date("-"), jst.hour, jst.minute, jst.second);
             assert_eq!(shown, text);

@@ -245,7 +245,7 @@ books! {
     /// What plugins had granted.
     gifts: GiftKey => Gifted,
     /// Versions of what plugins hear.
-    subscriptions: PluginKey => i64,
+    subscriptions: PluginKey => uuid::Uuid,
     /// Lots of bonus: those with something left, and those that payments at hand were paid from.
     lots: LotId => Lot,
     /// Which of these lots each wallet has; nothing of its own, the store does not write it.

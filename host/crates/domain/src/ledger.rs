@@ -735,8 +735,10 @@ impl Commit {
             self.steps.push((**step).clone());
         }
         if let Some(heard) = &work.heard {
-            self.books.subscriptions.put(heard.key(), heard.subscription.version);
-            self.heard.push((**heard).clone());
+            let mut heard = (**heard).clone();
+            heard.subscription.version = work.id;
+            self.books.subscriptions.put(heard.key(), work.id);
+            self.heard.push(heard);
         }
         let told = answers.iter().enumerate().filter_map(|(place, answer)| {
             events::of(EventId(offset(work.id, place)), work.commands.get(place), answer, self.now)

@@ -223,12 +223,20 @@ impl Policy {
 
     /// Every release of a kind that decides for anybody, at whatever scope.
     pub fn deciding(&self, kind: Kind) -> impl Iterator<Item = PluginInForce> {
+        self.deciding_of(kind).map(|(_, version)| version)
+    }
+
+    /// The same with the plugins' ids, in their order.
+    pub fn deciding_of(&self, kind: Kind) -> impl Iterator<Item = (&str, PluginInForce)> {
         let of = |live: &Live| {
             let stable = if let Stable::On(version) = live.stable { Some(version) } else { None };
-            [stable, live.canary.map(|canary| canary.version)]
+            [stable, live.canary.map(|canary| canary.version)].into_iter().flatten()
         };
-        let all = self.live.values().flat_map(BTreeMap::values).flat_map(of).flatten();
-        all.filter(move |version| version.kind == kind)
+        let of_plugin = move |(plugin, scopes)| {
+            let (plugin, scopes): (&String, &BTreeMap<Scope, Live>) = (plugin, scopes);
+            scopes.values().flat_map(of).map(move |version| (plugin.as_str(), version))
+        };
+        self.live.iter().flat_map(of_plugin).filter(move |(_, version)| version.kind == kind)
     }
 
     /// Whether this component decides anywhere, for everybody or for a share.

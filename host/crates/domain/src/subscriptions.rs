@@ -89,8 +89,9 @@ pub struct Put {
 pub struct Subscription {
     /// The plugin's id.
     pub plugin: String,
-    /// Grows with each of its commits; what was made for another version is not taken.
-    pub version: i64,
+    /// The work that made it so, nought before the first; what was made for another one is not taken. Not a number that grows: of what was
+    /// made in advance, the rest must not fit when something else came between.
+    pub version: Uuid,
     /// All of the pages of the outbox up to this one were heard.
     pub sequence: i64,
     /// So many news of the page after it were heard as well.
@@ -128,8 +129,8 @@ pub struct Parked {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Heard {
     /// The version that it was made for.
-    pub expected: i64,
-    /// The subscription as it shall be.
+    pub expected: Uuid,
+    /// The subscription as it shall be; the commit gives it its version.
     pub subscription: Subscription,
     /// Values that are remembered.
     pub put: Vec<Kept>,
@@ -158,7 +159,7 @@ impl Subscription {
     pub fn begin(plugin: &str, sequence: i64, since: Timestamp, now: Timestamp) -> Subscription {
         Subscription {
             plugin: plugin.to_owned(),
-            version: 1,
+            version: Uuid::nil(),
             sequence,
             place: 0,
             attempts: 0,
@@ -177,7 +178,7 @@ impl Subscription {
     }
 
     fn next(&self, now: Timestamp) -> Subscription {
-        Subscription { version: self.version + 1, changed_at: now, ..self.clone() }
+        Subscription { changed_at: now, ..self.clone() }
     }
 
     fn commit(&self, subscription: Subscription) -> Heard {
@@ -235,9 +236,11 @@ impl Subscription {
         Ok(heard)
     }
 
-    /// Forgets these values, whose time has run out.
-    pub fn forgets(&self, over: &[Kept], now: Timestamp) -> Heard {
-        self.remember(self.next(now), over, &[], now)
+    /// Forgets these values.
+    pub fn forgets(&self, gone: &[Kept], now: Timestamp) -> Heard {
+        let puts: Vec<Put> =
+            gone.iter().map(|kept| Put { whose: kept.whose, name: kept.name.clone(), value: None }).collect();
+        self.remember(self.next(now), gone, &puts, now)
     }
 
     fn remember(&self, mut next: Subscription, known: &[Kept], puts: &[Put], now: Timestamp) -> Heard {
@@ -334,7 +337,7 @@ mod tests {
         let puts = [put(HANA, "n", "0123456789"), put(Whose::SCOPE, "all", "01234")];
         let heard = took(&subscription(), &[], &puts).unwrap();
         assert_eq!((heard.subscription.kept, heard.subscription.kept_bytes), (2, 19));
-        assert_eq!((heard.expected, heard.subscription.version, heard.subscription.heard), (1, 2, 1));
+        assert_eq!((heard.expected, heard.subscription.heard), (Uuid::nil(), 1));
         assert_eq!((heard.subscription.sequence, heard.subscription.place), (8, 0));
         let again = took(&heard.subscription, &heard.put, &[put(HANA, "n", "abc")]).unwrap();
         assert_eq!((again.subscription.kept, again.subscription.kept_bytes), (2, 12));
@@ -354,6 +357,8 @@ mod tests {
         assert_eq!((heard.forgotten.clone(), heard.put.clone()), (vec![(HANA, "a".to_owned())], vec![]));
         let swept = before.forgets(&over[..1], Timestamp(3));
         assert_eq!((swept.forgotten, swept.subscription.kept, swept.subscription.heard), (heard.forgotten, 1, 0));
+        let all = before.forgets(&over, Timestamp(3));
+        assert_eq!((all.forgotten.len(), all.subscription.kept, all.subscription.kept_bytes), (2, 0, 0));
     }
 
     #[test]

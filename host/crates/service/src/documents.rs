@@ -4,12 +4,13 @@ use std::collections::{BTreeMap, HashMap};
 
 use koban_domain::guest::{Document, StatementAccount, StatementRow};
 use koban_domain::ids::{RecordId, UserId};
-use koban_domain::ledger::{Audit, Decided, Work};
+use koban_domain::ledger::{Audit, Decided};
 use koban_domain::manifest::{Kind, Words};
 use koban_domain::money::{Currency, Money};
 use koban_domain::paths::EntryKind;
 use koban_domain::policy::Reliance;
 use koban_domain::records::{Fault, FaultClass, Input, Output};
+use koban_domain::releases::Scope;
 use koban_domain::time::Timestamp;
 use koban_runtime::Plugin;
 use koban_store::documents::{self as rows, Behind, Dealings};
@@ -71,10 +72,10 @@ pub struct Written {
     pub decision: RecordId,
 }
 
-/// Every format of every plugin in force, in the order of the plugins' ids.
-pub async fn formats(app: &App) -> Result<Vec<FormatView>, Error> {
+/// Every format of every plugin in force for a user, in the order of the plugins' ids.
+pub async fn formats(app: &App, user: UserId) -> Result<Vec<FormatView>, Error> {
     let mut formats = Vec::new();
-    for plugin in plugins::all_in_force(app, Kind::BudgetLink).await? {
+    for plugin in plugins::all_in_force_for(app, Kind::BudgetLink, &[Scope::Platform], &user.bytes()).await? {
         formats.extend(plugin.manifest().formats.iter().map(|format| FormatView {
             plugin: plugin.id().to_owned(),
             plugin_name: plugin.manifest().name.clone(),
@@ -111,7 +112,7 @@ async fn write_of(
         return Err(Error::invalid("to_ms", "name a time after from_ms"));
     }
     for _ in 0..ROUNDS_MAX {
-        let plugin = plugins::in_force(app, &input.plugin).await?;
+        let plugin = plugins::in_force_for(app, &input.plugin, user).await?;
         let plugin =
             plugin.filter(|plugin| plugin.manifest().kind == Kind::BudgetLink).ok_or(Error::NotFound("format"))?;
         let format = plugin.manifest().formats.iter().find(|format| format.name == input.format).cloned();
@@ -124,12 +125,14 @@ async fn write_of(
             return Err(Error::Busy);
         }
         let decision = record.id;
-        let mut work = Work::new(app.clock.id(), ctx.actor.to_string());
+        let mut work = ctx.work(app.clock.id());
         work.relies_on = vec![Reliance { plugin: plugin.id().to_owned(), digest: plugin.digest(), in_force: true }];
         work.records = vec![record];
         work.audit.extend(audit.clone());
-        if matches!(app.ledger.commit(work).await?, Decided::PluginChanged) {
-            continue;
+        match app.ledger.commit(work).await? {
+            Decided::PluginChanged => continue,
+            Decided::SignedOut => return Err(Error::NotSignedIn),
+            _ => {}
         }
         let plugin = input.plugin.clone();
         return match answer {

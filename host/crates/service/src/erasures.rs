@@ -15,6 +15,7 @@ use crate::app::App;
 use crate::ctx::{Actor, Ctx};
 use crate::error::Error;
 use crate::plugins::check_reason;
+use crate::subscriptions;
 
 /// Shortest time for which contents can be kept, in days: what is not settled yet must be provable.
 const KEEP_DAYS_MIN: i64 = 30;
@@ -66,7 +67,7 @@ pub async fn erase(app: &App, ctx: &Ctx, id: RecordId, reason: &str) -> Result<(
 }
 
 /// Erases the contents of all records about this user: of rules that judged them, of their flows, and of partners' calls that reached
-/// those flows. Answers how many. `progress` hears how many pages of how many were seen.
+/// those flows; and what plugins have remembered about them. Answers how many records. `progress` hears how many pages of how many were seen.
 pub async fn erase_user(
     app: &App,
     ctx: &Ctx,
@@ -97,6 +98,7 @@ pub async fn erase_user(
     for (page, ids) in &about.pages {
         erased += erase_of(app, ctx, *page, ids, &user.to_string(), reason).await?;
     }
+    subscriptions::forget_user(app, ctx, user).await?;
     Ok(erased)
 }
 

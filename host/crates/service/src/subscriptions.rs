@@ -3,18 +3,21 @@
 mod ask;
 mod hear;
 
+use std::collections::BTreeSet;
+
 use koban_domain::gifts::Bound;
-use koban_domain::ids::{CampaignId, EventId};
-use koban_domain::ledger::{Decided, Work};
+use koban_domain::ids::{CampaignId, EventId, UserId};
+use koban_domain::ledger::Decided;
 use koban_domain::manifest::Kind;
 use koban_domain::records::{Fault, FaultClass};
-use koban_domain::subscriptions::{Parked, Subscription};
+use koban_domain::subscriptions::{Parked, Subscription, Whose};
 use koban_store::subscriptions as rows;
 use serde_json::json;
 
 use crate::app::App;
 use crate::ctx::Ctx;
 use crate::error::Error;
+use crate::loaded::loaded;
 use crate::metrics::Of;
 use crate::page::{Page, Paged};
 use crate::plugins::{self, check_reason};
@@ -68,14 +71,16 @@ pub async fn parked(app: &App, plugin: &str, page: &Page) -> Result<Paged<Parked
 /// Gives an event that was put aside to its plugin once more. Errors: what the plugin did; the event then stays where it is.
 pub async fn retry(app: &App, ctx: &Ctx, plugin: &str, event: EventId) -> Result<SubscriptionView, Error> {
     ctx.operator()?;
-    let tool = plugins::in_force(app, plugin).await?;
-    let tool = tool.ok_or_else(|| Error::Conflict(format!("`{plugin}` is not switched on; enable it first")))?;
     for _ in 0..ROUNDS_MAX {
         let (subscription, parked) = (by_plugin(app, plugin).await?, by_event(app, plugin, event).await?);
         let now = app.clock.now();
-        let known = rows::remembered(&app.store, plugin, ask::concerned(app, &parked.news).await?.user).await?;
-        let (asked, record) = ask::ask(app, &tool, &parked.news, &known).await?;
-        let mut work = Work::new(app.clock.id(), ctx.actor.to_string());
+        let concern = ask::concerned(app, &parked.news).await?;
+        let in_force = ask::chosen(&app.ledger.policy(), plugin, &parked.news, &concern)
+            .ok_or_else(|| Error::Conflict(format!("`{plugin}` is not switched on; enable it first")))?;
+        let tool = loaded(app, in_force.digest, in_force.settings).await?;
+        let known = rows::remembered(&app.store, plugin, concern.user).await?;
+        let (asked, record) = ask::ask(app, &tool, (&parked.news, concern), &known).await?;
+        let mut work = ctx.work(app.clock.id());
         let outcome = match asked {
             Asked::Busy => return Err(Error::Busy),
             Asked::Answered(answer) => match subscription.took(None, (&known, &answer.puts), now) {
@@ -107,6 +112,7 @@ pub async fn retry(app: &App, ctx: &Ctx, plugin: &str, event: EventId) -> Result
                 };
             }
             Decided::Refused(_, refusal) => return Err(Error::refused(refusal)),
+            Decided::SignedOut => return Err(Error::NotSignedIn),
             _ => {}
         }
     }
@@ -124,12 +130,14 @@ pub async fn dismiss(
     check_reason(reason)?;
     for _ in 0..ROUNDS_MAX {
         let (subscription, _) = (by_plugin(app, plugin).await?, by_event(app, plugin, event).await?);
-        let mut work = Work::new(app.clock.id(), ctx.actor.to_string());
+        let mut work = ctx.work(app.clock.id());
         let detail = json!({ "event": event, "reason": reason }).to_string();
         work.audit = vec![audit(app, ctx, "subscription.dismiss", plugin.to_owned(), &detail)];
         work.heard = Some(Box::new(subscription.dismissed(event, app.clock.now())));
-        if let Decided::Done(_) = app.ledger.commit(work).await? {
-            return get(app, plugin).await;
+        match app.ledger.commit(work).await? {
+            Decided::Done(_) => return get(app, plugin).await,
+            Decided::SignedOut => return Err(Error::NotSignedIn),
+            _ => {}
         }
     }
     Err(Error::Busy)
@@ -149,8 +157,32 @@ pub(crate) async fn measure(app: &App) -> Result<(), Error> {
 pub(crate) async fn heard_by_all(app: &App) -> Result<Option<i64>, Error> {
     let policy = app.ledger.policy();
     let all = rows::list(&app.store, "", LISTED_MAX).await?;
-    let in_force = all.iter().filter(|subscription| policy.plugins.contains_key(&subscription.plugin));
+    let listening: BTreeSet<&str> = policy.deciding_of(Kind::MerchantTool).map(|(plugin, _)| plugin).collect();
+    let in_force = all.iter().filter(|subscription| listening.contains(subscription.plugin.as_str()));
     Ok(in_force.map(|subscription| subscription.sequence).min())
+}
+
+/// Has every plugin forget what it has remembered about a user.
+pub(crate) async fn forget_user(app: &App, ctx: &Ctx, user: UserId) -> Result<(), Error> {
+    for SubscriptionView { subscription, .. } in list(app).await? {
+        let (plugin, mut subscription) = (subscription.plugin.clone(), subscription);
+        let mut rounds = 0..ROUNDS_MAX;
+        loop {
+            let mut known = rows::remembered(&app.store, &plugin, Some(user)).await?;
+            known.retain(|kept| kept.whose == Whose(user));
+            if known.is_empty() {
+                break;
+            }
+            rounds.next().ok_or(Error::Busy)?;
+            let mut work = ctx.work(app.clock.id());
+            work.heard = Some(Box::new(subscription.forgets(&known, app.clock.now())));
+            if matches!(app.ledger.commit(work).await?, Decided::SignedOut) {
+                return Err(Error::NotSignedIn);
+            }
+            subscription = by_plugin(app, &plugin).await?;
+        }
+    }
+    Ok(())
 }
 
 async fn by_plugin(app: &App, plugin: &str) -> Result<Subscription, Error> {

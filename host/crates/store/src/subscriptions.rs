@@ -50,7 +50,7 @@ pub async fn begin(store: &Store, new: &Subscription) -> Result<(), StoreError> 
     on_write!(store, pool => sqlx::query(SQL)
         .bind(blob(PluginKey::of(&new.plugin).0.as_bytes()))
         .bind(new.plugin.as_str())
-        .bind(new.version)
+        .bind(blob(new.version.as_bytes()))
         .bind(new.sequence)
         .bind(new.since.0)
         .bind(new.changed_at.0)
@@ -104,9 +104,9 @@ fn kept(row: &impl Columns) -> Result<Kept, StoreError> {
     })
 }
 
-/// The campaigns that are bound to budgets of a plugin, by the budgets' names.
+/// The campaigns that are bound to budgets of a plugin, by the budgets' names: of two that were bound at the same moment the latest.
 pub async fn budgets(store: &Store, plugin: &str) -> Result<BTreeMap<String, Campaign>, StoreError> {
-    const SQL: &str = "select * from campaigns where bound_plugin = $1 order by bound_budget limit 200";
+    const SQL: &str = "select * from campaigns where bound_plugin = $1 order by bound_budget, id limit 200";
     let campaigns: Result<Vec<Campaign>, StoreError> = all!(store, SQL, [plugin], campaign);
     Ok(campaigns?.into_iter().filter_map(|known| Some((known.bound.as_ref()?.budget.clone(), known))).collect())
 }

@@ -161,6 +161,8 @@ mod tests {
             "/v1/operator/plugins/{id}/endpoints",
             "/v1/operator/plugins/{id}/releases",
             "/v1/operator/publishers",
+            "/v1/operator/subscriptions",
+            "/v1/wallet/documents",
             "/v1/operator/limits",
             "/v1/operator/currencies",
             "/v1/exchange-rates",

@@ -96,7 +96,13 @@ pub fn on_event<P: OnEvent>(
     assert!(actions.len() <= 16, "{} actions", actions.len());
     for action in &actions {
         match action {
-            Action::Bonus(bonus) => assert!(bonus.amount.minor > 0, "a bonus of {:?}", bonus.amount),
+            Action::Bonus(bonus) => {
+                assert!(bonus.amount.minor > 0, "a bonus of {:?}", bonus.amount);
+                assert!(
+                    !event.kind.starts_with("bonus."),
+                    "a bonus for a bonus, which would go on until the budget is gone"
+                );
+            }
             Action::Begin(step) => assert!(step.proposals.is_empty(), "an event's flow proposes {:?}", step.proposals),
             Action::Put(_) | Action::Tell(_) | Action::Reclaim(_) => {}
         }

@@ -9,7 +9,7 @@ use koban_domain::money::{Currency, Money};
 use koban_domain::subscriptions::Subscription;
 use uuid::Uuid;
 
-use crate::world::{HANAKO, HOUR_MS, KENJI, SPRING, TARO, World, lot, payment, plan, usd};
+use crate::world::{HANAKO, HOUR_MS, KENJI, NOON, SPRING, TARO, World, lot, payment, plan, usd};
 
 const PLUGIN: &str = "charge-campaign";
 const BUDGET: &str = "spend_back";
@@ -33,7 +33,7 @@ pub(crate) fn gift(number: u128, user: UserId, yen: i64) -> Gift {
         campaign: SPRING,
         amount: Money::yen(yen),
         usable_from: None,
-        expires_at: crate::world::NOON.plus_ms(10 * HOUR_MS),
+        expires_at: NOON.plus_ms(10 * HOUR_MS),
         reason: "spend_back".into(),
     };
     Gift { plugin: PLUGIN.into(), key: key(number), payment: None, grant }
@@ -154,9 +154,39 @@ fn an_event_is_taken_only_as_the_subscription_stands() {
     let first = work(&mut world);
     let (decided, commit) = world.commit(first);
     assert!(matches!(decided, Decided::Done(_)));
-    assert_eq!(commit.heard, std::slice::from_ref(&heard));
+    let [taken] = &commit.heard[..] else { panic!("{:?}", commit.heard) };
+    assert_eq!((taken.expected, &taken.subscription.place), (heard.expected, &heard.subscription.place));
+    assert_ne!(taken.subscription.version, heard.expected, "nothing else that was made for it is taken");
     let again = work(&mut world);
     let (decided, commit) = world.commit(again);
     assert_eq!((decided, commit.is_empty()), (Decided::FlowMoved, true));
     assert_eq!(bonus(&world, TARO), 64);
+}
+
+#[test]
+fn what_was_made_in_advance_is_not_taken_when_something_else_came_between() {
+    let mut world = World::new();
+    bind(&mut world, 1_000, None);
+    let begun = Subscription::begin(PLUGIN, 0, world.now, world.now);
+    world.shelf.books.subscriptions.load(PluginKey::of(PLUGIN), begun.version);
+    let heard = |stands: &Subscription, place: i64| stands.took(Some((0, place)), (&[], &[]), NOON).unwrap();
+    // Two events in advance, the second on what the first will leave.
+    let first = Work { heard: Some(Box::new(heard(&begun, 1))), ..world.work() };
+    let after_first = Subscription { version: first.id, ..first.heard.as_ref().unwrap().subscription.clone() };
+    let second = Work {
+        commands: vec![Command::Gift(gift(2, TARO, 64))],
+        heard: Some(Box::new(heard(&after_first, 2))),
+        ..world.work()
+    };
+    // An operator is faster. As many commits as were expected, but another one.
+    let operators = Work { heard: Some(Box::new(begun.dismissed(EventId::default(), NOON))), ..world.work() };
+    let (decided, commit) = world.shelf.commit(&[operators, first.clone(), second.clone()], world.now);
+    assert!(matches!(decided[0], Decided::Done(_)));
+    assert_eq!(decided[1..], [Decided::FlowMoved, Decided::FlowMoved]);
+    assert_eq!((commit.heard.len(), bonus(&world, TARO)), (1, 0));
+    // Undisturbed, both are taken.
+    world.shelf.books.subscriptions.load(PluginKey::of(PLUGIN), begun.version);
+    let (decided, commit) = world.shelf.commit(&[first, second], world.now);
+    assert!(decided.iter().all(|decided| matches!(decided, Decided::Done(_))), "{decided:?}");
+    assert_eq!((commit.heard.len(), bonus(&world, TARO)), (2, 64));
 }

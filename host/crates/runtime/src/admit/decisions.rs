@@ -99,6 +99,9 @@ impl Gate<'_> {
             }
             on_event::Action::Bonus(bonus) => {
                 of_user("a bonus is granted")?;
+                if matches!(input, Input::OnEvent(event, _) if event.kind.starts_with("bonus.")) {
+                    return Err(bad("a bonus is granted for a bonus, which would go on until the budget is gone"));
+                }
                 domain::Action::Bonus(domain::BudgetBonus {
                     budget: self.budget(bonus.budget)?,
                     amount: positive(bonus.amount)?,

@@ -7,8 +7,9 @@ use koban_domain::gifts::{Gift, GiftKey, TakeBack};
 use koban_domain::guest::{About, Action, BudgetBonus, Happening, Named, Remembered};
 use koban_domain::ids::{LotId, PaymentId, UserId};
 use koban_domain::ledger::{Command, News, SealedRecord};
-use koban_domain::policy::Reliance;
+use koban_domain::policy::{PluginInForce, Policy, Reliance};
 use koban_domain::records::{FaultClass, Input, Output};
+use koban_domain::releases::Scope;
 use koban_domain::subscriptions::{Kept, Put, VALUE_BYTES_MAX, Whose, value_bytes};
 use koban_domain::time::{Timestamp, beginning_of_day};
 use koban_runtime::Plugin;
@@ -56,14 +57,21 @@ pub(super) async fn concerned(app: &App, news: &News) -> Result<Concern, Error> 
     }
 }
 
+/// Which release of a plugin hears of an event: what is in force for its merchant, and the same one for the same user always. None if none is.
+pub(super) fn chosen(policy: &Policy, plugin: &str, news: &News, concern: &Concern) -> Option<PluginInForce> {
+    let scopes: Vec<Scope> = news.merchant.map(Scope::Merchant).into_iter().chain([Scope::Platform]).collect();
+    let person = concern.user.map_or(news.id.bytes(), |user| user.bytes());
+    policy.chosen(plugin, &scopes, &person)
+}
+
 /// Gives an event to a plugin, with what it has remembered.
 pub(super) async fn ask(
     app: &App,
     plugin: &Plugin,
-    news: &News,
+    (news, concern): (&News, Concern),
     known: &[Kept],
 ) -> Result<(Asked, SealedRecord), Error> {
-    let (concern, now) = (concerned(app, news).await?, app.clock.now());
+    let now = app.clock.now();
     let user = match concern.user {
         Some(user) => users::by_id(&app.store, user).await?,
         None => None,

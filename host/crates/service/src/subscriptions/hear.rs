@@ -4,17 +4,21 @@
 //! taken as it was made ends the round, and the rest is asked again. Two hosts keep out of each other's way by a lease, and the version decides.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::Arc;
 use std::time::Duration;
 
-use koban_domain::ids::RecordId;
+use koban_domain::events::Concern;
+use koban_domain::ids::{RecordId, UserId};
 use koban_domain::ledger::{Answer, Decided, News, SealedRecord, Work};
 use koban_domain::manifest::Kind;
+use koban_domain::policy::{PluginInForce, Policy};
 use koban_domain::subscriptions::{FAULTS_MAX, Heard, Kept, Parked, Subscription, Whose};
 use koban_domain::time::Timestamp;
 use koban_runtime::Plugin;
 use koban_store::{outbox, subscriptions as rows};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
+use uuid::Uuid;
 
 use super::ask::{self, Asked};
 use crate::app::App;
@@ -23,7 +27,7 @@ use crate::error::Error;
 use crate::loaded::loaded;
 
 /// How often the outbox is looked at.
-const LOOK_EVERY: Duration = Duration::from_millis(200);
+const LOOK_EVERY_MS: u64 = 200;
 /// Pages of the outbox that one look reads.
 const PAGES_MAX: u16 = 64;
 /// Events that are asked about before what was answered is committed.
@@ -45,7 +49,7 @@ const FORGET_MAX: u16 = 256;
 #[derive(Default)]
 struct Ear {
     /// At this version, pages up to this one had nothing for it.
-    passed: Option<(i64, i64)>,
+    passed: Option<(Uuid, i64)>,
     /// Since when it rests, and for how long, milliseconds.
     rests: Option<(Stopwatch, u64)>,
     /// Until when this host has it to itself.
@@ -56,109 +60,144 @@ struct Ear {
     passed_at: Option<Stopwatch>,
 }
 
-/// Lets every plugin hear that listens, until told to stop.
+impl Ear {
+    fn rest(&mut self, ms: u64) {
+        self.rests = Some((Stopwatch::start(), ms));
+    }
+
+    fn is_resting(&self) -> bool {
+        self.rests.as_ref().is_some_and(|(since, ms)| since.micros() < ms * 1_000)
+    }
+}
+
+/// Lets every plugin hear that listens, until told to stop. None waits for another: a slow one delays itself.
 pub(crate) async fn run(app: App, mut stop: watch::Receiver<bool>) {
     let owner = crate::clock::token();
     let mut ears: HashMap<String, Ear> = HashMap::new();
+    let (mut hearing, mut asked) = (JoinSet::new(), HashMap::new());
     while !*stop.borrow() {
-        let mut hearing = JoinSet::new();
-        for plugin in listening(&app).await {
-            let ear = ears.remove(plugin.id()).unwrap_or_default();
+        for tool in listening(&app).await {
+            let is_resting = ears.get(&tool.id).is_some_and(Ear::is_resting);
+            if is_resting || asked.values().any(|asked| *asked == tool.id) {
+                continue;
+            }
+            let (id, mut ear) = (tool.id.clone(), ears.remove(&tool.id).unwrap_or_default());
+            ear.rests = None;
             let (app, owner) = (app.clone(), owner.clone());
-            hearing.spawn(async move {
-                let mut host = Host { app: &app, plugin: &plugin, owner: &owner, ear };
+            let task = hearing.spawn(async move {
+                let mut host = Host { app: &app, tool: &tool, owner: &owner, ear };
                 let more = match host.listen().await {
                     Ok(more) => more,
                     Err(error) => {
                         let error = crate::ledger::chain(&error);
-                        tracing::warn!(plugin = plugin.id(), error, "a plugin could not be told; it is tried again");
-                        host.rest(BUSY_MS);
+                        tracing::warn!(plugin = tool.id, error, "a plugin could not be told; it is tried again");
+                        host.ear.rest(BUSY_MS);
                         false
                     }
                 };
-                (plugin.id().to_owned(), host.ear, more)
-            });
-        }
-        let mut more = false;
-        while let Some(heard) = hearing.join_next().await {
-            match heard {
-                Ok((plugin, ear, has_more)) => {
-                    ears.insert(plugin, ear);
-                    more |= has_more;
+                if !more && host.ear.rests.is_none() {
+                    host.ear.rest(LOOK_EVERY_MS);
                 }
-                Err(error) => tracing::error!(%error, "telling a plugin ended badly"),
-            }
+                host.ear
+            });
+            asked.insert(task.id(), id);
         }
-        if !more {
-            tokio::select! {
-                _ = stop.changed() => {}
-                () = tokio::time::sleep(LOOK_EVERY) => {}
+        tokio::select! {
+            _ = stop.changed() => {}
+            Some(heard) = hearing.join_next_with_id() => {
+                let task = heard.as_ref().map_or_else(tokio::task::JoinError::id, |(task, _)| *task);
+                let plugin = asked.remove(&task).unwrap_or_default();
+                let ear = heard.map(|(_, ear)| ear).unwrap_or_else(|error| {
+                    tracing::error!(%error, plugin, "telling a plugin ended badly");
+                    let mut ear = Ear::default();
+                    ear.rest(BUSY_MS);
+                    ear
+                });
+                ears.insert(plugin, ear);
             }
+            () = tokio::time::sleep(Duration::from_millis(LOOK_EVERY_MS)) => {}
         }
+    }
+    while hearing.join_next().await.is_some() {}
+}
+
+/// A plugin that listens, and its releases that hear for anybody.
+struct Tool {
+    id: String,
+    releases: Vec<(PluginInForce, Plugin)>,
+    policy: Arc<Policy>,
+}
+
+impl Tool {
+    /// Whether one of its releases names such events.
+    fn names(&self, event: &str) -> bool {
+        self.releases.iter().any(|(_, plugin)| plugin.manifest().events.iter().any(|named| named == event))
+    }
+
+    /// The release that hears of this event, if one does.
+    fn hears(&self, news: &News, concern: &Concern) -> Option<&Plugin> {
+        let chosen = ask::chosen(&self.policy, &self.id, news, concern)?;
+        let (_, plugin) = self.releases.iter().find(|(version, _)| *version == chosen)?;
+        plugin.manifest().events.contains(&news.kind).then_some(plugin)
     }
 }
 
-/// The plugins in force that name events. One that cannot be loaded does not keep the others from hearing.
-async fn listening(app: &App) -> Vec<Plugin> {
+/// The plugins that name events. One of which a release cannot be loaded waits, and does not keep the others from hearing.
+async fn listening(app: &App) -> Vec<Tool> {
     let policy = app.ledger.policy();
-    let mut plugins = Vec::new();
-    for (id, in_force) in policy.plugins.iter().filter(|(_, in_force)| in_force.kind == Kind::MerchantTool) {
-        match loaded(app, in_force.digest, in_force.settings).await {
-            Ok(plugin) => plugins.push(plugin),
+    let mut tools: BTreeMap<&str, Option<Vec<(PluginInForce, Plugin)>>> = BTreeMap::new();
+    for (id, version) in policy.deciding_of(Kind::MerchantTool) {
+        let releases = tools.entry(id).or_insert_with(|| Some(Vec::new()));
+        match loaded(app, version.digest, version.settings).await {
+            Ok(plugin) => drop(releases.as_mut().map(|releases| releases.push((version, plugin)))),
             Err(error) => {
-                tracing::warn!(plugin = id, error = %crate::ledger::chain(&error), "a plugin cannot be loaded")
+                tracing::warn!(plugin = id, error = %crate::ledger::chain(&error), "a plugin cannot be loaded");
+                *releases = None;
             }
         }
     }
-    plugins
+    let whole = |(id, releases): (&str, Option<Vec<_>>)| {
+        Some(Tool { id: id.to_owned(), releases: releases?, policy: Arc::clone(&policy) })
+    };
+    tools.into_iter().filter_map(whole).collect()
 }
 
-/// An event of the outbox, and the place behind it.
-type Due = ((i64, i64), News);
-
-/// An event that a plugin was asked about, and how the subscription stood before it.
-struct Told {
-    before: Subscription,
+/// An event of the outbox, who hears of it, and the place behind it.
+struct Due<'a> {
     behind: (i64, i64),
     news: News,
+    concern: Concern,
+    plugin: &'a Plugin,
 }
 
-impl Told {
+/// An event that a plugin was asked about, and how the subscription stood before it.
+struct Told<'a> {
+    before: Subscription,
+    due: Due<'a>,
+}
+
+impl Told<'_> {
     /// It was not taken: what is noted, and how long the plugin rests, milliseconds.
-    fn not_taken(
-        &self,
-        plugin: &Plugin,
-        (reason, decision): (String, Option<RecordId>),
-        now: Timestamp,
-    ) -> (Heard, Option<u64>) {
-        tracing::warn!(plugin = plugin.id(), event = %self.news.id, reason, "an event was not taken");
+    fn not_taken(&self, (reason, decision): (String, Option<RecordId>), now: Timestamp) -> (Heard, Option<u64>) {
+        let Due { behind, news, plugin, .. } = &self.due;
+        tracing::warn!(plugin = plugin.id(), event = %news.id, reason, "an event was not taken");
         let attempt = usize::try_from(self.before.attempts).unwrap_or(0);
         let rest = REST_MS.get(attempt).copied().filter(|_| self.before.attempts + 1 < FAULTS_MAX);
-        let parked = Parked { news: self.news.clone(), reason, decision, at: now };
-        (self.before.faulted(self.behind, parked, now), rest)
+        let parked = Parked { news: news.clone(), reason, decision, at: now };
+        (self.before.faulted(*behind, parked, now), rest)
     }
 }
 
 struct Host<'a> {
     app: &'a App,
-    plugin: &'a Plugin,
+    tool: &'a Tool,
     owner: &'a str,
     ear: Ear,
 }
 
-impl Host<'_> {
-    fn rest(&mut self, ms: u64) {
-        self.ear.rests = Some((Stopwatch::start(), ms));
-    }
-
+impl<'a> Host<'a> {
     /// One look at the outbox for a plugin. Whether there is more to do at once.
     async fn listen(&mut self) -> Result<bool, Error> {
-        if let Some((since, ms)) = &self.ear.rests {
-            if since.micros() < ms * 1_000 {
-                return Ok(false);
-            }
-            self.ear.rests = None;
-        }
         let Some(subscription) = self.subscription().await? else { return Ok(true) };
         if subscription.is_resting() {
             return Ok(false);
@@ -171,7 +210,7 @@ impl Host<'_> {
         let pages = outbox::after(&self.app.store, after, PAGES_MAX).await?;
         let Some(last) = pages.last().map(|page| page.sequence) else { return Ok(false) };
         let full = pages.len() == usize::from(PAGES_MAX);
-        let due = self.due(&subscription, pages);
+        let due = self.due(&subscription, pages).await?;
         if due.is_empty() {
             self.ear.passed = Some((subscription.version, last));
             let recently = self.ear.passed_at.as_ref().is_some_and(|since| since.micros() < PASS_EVERY_MS * 1_000);
@@ -179,7 +218,7 @@ impl Host<'_> {
             if (far || !recently) && self.has_it(self.app.clock.now()).await? {
                 self.ear.passed_at = Some(Stopwatch::start());
                 let passed = subscription.passed((last, 0), self.app.clock.now());
-                self.app.ledger.commit(self.work(Vec::new(), passed)).await?;
+                self.app.ledger.commit(self.aside(passed)).await?;
             }
             return Ok(full);
         }
@@ -191,7 +230,7 @@ impl Host<'_> {
 
     /// How far the plugin has heard; none if it has only now begun to listen.
     async fn subscription(&self) -> Result<Option<Subscription>, Error> {
-        let (store, id) = (&self.app.store, self.plugin.id());
+        let (store, id) = (&self.app.store, self.tool.id.as_str());
         if let Some(known) = rows::by_plugin(store, id).await? {
             return Ok(Some(known));
         }
@@ -201,24 +240,27 @@ impl Host<'_> {
         Ok(None)
     }
 
-    /// The events that the plugin's manifest names, in order, at most a batch of them.
-    fn due(&self, subscription: &Subscription, pages: Vec<outbox::NewsPage>) -> Vec<Due> {
+    /// The events that the plugin hears of, in order, at most a batch of them.
+    async fn due(&self, subscription: &Subscription, pages: Vec<outbox::NewsPage>) -> Result<Vec<Due<'a>>, Error> {
         let mut due = Vec::new();
         for page in pages {
             let heard = if page.sequence == subscription.sequence + 1 { subscription.place } else { 0 };
             let count = i64::try_from(page.news.len()).unwrap_or(i64::MAX);
             for (place, news) in (1..).zip(page.news) {
-                if place > heard && self.plugin.manifest().events.contains(&news.kind) {
+                if place <= heard || !self.tool.names(&news.kind) {
+                    continue;
+                }
+                let concern = ask::concerned(self.app, &news).await?;
+                if let Some(plugin) = self.tool.hears(&news, &concern) {
                     let behind = if place == count { (page.sequence, 0) } else { (page.sequence - 1, place) };
-                    due.push((behind, news));
+                    due.push(Due { behind, news, concern, plugin });
+                }
+                if due.len() >= BATCH_MAX {
+                    return Ok(due);
                 }
             }
-            if due.len() >= BATCH_MAX {
-                break;
-            }
         }
-        due.truncate(BATCH_MAX);
-        due
+        Ok(due)
     }
 
     /// Whether this host has the plugin to itself for a while.
@@ -227,21 +269,21 @@ impl Host<'_> {
             return Ok(true);
         }
         let until = now.plus_ms(LEASE_MS);
-        let has = rows::lease(&self.app.store, self.plugin.id(), (self.owner, now, until)).await?;
+        let has = rows::lease(&self.app.store, &self.tool.id, (self.owner, now, until)).await?;
         self.ear.leased_until = has.then_some(until);
         Ok(has)
     }
 
     /// Asks about each event, and commits all answers together. Whether there is more to do at once.
-    async fn tell(&mut self, subscription: Subscription, due: Vec<Due>) -> Result<bool, Error> {
+    async fn tell(&mut self, subscription: Subscription, due: Vec<Due<'a>>) -> Result<bool, Error> {
         let mut memory = Memory::default();
         let mut stands = subscription;
-        let mut works: Vec<(Work, Told)> = Vec::with_capacity(due.len());
+        let mut works: Vec<(Work, Told<'a>)> = Vec::with_capacity(due.len());
         let mut rest_ms = None;
-        for (behind, news) in due {
+        for due in due {
             let now = self.app.clock.now();
-            let known = memory.about(self.app, self.plugin.id(), &news).await?;
-            let (asked, record) = ask::ask(self.app, self.plugin, &news, &known).await?;
+            let known = memory.about(self.app, &self.tool.id, due.concern.user).await?;
+            let (asked, record) = ask::ask(self.app, due.plugin, (&due.news, due.concern), &known).await?;
             let refused = match asked {
                 Asked::Busy => {
                     rest_ms = Some(BUSY_MS);
@@ -249,43 +291,50 @@ impl Host<'_> {
                 }
                 // What the events before it granted is not in the books yet: they first, then this one is asked again.
                 Asked::Answered(answer) if answer.takes_back && !works.is_empty() => break,
-                Asked::Answered(answer) => match stands.took(Some(behind), (&known, &answer.puts), now) {
+                Asked::Answered(answer) => match stands.took(Some(due.behind), (&known, &answer.puts), now) {
                     Ok(heard) => {
                         memory.changed(&heard);
-                        let before = std::mem::replace(&mut stands, heard.subscription.clone());
-                        let mut work = self.work(vec![record], heard);
+                        let after = heard.subscription.clone();
+                        let mut work = self.work(due.plugin, vec![record], heard);
                         work.commands = answer.commands;
-                        works.push((work, Told { before, behind, news }));
+                        let before = std::mem::replace(&mut stands, Subscription { version: work.id, ..after });
+                        works.push((work, Told { before, due }));
                         continue;
                     }
                     Err(too_much) => too_much.to_string(),
                 },
                 Asked::Faulted(why) => why,
             };
-            let told = Told { before: stands, behind, news };
-            let (heard, rest) = told.not_taken(self.plugin, (refused, Some(record.id)), now);
+            let told = Told { before: stands, due };
+            let (heard, rest) = told.not_taken((refused, Some(record.id)), now);
             rest_ms = rest;
-            works.push((self.work(vec![record], heard), told));
+            works.push((self.work(told.due.plugin, vec![record], heard), told));
             break;
         }
         let committed = self.commit(works).await?;
         if let Some(ms) = rest_ms {
-            self.rest(ms);
+            self.ear.rest(ms);
         }
         Ok(committed && rest_ms.is_none())
     }
 
-    fn work(&self, records: Vec<SealedRecord>, heard: Heard) -> Work {
-        let mut work = Work::new(self.app.clock.id(), format!("plugin:{}", self.plugin.id()));
-        work.relies_on = vec![ask::reliance(self.plugin)];
+    fn work(&self, plugin: &Plugin, records: Vec<SealedRecord>, heard: Heard) -> Work {
+        let mut work = self.aside(heard);
+        work.relies_on = vec![ask::reliance(plugin)];
         work.records = records;
+        work
+    }
+
+    /// What is noted without asking.
+    fn aside(&self, heard: Heard) -> Work {
+        let mut work = Work::new(self.app.clock.id(), format!("plugin:{}", self.tool.id));
         work.heard = Some(Box::new(heard));
         work
     }
 
     /// Whether all of it was taken as it was made. What the books refuse counts as a fault.
-    async fn commit(&mut self, works: Vec<(Work, Told)>) -> Result<bool, Error> {
-        let (works, told): (Vec<Work>, Vec<Told>) = works.into_iter().unzip();
+    async fn commit(&mut self, works: Vec<(Work, Told<'a>)>) -> Result<bool, Error> {
+        let (works, told): (Vec<Work>, Vec<Told<'a>>) = works.into_iter().unzip();
         if works.is_empty() {
             return Ok(true);
         }
@@ -294,9 +343,9 @@ impl Host<'_> {
                 Decided::Done(answers) => self.taken(&answers),
                 Decided::Refused(_, refusal) => {
                     let why = (format!("the books refused it: {}", refusal.code()), None);
-                    let (heard, rest) = told.not_taken(self.plugin, why, self.app.clock.now());
-                    self.app.ledger.commit(self.work(Vec::new(), heard)).await?;
-                    self.rest(rest.unwrap_or(BUSY_MS));
+                    let (heard, rest) = told.not_taken(why, self.app.clock.now());
+                    self.app.ledger.commit(self.work(told.due.plugin, Vec::new(), heard)).await?;
+                    self.ear.rest(rest.unwrap_or(BUSY_MS));
                     return Ok(false);
                 }
                 // Another host, an operator or an upgrade came between.
@@ -309,8 +358,8 @@ impl Host<'_> {
     fn taken(&self, answers: &[Answer]) {
         for answer in answers {
             if let Answer::LeftOut(refusal) = answer {
-                self.app.metrics.left_out(self.plugin.id(), refusal);
-                tracing::info!(plugin = self.plugin.id(), refusal, "a bonus was left out");
+                self.app.metrics.left_out(&self.tool.id, refusal);
+                tracing::info!(plugin = self.tool.id, refusal, "a bonus was left out");
             }
         }
     }
@@ -322,9 +371,9 @@ impl Host<'_> {
         }
         self.ear.forgot = Some(Stopwatch::start());
         let now = self.app.clock.now();
-        let over = rows::over(&self.app.store, self.plugin.id(), now, FORGET_MAX).await?;
+        let over = rows::over(&self.app.store, &self.tool.id, now, FORGET_MAX).await?;
         if !over.is_empty() {
-            self.app.ledger.commit(self.work(Vec::new(), subscription.forgets(&over, now))).await?;
+            self.app.ledger.commit(self.aside(subscription.forgets(&over, now))).await?;
         }
         Ok(())
     }
@@ -338,9 +387,8 @@ struct Memory {
 }
 
 impl Memory {
-    /// What is known about an event's user and the scope.
-    async fn about(&mut self, app: &App, plugin: &str, news: &News) -> Result<Vec<Kept>, Error> {
-        let user = ask::concerned(app, news).await?.user;
+    /// What is known about a user and the scope.
+    async fn about(&mut self, app: &App, plugin: &str, user: Option<UserId>) -> Result<Vec<Kept>, Error> {
         let whose: Vec<Whose> = user.map(Whose).into_iter().chain([Whose::SCOPE]).collect();
         if whose.iter().any(|whose| !self.read.contains(whose)) {
             for kept in rows::remembered(&app.store, plugin, user).await? {

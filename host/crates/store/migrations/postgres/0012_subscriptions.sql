@@ -6,16 +6,17 @@ alter table campaigns add column per_user bigint;
 alter table campaigns add column bound_plugin text;
 alter table campaigns add column bound_budget text;
 alter table campaigns add column bound_days bigint;
-create unique index campaigns_bound on campaigns (bound_plugin, bound_budget) where bound_plugin is not null;
+-- Not unique: two operators who bind at the same moment must not fail the commit that others are in. The latest counts.
+create index campaigns_bound on campaigns (bound_plugin, bound_budget, id) where bound_plugin is not null;
 create index bonus_lots_of_campaign on bonus_lots (campaign, user_id, amount);
 
--- How far a plugin has heard: all of the pages of the outbox up to `sequence`, and `place` news of the next one. `version` grows with every
--- commit of it: whatever was made for another version is not taken. `attempts` counts faults at the next event, `kept` and `kept_bytes` what it has
--- remembered, `parked` what waits for an operator. `owner` has it to itself until `leased_until`.
+-- How far a plugin has heard: all of the pages of the outbox up to `sequence`, and `place` news of the next one. `version` is the id of the work
+-- that made it so: whatever was made for another version is not taken. `attempts` counts faults at the next event, `kept` and `kept_bytes` what it
+-- has remembered, `parked` what waits for an operator. `owner` has it to itself until `leased_until`.
 create table subscriptions (
     plugin bytea not null,
     name text not null,
-    version bigint not null,
+    version bytea not null,
     sequence bigint not null,
     place bigint not null,
     attempts bigint not null,

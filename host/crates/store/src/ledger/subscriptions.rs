@@ -22,7 +22,7 @@ pub(super) async fn load(tx: &mut Tx<'_>, touched: &Touched, books: &mut Books) 
         );
         on_tx!(&mut *tx, connection => {
             for row in &sqlx::query(sql).bind(keys).fetch_all(connection).await? {
-                books.subscriptions.load(PluginKey(row.id(0)?), row.long(1)?);
+                books.subscriptions.load(PluginKey(row.id(0)?), row.id(1)?);
             }
         });
     }
@@ -75,7 +75,7 @@ fn gifted(row: &impl Columns) -> Result<Gifted, StoreError> {
 pub(crate) fn subscription(row: &impl Columns) -> Result<Subscription, StoreError> {
     Ok(Subscription {
         plugin: row.text("name")?,
-        version: row.long("version")?,
+        version: row.id("version")?,
         sequence: row.long("sequence")?,
         place: row.long("place")?,
         attempts: row.long("attempts")?,
@@ -126,7 +126,7 @@ async fn move_on(tx: &mut Tx<'_>, heard: &Heard) -> Result<(), StoreError> {
     on_tx!(&mut *tx, connection => {
         sqlx::query(SQL)
             .bind(blob(heard.key().0.as_bytes()))
-            .bind(subscription.version)
+            .bind(blob(subscription.version.as_bytes()))
             .bind(subscription.sequence)
             .bind(subscription.place)
             .bind(subscription.attempts)

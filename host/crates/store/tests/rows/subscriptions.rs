@@ -20,9 +20,13 @@ async fn begun(store: &Store) -> Subscription {
     subscription
 }
 
-async fn commit_heard(store: &Store, number: u128, heard: Heard) {
+/// Commits it, and answers how the subscription stands then.
+async fn commit_heard(store: &Store, number: u128, heard: Heard) -> Subscription {
+    let stands = heard.subscription.clone();
     let work = Work { heard: Some(Box::new(heard)), ..work(number, vec![]) };
+    let version = work.id;
     commit(store, &[work], NOON).await;
+    Subscription { version, ..stands }
 }
 
 fn put(whose: Whose, name: &str, text: &str, expires_at: Option<i64>) -> Put {
@@ -39,9 +43,9 @@ async fn a_plugin_begins_once_and_its_place_moves_with_its_commits() {
         let hana = user(store, 1).await;
         let puts = [put(Whose(hana), "n", "10", None), put(Whose::SCOPE, "all", "x", Some(5_000))];
         let heard = begun.took(Some((8, 2)), (&[], &puts), NOON).unwrap();
-        commit_heard(store, 1, heard.clone()).await;
-        assert_eq!(rows::by_plugin(store, TOOL).await.unwrap(), Some(heard.subscription.clone()));
-        assert_eq!(rows::list(store, "", 10).await.unwrap(), std::slice::from_ref(&heard.subscription));
+        let stands = commit_heard(store, 1, heard).await;
+        assert_eq!(rows::by_plugin(store, TOOL).await.unwrap(), Some(stands.clone()));
+        assert_eq!(rows::list(store, "", 10).await.unwrap(), std::slice::from_ref(&stands));
 
         let known = rows::remembered(store, TOOL, Some(hana)).await.unwrap();
         assert_eq!(known.iter().map(|kept| kept.name.as_str()).collect::<Vec<_>>(), ["all", "n"]);
@@ -50,10 +54,9 @@ async fn a_plugin_begins_once_and_its_place_moves_with_its_commits() {
         assert_eq!(rows::over(store, TOOL, NOON.plus_ms(4_999), 10).await.unwrap(), []);
         let over: Vec<Kept> = rows::over(store, TOOL, NOON.plus_ms(5_000), 10).await.unwrap();
         assert_eq!(over.len(), 1);
-        let forgot = heard.subscription.forgets(&over, NOON.plus_ms(5_000));
-        commit_heard(store, 2, forgot.clone()).await;
+        let stands = commit_heard(store, 2, stands.forgets(&over, NOON.plus_ms(5_000))).await;
         assert_eq!(rows::remembered(store, TOOL, None).await.unwrap(), []);
-        let again = forgot.subscription.took(Some((9, 0)), (&known[1..], &[put(Whose(hana), "n", "7", None)]), NOON);
+        let again = stands.took(Some((9, 0)), (&known[1..], &[put(Whose(hana), "n", "7", None)]), NOON);
         commit_heard(store, 3, again.unwrap()).await;
         let known = rows::remembered(store, TOOL, Some(hana)).await.unwrap();
         assert_eq!(known.iter().map(|kept| kept.value.clone()).collect::<Vec<_>>(), [Value::Text("7".into())]);
@@ -93,17 +96,17 @@ async fn what_is_parked_waits_with_its_reason_until_it_is_taken_or_given_up() {
             at: NOON.plus_ms(1),
         };
         let first = begun.parks((8, 0), parked(1, "it trapped"), NOON);
-        commit_heard(store, 1, first.clone()).await;
-        let second = first.subscription.parks((9, 0), parked(2, "円 too large"), NOON);
-        commit_heard(store, 2, second.clone()).await;
+        let stands = commit_heard(store, 1, first).await;
+        let second = stands.parks((9, 0), parked(2, "円 too large"), NOON);
+        let stands = commit_heard(store, 2, second).await;
         let waiting = rows::parked(store, TOOL, None, 10).await.unwrap();
         assert_eq!(waiting, [parked(1, "it trapped"), parked(2, "円 too large")]);
         assert_eq!(rows::parked(store, TOOL, Some(EventId(uuid(1))), 10).await.unwrap().len(), 1);
-        let third = second.subscription.parks_again(parked(1, "it trapped again"), NOON);
-        commit_heard(store, 3, third.clone()).await;
+        let third = stands.parks_again(parked(1, "it trapped again"), NOON);
+        let stands = commit_heard(store, 3, third).await;
         let one = rows::parked_by_id(store, TOOL, EventId(uuid(1))).await.unwrap().unwrap();
-        assert_eq!((one.reason.as_str(), third.subscription.parked), ("it trapped again", 2));
-        commit_heard(store, 4, third.subscription.dismissed(EventId(uuid(1)), NOON)).await;
+        assert_eq!((one.reason.as_str(), stands.parked), ("it trapped again", 2));
+        commit_heard(store, 4, stands.dismissed(EventId(uuid(1)), NOON)).await;
         assert_eq!(rows::parked_by_id(store, TOOL, EventId(uuid(1))).await.unwrap(), None);
         assert_eq!(rows::by_plugin(store, TOOL).await.unwrap().unwrap().parked, 1);
     })

@@ -4,7 +4,6 @@ use axum::extract::{FromRequestParts, Path as AnyPath, State};
 use axum::http::header::{CONTENT_DISPOSITION, CONTENT_TYPE};
 use axum::http::request::Parts;
 use axum::response::IntoResponse;
-use koban_domain::manifest::Words;
 use koban_domain::money::Currency;
 use koban_domain::time::Timestamp;
 use koban_service::App;
@@ -14,6 +13,7 @@ use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+use super::operator::plugins::WordsBody;
 use crate::Web;
 use crate::identity::SignedInUser;
 use crate::json::Json;
@@ -23,22 +23,6 @@ use crate::problem::Problem;
 /// Routes of documents.
 pub(super) fn routes() -> OpenApiRouter<Web> {
     OpenApiRouter::new().routes(routes!(formats)).routes(routes!(write))
-}
-
-/// A text in the two languages of the house.
-#[derive(Debug, Serialize, ToSchema)]
-#[schema(as = Words)]
-pub(crate) struct WordsBody {
-    /// Japanese.
-    ja: String,
-    /// English.
-    en: String,
-}
-
-impl From<Words> for WordsBody {
-    fn from(words: Words) -> WordsBody {
-        WordsBody { ja: words.ja, en: words.en }
-    }
 }
 
 /// A format in which a plugin writes statements.
@@ -75,8 +59,8 @@ impl From<FormatView> for FormatBody {
 /// The formats in which the signed-in user can have statements.
 #[utoipa::path(get, path = "/v1/wallet/documents", tag = "wallet", security(("session" = [])),
     responses((status = 200, body = PageBody<FormatBody>)))]
-pub(crate) async fn formats(State(app): State<App>, _: SignedInUser) -> Result<Json<PageBody<FormatBody>>, Problem> {
-    Ok(Json(PageBody::whole(documents::formats(&app).await?)))
+pub(crate) async fn formats(State(app): State<App>, user: SignedInUser) -> Result<Json<PageBody<FormatBody>>, Problem> {
+    Ok(Json(PageBody::whole(documents::formats(&app, user.id).await?)))
 }
 
 /// Which plugin, which of its formats. What cannot be a name names nothing.
