@@ -92,6 +92,10 @@ enum Command {
     #[command(subcommand)]
     #[command(after_help = "Examples:\n  koban ledger verify\n  koban --json ledger head")]
     Ledger(commands::ledger::LedgerCommands),
+    /// Bills: what the plugins that pay them make of a code
+    #[command(subcommand)]
+    #[command(after_help = "Example:\n  koban bill recognise 91912345000000000000000000045218103100128004")]
+    Bill(commands::bills::Bills),
     /// Flows: what plugins are in the middle of
     #[command(subcommand)]
     #[command(after_help = "Examples:\n  koban flow list --stuck\n  koban flow show flw_0193…")]
@@ -172,6 +176,7 @@ async fn run(arguments: Arguments) -> anyhow::Result<()> {
         Command::Key(command) => commands::keys::run(&global, command).await,
         Command::Operator(command) => commands::operators::run(&global, command).await,
         Command::Ledger(command) => commands::ledger::run(&global, command).await,
+        Command::Bill(command) => commands::bills::run(&global, command).await,
         Command::Flow(command) => commands::flows::run(&global, command).await,
         Command::Review(command) => commands::reviews::run(&global, command).await,
         Command::Subscription(command) => commands::subscriptions::run(&global, command).await,

@@ -20,6 +20,9 @@ const STOLEN: &str = "stolen-phone";
 
 /// From this many yen on a payment brings bonus: the payments of the main job are smaller.
 pub(crate) const CAMPAIGN_FROM: i64 = 2_500;
+/// What the bill from the post is over, and what it costs to pay it, in yen.
+const BILL: i64 = 3_200;
+const FEE: i64 = 110;
 
 /// Who plays, and where.
 #[derive(Debug, Clone)]
@@ -74,7 +77,9 @@ pub(crate) async fn play(stage: Stage, app: &App, cast: &Cast) -> anyhow::Result
     play.is_declined().await?;
     play.transfers(&ken_id).await?;
     play.loses_an_answer().await?;
-    play.settles().await?;
+    play.pays_a_bill().await?;
+    play.settles("The network settles the day", "charge-atm", "/control/end-of-day", 15_000).await?;
+    play.settles("The collector settles the day", "bill-slip", "/control/bills/end-of-day", BILL).await?;
     play.gets_bonus().await?;
     play.exports().await?;
     play.verifies().await?;
@@ -262,29 +267,66 @@ impl Play<'_> {
         self.charge("The ATM loses our answer, gives cash back", 5_000, "reverse", "gave-cash-back").await
     }
 
-    async fn settles(&mut self) -> anyhow::Result<()> {
-        let before = self.exposure().await?;
-        let reply = self.world.post("/control/end-of-day", json!({})).await?;
+    /// A bill comes by post; scanned and paid, while the collector loses its answer: it is asked, and the biller is paid once.
+    async fn pays_a_bill(&mut self) -> anyhow::Result<()> {
+        let before = self.balance().await?;
+        let printed = expect(self.world.post("/control/bills/slips", json!({ "amount": BILL })).await?, 201)?;
+        let code = json!({ "source": "bar-code", "content": printed["slip"] });
+        let found = self.hana.post("/v1/bills/recognise", code.clone()).await?;
+        let mut took = found.took;
+        let found = expect(found, 200)?;
+        expect(self.world.post("/control/switches", json!({ "bills": "lost" })).await?, 200)?;
+        let body = json!({ "payer": found["payer"], "code": code, "amount": found["amount"], "fee": found["fee"], "currency": "JPY" });
+        let reply = self.hana.post_once("/v1/bills", "play-bill", body).await?;
+        took += reply.took;
+        let mut bill = expect(reply, 201)?;
+        // Bounded: the question after the lost answer follows within a second or two.
+        for _ in 0..500 {
+            if matches!(bill["standing"].as_str(), Some("done" | "failed" | "cancelled")) {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+            bill = expect(self.hana.get(&format!("/v1/bills/{}", text(&bill, "id")?)).await?, 200)?;
+        }
+        expect(self.world.post("/control/switches", json!({ "bills": "normal" })).await?, 200)?;
+        let after = self.balance().await?;
+        let decision = self.newest("bill-slip").await?;
+        let standing = bill["standing"].as_str().unwrap_or("?");
+        self.say(Line {
+            what: "Hana pays a bill; the answer is lost",
+            amount: Some(BILL),
+            plugin: "bill-slip",
+            decision,
+            took,
+            came: format!("{standing}, fee {FEE}, balance {after}"),
+            good: standing == "done" && after == before - BILL - FEE,
+        });
+        Ok(())
+    }
+
+    async fn settles(&mut self, what: &str, plugin: &str, end_of_day: &str, wanted: i64) -> anyhow::Result<()> {
+        let before = self.exposure(plugin).await?;
+        let reply = self.world.post(end_of_day, json!({})).await?;
         let took = reply.took;
         expect(reply, 200)?;
         let mut after = before;
         // The host answers once the file is stored and matches it right after.
         for _ in 0..200 {
-            after = self.exposure().await?;
+            after = self.exposure(plugin).await?;
             if after == 0 {
                 break;
             }
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
-        let decision = self.newest("charge-atm").await?;
+        let decision = self.newest(plugin).await?;
         self.say(Line {
-            what: "The network settles the day",
+            what,
             amount: Some(before - after),
-            plugin: "charge-atm",
+            plugin,
             decision,
             took,
             came: format!("exposure {before} -> {after}"),
-            good: before == 15_000 && after == 0,
+            good: before == wanted && after == 0,
         });
         Ok(())
     }
@@ -361,8 +403,8 @@ impl Play<'_> {
         wallet["available"].as_i64().with_context(|| format!("the wallet says {wallet}"))
     }
 
-    async fn exposure(&self) -> anyhow::Result<i64> {
-        let view = plugins::get(self.app, "charge-atm").await?;
+    async fn exposure(&self, plugin: &str) -> anyhow::Result<i64> {
+        let view = plugins::get(self.app, plugin).await?;
         Ok(view.exposure.map_or(0, |exposure| exposure.used.minor))
     }
 

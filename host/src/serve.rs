@@ -46,6 +46,9 @@ pub(crate) struct Arguments {
     /// Let this host serve an SQLite file that another one on this machine serves, such as during a handover
     #[arg(long, env = "KOBAN_SHARED_FILE", value_parser = clap::builder::BoolishValueParser::new(), default_missing_value = "true", num_args = 0..=1, default_value = "false", hide_default_value = true, hide_possible_values = true)]
     shared_file: bool,
+    /// For tests of builds for development: end like a power cut at this place, the nth time, such as `step-committed:3`
+    #[arg(long, env = "KOBAN_END_AT", value_name = "PLACE:N", hide = true)]
+    end_at: Option<String>,
     #[command(flatten)]
     tracing: Tracing,
 }
@@ -55,6 +58,9 @@ pub(crate) async fn run(global: &Global, arguments: Arguments) -> anyhow::Result
     let (traces, begun) = arguments.tracing.begin();
     global.start_log_and(traces)?;
     let claim = if arguments.shared_file { None } else { Some(Claim::of(global)?) };
+    if let Some(place) = &arguments.end_at {
+        koban_service::crash::arm(place).map_err(anyhow::Error::msg)?;
+    }
     let app = global.serving_app(arguments.test_clock).await?;
     let keeper = arguments.checkpoints.keeper(global)?;
     eprintln!("checkpoints in {}, signed by {}", arguments.checkpoints.file(global).display(), keeper.public_key());

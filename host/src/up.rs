@@ -78,7 +78,9 @@ pub(crate) async fn run(global: &Global, arguments: Arguments) -> anyhow::Result
     let world = outside_world::start(WorldConfig::new(format!("http://{}", host.address), vec![secret.clone()]))
         .await
         .context("the outside world cannot start")?;
-    stage.tell("world", json!({ "atm_network": world.base() }), || format!("world    ATM network on {}", world.base()));
+    stage.tell("world", json!({ "atm_network": world.base() }), || {
+        format!("world    ATM network and bill collector on {}", world.base())
+    });
 
     let key = publisher(&app, &data).await?;
     install(stage, &app, &arguments.packages, &key, &world.base(), secret).await?;
@@ -111,6 +113,7 @@ pub(crate) async fn run(global: &Global, arguments: Arguments) -> anyhow::Result
         println!("  API and documents  http://{0}/docs   (OpenAPI: http://{0}/openapi.json)", host.address);
         println!("  metrics            http://{}/metrics", host.admin_address);
         println!("  ATM network        {}/control/book", world.base());
+        println!("  bill collector     {}/control/bills", world.base());
         let mut at = format!("--data {}", data.display());
         if global.database.is_some() {
             at.push_str(&format!(" --database {database}"));
@@ -224,18 +227,21 @@ async fn install(
         ("charge-atm", Some((EXPOSURE_CAP, LOSS_BUDGET)), vec![format!("company_number={COMPANY_NUMBER}")]),
         ("charge-campaign", None, vec![format!("spend_min={}", play::CAMPAIGN_FROM)]),
         ("budget-export", None, vec![]),
+        ("bill-slip", Some((EXPOSURE_CAP, LOSS_BUDGET)), vec!["fee=110".to_owned()]),
     ] {
         install_one(stage, app, &packages.join(id), key, caps, &settings, State::Enabled).await?;
     }
-    let endpoint = EndpointInput {
-        name: "network".to_owned(),
-        base: network.to_owned(),
-        secrets: vec![secret],
-        // The played network is on this machine: exactly this endpoint may be private.
-        allow_private: true,
-        ..EndpointInput::default()
-    };
-    plugins::set_endpoint(app, &ctx, "charge-atm", endpoint).await?;
+    for (id, name) in [("charge-atm", "network"), ("bill-slip", "collector")] {
+        let endpoint = EndpointInput {
+            name: name.to_owned(),
+            base: network.to_owned(),
+            secrets: vec![secret.clone()],
+            // The played partners are on this machine: exactly these endpoints may be private.
+            allow_private: true,
+            ..EndpointInput::default()
+        };
+        plugins::set_endpoint(app, &ctx, id, endpoint).await?;
+    }
     Ok(())
 }
 

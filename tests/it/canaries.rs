@@ -26,11 +26,12 @@ struct Tenant {
 }
 
 /// Lists of users and of merchants.
-const LISTS: [&str; 10] = [
+const LISTS: [&str; 11] = [
     "/v1/payments",
     "/v1/transfers",
     "/v1/exchanges",
     "/v1/schedules",
+    "/v1/bills",
     "/v1/charges",
     "/v1/wallet/statement",
     "/v1/merchant/statement",

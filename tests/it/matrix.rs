@@ -11,12 +11,14 @@ use hyper::Method;
 use serde_json::{Value, json};
 
 use crate::client::{Client, Reply};
-use crate::harness::{Atm, Caller, Operator, PASSWORD, Setup, Shop, TestApp, User, unique};
+use crate::harness::{Atm, Caller, Channel, Operator, PASSWORD, Setup, Shop, TestApp, User, unique};
 use crate::sweep::{ROUTES, Reads, Who};
 
 /// What an id in a path names, and whose it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Object {
+    /// A user's.
+    Bill,
     /// A user's.
     Charge,
     /// A user's and a merchant's.
@@ -54,6 +56,7 @@ const OBJECTS: &[(&str, Object)] = &[
     ("/v1/consents/", Object::Word),
     ("/v1/wallet/documents/", Object::Word),
     ("/problems/{code}", Object::Word),
+    ("/v1/bills/{id}", Object::Bill),
     ("/v1/charges/{id}", Object::Charge),
     ("/v1/payments/{id}/captures", Object::Held),
     ("/v1/payments/{id}/increments", Object::Held),
@@ -73,7 +76,7 @@ const OBJECTS: &[(&str, Object)] = &[
 /// A body with which a tenant's write to its own object is accepted.
 fn body_of(method: &str, path: &str) -> Value {
     match (method, path) {
-        ("post", "/v1/charges/{id}/answers") => {
+        ("post", "/v1/bills/{id}/answers" | "/v1/charges/{id}/answers") => {
             json!({ "key": "scan", "values": [{ "name": "session", "value": "s" }] })
         }
         ("post", "/v1/step-ups/{id}/confirm") => json!({ "password": PASSWORD }),
@@ -88,7 +91,8 @@ fn body_of(method: &str, path: &str) -> Value {
         ("post", "/v1/webhook-endpoints/{id}/replay") => json!({ "since": "2026-01-01T00:00:00Z" }),
         (
             "post",
-            "/v1/charges/{id}/cancel"
+            "/v1/bills/{id}/cancel"
+            | "/v1/charges/{id}/cancel"
             | "/v1/payments/{id}/void"
             | "/v1/schedules/{id}/cancel"
             | "/v1/webhook-endpoints/{id}/test"
@@ -130,7 +134,7 @@ impl Place {
     /// Well formed, and nothing's.
     fn nothing(object: Object) -> Place {
         let prefix = match object {
-            Object::Charge => "flw",
+            Object::Bill | Object::Charge => "flw",
             Object::Payment | Object::Held => "pay",
             Object::Transfer => "trf",
             Object::Exchange => "exc",
@@ -155,6 +159,11 @@ impl Side {
     /// A new object of this tenant.
     async fn make(&self, object: Object) -> Place {
         let made = match object {
+            Object::Bill => {
+                let code = json!({ "source": "bar-code", "content": format!("bill:{}:10", unique("bill")) });
+                let bill = json!({ "payer": "hostile-payer", "code": code, "amount": 10, "currency": "JPY" });
+                self.user.post("/v1/bills", bill).await.created()
+            }
             Object::Charge => {
                 let charge = json!({ "channel": "charge-atm", "currency": "JPY" });
                 self.user.post("/v1/charges", charge).await.created()
@@ -320,6 +329,7 @@ fn plain(reply: &Reply) -> (u16, Value, BTreeMap<String, String>) {
 async fn every_role_on_every_route_meets_its_own_objects_and_no_others() {
     let app = TestApp::start_with(Setup { jobs: false, ..Setup::default() }).await;
     let atm: Atm = app.atm().await;
+    Channel::install_as("hostile-payer", &app, "asks", (1_000_000, 0)).await;
     app.offer_dollars(1_000_000).await;
     let (mine, theirs) = (Side::of(&app).await, Side::of(&app).await);
     let roles = roles(&app, &mine).await;
@@ -400,6 +410,7 @@ async fn every_role_on_every_route_meets_its_own_objects_and_no_others() {
 async fn snapshot(side: &Side, object: Option<Object>, place: Option<&Place>) -> Value {
     let (Some(object), Some(Place { id, event })) = (object, place) else { return Value::Null };
     match object {
+        Object::Bill => side.user.get(format!("/v1/bills/{id}")).await.ok(),
         Object::Charge => side.user.get(format!("/v1/charges/{id}")).await.ok(),
         Object::Payment | Object::Held => side.user.get(format!("/v1/payments/{id}")).await.ok(),
         Object::Transfer => side.user.get(format!("/v1/transfers/{id}")).await.ok(),

@@ -57,6 +57,12 @@ pub(crate) const ROUTES: &[(&str, &str, Who, Reads)] = &[
     ("get", "/problems/{code}", Anybody, Nothing),
     ("get", "/readyz", Anybody, Nothing),
     ("get", "/startupz", Anybody, Nothing),
+    ("get", "/v1/bills", User, Nothing),
+    ("post", "/v1/bills", User, Money),
+    ("post", "/v1/bills/recognise", User, Body),
+    ("get", "/v1/bills/{id}", User, Nothing),
+    ("post", "/v1/bills/{id}/answers", User, Body),
+    ("post", "/v1/bills/{id}/cancel", User, NoFields),
     ("post", "/v1/bulk", UserOrKey, Many),
     ("get", "/v1/charges", User, Nothing),
     ("post", "/v1/charges", User, Money),
@@ -243,6 +249,7 @@ pub(crate) const ROUTES: &[(&str, &str, Who, Reads)] = &[
 /// A path with ids in it that are well formed and belong to nothing.
 fn path_of_nothing(template: &str) -> String {
     let prefix = [
+        ("/bills/", "flw"),
         ("/charges/", "flw"),
         ("/flows/", "flw"),
         ("/merchant/keys/", "key"),

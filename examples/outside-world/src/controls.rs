@@ -12,6 +12,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::book::{CannotDo, Deposit, DepositStanding, Keyed, Reference, Session};
+use crate::collector;
 use crate::courier::{self, Report};
 use crate::koban::KobanBase;
 use crate::serve::Caller;
@@ -31,6 +32,7 @@ pub(crate) fn router() -> Router<Arc<World>> {
         .route("/control/koban", post(koban_move))
         .route("/control/end-of-day", post(end_of_day))
         .route("/control/book", get(book_show))
+        .merge(collector::controls())
         .layer(from_fn(only_from_here))
         .layer(DefaultBodyLimit::max(16 << 10))
 }
@@ -166,7 +168,7 @@ async fn end_of_day(State(world): State<Arc<World>>, body: Option<Json<EndOfDayB
     let asked = body.map(|Json(body)| body).unwrap_or_default();
     let (day, file) = world.book().close_day(asked.business_date.as_deref(), world.now_ms())?;
     let shown = String::from_utf8_lossy(&file).into_owned();
-    let answers = courier::settlement(&world, file).await?;
+    let answers = courier::settlement(&world, &world.config.plugin, file).await?;
     Ok(Json(json!({ "business_date": day.to_string(), "file": shown, "answers": answers })))
 }
 

@@ -65,7 +65,7 @@ pub(crate) async fn reversal(world: &Arc<World>, reference: Reference) -> Result
 /// Tells Koban that a session ended: a few tries now, the rest in the background.
 pub(crate) async fn session_ended(world: &Arc<World>, session: &str, reason: &str) -> Result<Vec<HeardLine>, CannotDo> {
     let body = json!({ "operation": "session-ended", "session": session, "reason": reason });
-    let message = json_message("session-ended", &body);
+    let message = json_message(world, "session-ended", &body);
     run(world, move |world| async move {
         let mut answers = Vec::new();
         if let Heard::Nothing(_) = try_often(&world, &message, world.config.patience.attempts, &mut answers).await {
@@ -79,10 +79,15 @@ pub(crate) async fn session_ended(world: &Arc<World>, session: &str, reason: &st
     .await
 }
 
-/// Posts a settlement file. Each posting is a message of its own; its tries are the same message.
-pub(crate) async fn settlement(world: &Arc<World>, file: Vec<u8>) -> Result<Vec<HeardLine>, CannotDo> {
-    let message =
-        Message { id: message_id(), operation: "settlement", content_type: "text/csv; charset=utf-8", body: file };
+/// Posts a settlement file to this plugin. Each posting is a message of its own; its tries are the same message.
+pub(crate) async fn settlement(world: &Arc<World>, plugin: &str, file: Vec<u8>) -> Result<Vec<HeardLine>, CannotDo> {
+    let message = Message {
+        plugin: plugin.to_owned(),
+        id: message_id(),
+        operation: "settlement",
+        content_type: "text/csv; charset=utf-8",
+        body: file,
+    };
     run(world, move |world| async move {
         let mut answers = Vec::new();
         let _ = try_often(&world, &message, world.config.patience.attempts, &mut answers).await;
@@ -193,7 +198,7 @@ async fn try_often(world: &World, message: &Message, attempts: u32, answers: &mu
 
 async fn try_once(world: &World, message: &Message, patience: Duration, answers: &mut Vec<HeardLine>) -> Heard {
     let base = world.koban();
-    let call = || koban::call(&base, &world.config.plugin, &world.signer, &world.config.clock, patience, message);
+    let call = || koban::call(&base, &world.signer, &world.config.clock, patience, message);
     let twice = world.switches().answers == Answers::Twice;
     let heard = if twice {
         let (first, second) = tokio::join!(call(), call());
@@ -234,11 +239,17 @@ fn message_about(operation: &'static str, world: &World, reference: &Reference) 
         "amount": deposit.amount,
     });
     let id = format!("msg_{operation}_{atm_id}_{business_date}_{serial}");
-    Ok(Message { id, operation, content_type: "application/json", body: body.to_string().into_bytes() })
+    Ok(Message { id, ..json_message(world, operation, &body) })
 }
 
-fn json_message(operation: &'static str, body: &Value) -> Message {
-    Message { id: message_id(), operation, content_type: "application/json", body: body.to_string().into_bytes() }
+fn json_message(world: &World, operation: &'static str, body: &Value) -> Message {
+    Message {
+        plugin: world.config.plugin.clone(),
+        id: message_id(),
+        operation,
+        content_type: "application/json",
+        body: body.to_string().into_bytes(),
+    }
 }
 
 fn message_id() -> String {

@@ -26,6 +26,8 @@ pub(crate) struct KobanBase {
 /// A message to Koban. Sending it again sends the same id and the same bytes.
 #[derive(Clone, Debug)]
 pub(crate) struct Message {
+    /// Whose inbound operation it is.
+    pub(crate) plugin: String,
     pub(crate) id: String,
     pub(crate) operation: &'static str,
     pub(crate) content_type: &'static str,
@@ -60,13 +62,12 @@ impl KobanBase {
 /// Calls once.
 pub(crate) async fn call(
     base: &KobanBase,
-    plugin: &str,
     signer: &Signer,
     clock: &Clock,
     patience: Duration,
     message: &Message,
 ) -> Heard {
-    let uri = format!("{}/v1/inbound/{plugin}/{}", base.path, message.operation);
+    let uri = format!("{}/v1/inbound/{}/{}", base.path, message.plugin, message.operation);
     let mut request = Request::post(uri)
         .header(header::HOST, &base.authority)
         .header(header::CONTENT_TYPE, message.content_type)

@@ -1,4 +1,4 @@
-//! The world outside Koban, played: an ATM network that takes cash, tells Koban, and misbehaves when it is told to.
+//! The world outside Koban, played: an ATM network that takes cash and a collector of bills, which misbehave when they are told to.
 //!
 //! It is the other side of the wire and shares no code with Koban. README.md lists its controls. Everything is kept in memory; a new start is a
 //! new ATM, so no reference is used twice.
@@ -6,8 +6,10 @@
 //! What it promises as a partner: a deposit that Koban did not answer is sent again a few times, then reversed, and the reversal is sent until
 //! it is answered; the cash is in the machine exactly if its book says `booked`.
 
+pub mod bills;
 pub mod book;
 pub mod clock;
+mod collector;
 mod controls;
 mod courier;
 pub mod household;
@@ -40,8 +42,10 @@ pub struct Config {
     pub koban: String,
     /// The secrets shared with Koban (`whsec_…`): the first signs, any is accepted.
     pub secrets: Vec<String>,
-    /// The plugin whose inbound operations are called.
+    /// The plugin whose inbound operations the ATM network calls.
     pub plugin: String,
+    /// The plugin whose inbound operations the collector of bills calls.
+    pub bill_plugin: String,
     /// The name of the ATM (letters, digits, hyphens); without one, a new name is made up.
     pub atm_id: Option<String>,
     /// What the network asks for each deposit, in yen; listed in the settlement file.
@@ -75,6 +79,7 @@ impl Config {
             koban: koban.into(),
             secrets,
             plugin: "charge-atm".to_owned(),
+            bill_plugin: "bill-slip".to_owned(),
             atm_id: None,
             fee: 0,
             patience: Patience {
@@ -133,7 +138,7 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
     let listener = TcpListener::bind(listen).await.map_err(|source| StartError::Listen { listen, source })?;
     let addr = listener.local_addr().map_err(|source| StartError::Listen { listen, source })?;
     let world = Arc::new(World::new(config, signer, koban, &atm_id));
-    let router = network::router().merge(controls::router()).with_state(world.clone());
+    let router = network::router().merge(collector::router()).merge(controls::router()).with_state(world.clone());
     let handle = tokio::spawn(serve::serve(listener, router));
     tracing::info!(%addr, atm = %atm_id, "the outside world is open");
     Ok(Running { addr, handle, world })

@@ -72,7 +72,8 @@ fn decide(world: &World, body: &[u8]) -> (StatusCode, Value) {
     }
 }
 
-fn signed(world: &World, id: &str, status: StatusCode, answer: &Value) -> Response {
+/// An answer with the id of what it answers.
+pub(crate) fn signed(world: &World, id: &str, status: StatusCode, answer: &Value) -> Response {
     let body = answer.to_string().into_bytes();
     let mut response = Response::builder().status(status).header("content-type", "application/json");
     for (name, value) in world.signer.sign(id, &body, world.now_ms()) {

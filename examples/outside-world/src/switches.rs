@@ -1,4 +1,4 @@
-//! Switches for misbehaving: how the network answers Koban, and what it makes of Koban's answers.
+//! Switches for misbehaving: how the network and the collector answer Koban, and what they make of Koban's answers.
 
 use serde::{Deserialize, Serialize};
 
@@ -15,7 +15,7 @@ pub enum Answers {
     Error,
     /// Does the work and closes the connection without a word.
     Lost,
-    /// Sends every message of its own to Koban twice at the same time.
+    /// Sends every message of its own to Koban twice at the same time; what Koban asks of the collector reaches it twice.
     Twice,
     /// Does nothing and never answers, until Koban gives up.
     Silent,
@@ -41,13 +41,18 @@ pub struct Switches {
     pub answers: Answers,
     /// What becomes of Koban's answers.
     pub ours: Ours,
+    /// How the collector answers when a bill is to be paid.
+    pub bills: Answers,
+    /// How it answers when it is asked how a payment stands, or to take one back.
+    pub questions: Answers,
     /// How slow `slow` is, in milliseconds.
     pub slow_ms: u64,
 }
 
 impl Default for Switches {
     fn default() -> Self {
-        Switches { answers: Answers::Normal, ours: Ours::Normal, slow_ms: 1_000 }
+        let (bills, questions) = (Answers::Normal, Answers::Normal);
+        Switches { answers: Answers::Normal, ours: Ours::Normal, bills, questions, slow_ms: 1_000 }
     }
 }
 
@@ -59,6 +64,10 @@ pub struct SwitchesChange {
     pub answers: Option<Answers>,
     /// See [`Switches::ours`].
     pub ours: Option<Ours>,
+    /// See [`Switches::bills`].
+    pub bills: Option<Answers>,
+    /// See [`Switches::questions`].
+    pub questions: Option<Answers>,
     /// See [`Switches::slow_ms`]; at most ten minutes.
     pub slow_ms: Option<u64>,
 }
@@ -71,6 +80,8 @@ impl Switches {
     pub fn set(&mut self, change: SwitchesChange) {
         self.answers = change.answers.unwrap_or(self.answers);
         self.ours = change.ours.unwrap_or(self.ours);
+        self.bills = change.bills.unwrap_or(self.bills);
+        self.questions = change.questions.unwrap_or(self.questions);
         self.slow_ms = change.slow_ms.unwrap_or(self.slow_ms).min(SLOW_MS_MAX);
     }
 }

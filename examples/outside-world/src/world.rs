@@ -5,6 +5,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use tokio::task::JoinSet;
 
 use crate::Config;
+use crate::bills::Bills;
 use crate::book::Book;
 use crate::koban::KobanBase;
 use crate::signing::Signer;
@@ -18,6 +19,7 @@ pub(crate) struct World {
     pub(crate) signer: Signer,
     koban: Mutex<KobanBase>,
     book: Mutex<Book>,
+    bills: Mutex<Bills>,
     switches: Mutex<Switches>,
     errands: Mutex<JoinSet<()>>,
 }
@@ -30,6 +32,7 @@ impl World {
             signer,
             koban: Mutex::new(koban),
             book: Mutex::new(book),
+            bills: Mutex::new(Bills::new(&format!("C{atm_id}"))),
             switches: Mutex::default(),
             errands: Mutex::default(),
         }
@@ -41,6 +44,10 @@ impl World {
 
     pub(crate) fn book(&self) -> MutexGuard<'_, Book> {
         whole(&self.book)
+    }
+
+    pub(crate) fn bills(&self) -> MutexGuard<'_, Bills> {
+        whole(&self.bills)
     }
 
     pub(crate) fn switches(&self) -> MutexGuard<'_, Switches> {

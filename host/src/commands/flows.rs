@@ -67,7 +67,7 @@ pub(crate) enum Flows {
     },
     /// End a flow that cannot go on. Each way is an ordinary command with your name and reason
     #[command(
-        after_help = "Examples:\n  koban flow resolve flw_0193… --confirm-credit 10000 --reference ATM1/20181001/42 --reply accept --reason 'on the partner'\\''s list'\n  koban flow resolve flw_0193… --reverse-credits --reason 'the partner took it back'\n  koban --operator two@example.com flow resolve flw_0193… --adjustment adj_0193… --reason 'agreed with the partner'\n  koban flow resolve flw_0193… --end --reason 'nothing was deposited'"
+        after_help = "Examples:\n  koban flow resolve flw_0193… --confirm-credit 10000 --reference ATM1/20181001/42 --reply accept --reason 'on the partner'\\''s list'\n  koban flow resolve flw_0193… --confirm-capture 12800 --reference C-0000042 --reason 'the collector has it'\n  koban flow resolve flw_0193… --reverse-credits --reason 'the partner took it back'\n  koban --operator two@example.com flow resolve flw_0193… --adjustment adj_0193… --reason 'agreed with the partner'\n  koban flow resolve flw_0193… --end --reason 'nothing was deposited'"
     )]
     Resolve(ResolveArguments),
 }
@@ -81,7 +81,10 @@ pub(crate) struct ResolveArguments {
     /// The partner proved a credit: post this many yen
     #[arg(long, value_name = "YEN", group = "how", requires = "reference")]
     confirm_credit: Option<i64>,
-    /// The partner's reference of that credit
+    /// The partner proved that it took what is set aside: take this many yen, and let go of the rest
+    #[arg(long, value_name = "YEN", group = "how", requires = "reference")]
+    confirm_capture: Option<i64>,
+    /// The partner's reference of that credit or capture
     #[arg(long, value_name = "REFERENCE")]
     reference: Option<String>,
     /// Take back what the flow credited
@@ -90,10 +93,10 @@ pub(crate) struct ResolveArguments {
     /// Post what another operator proposed for this flow with `koban adjustment propose --flow`
     #[arg(long, value_name = "ADJUSTMENT", group = "how")]
     adjustment: Option<AdjustmentId>,
-    /// End it without money
+    /// End it without money; what it has set aside is let go
     #[arg(long, group = "how")]
     end: bool,
-    /// What the partner's call that waits first is told. Needed with --confirm-credit and --adjustment while a call waits; otherwise `refuse`
+    /// What the partner's call that waits first is told. Needed with --confirm-credit, --confirm-capture and --adjustment while a call waits; otherwise `refuse`
     #[arg(long, value_enum)]
     reply: Option<ReplyWord>,
     /// Why; goes into the audit log
@@ -128,7 +131,7 @@ pub(crate) async fn run(global: &Global, command: Flows) -> anyhow::Result<()> {
             let list = flows::list(&app, &filter, &Page::from(&page)).await?;
             say_page(global, &list, json_of, || {
                 let rows: Vec<Vec<String>> = list.items.iter().map(row).collect();
-                table(&["FLOW", "PLUGIN", "STANDING", "AGE", "CREDITED", "MAY COME", "STUCK"], &rows)
+                table(&["FLOW", "PLUGIN", "STANDING", "AGE", "CREDITED", "MAY COME", "HELD", "TAKEN", "STUCK"], &rows)
             });
         }
         Flows::Show { id } => {
@@ -159,6 +162,9 @@ pub(crate) async fn run(global: &Global, command: Flows) -> anyhow::Result<()> {
             let resolution = match arguments {
                 ResolveArguments { confirm_credit: Some(yen), reference: Some(ref reference), .. } => {
                     Resolution::ConfirmCredit { amount: Money::new(yen, Currency::JPY), reference: reference.clone() }
+                }
+                ResolveArguments { confirm_capture: Some(yen), reference: Some(ref reference), .. } => {
+                    Resolution::ConfirmCapture { amount: Money::new(yen, Currency::JPY), reference: reference.clone() }
                 }
                 ResolveArguments { adjustment: Some(adjustment), .. } => {
                     flows::adjusting(&app, &ctx, id, adjustment).await?
@@ -215,6 +221,8 @@ fn row(flow: &FlowSummary) -> Vec<String> {
         age(flow.age_ms / 1_000),
         flow.credited.to_string(),
         flow.may_come.to_string(),
+        flow.held.to_string(),
+        flow.taken.to_string(),
         flow.stuck.clone().unwrap_or_else(|| String::from("-")),
     ]
 }
@@ -232,7 +240,8 @@ fn json_of(flow: &FlowSummary) -> serde_json::Value {
     json!({
         "id": flow.id, "plugin": flow.plugin, "component": flow.digest, "user": flow.user,
         "standing": flow.standing, "stuck": flow.stuck, "stuck_since": flow.stuck_since.map(|at| at.to_string()),
-        "credited": flow.credited, "may_come": flow.may_come, "steps": flow.steps, "age_s": flow.age_ms / 1_000,
+        "credited": flow.credited, "may_come": flow.may_come, "held": flow.held, "taken": flow.taken,
+        "steps": flow.steps, "age_s": flow.age_ms / 1_000,
         "opened_at": flow.opened_at.to_string(), "changed_at": flow.changed_at.to_string(),
         "final_at": flow.final_at.map(|at| at.to_string()),
     })
@@ -243,6 +252,11 @@ fn json_of_detail(flow: &FlowDetail) -> serde_json::Value {
     value["at_most"] = json!(flow.at_most);
     value["expires_at"] = json!(flow.expires_at.to_string());
     value["credits"] = json!(flow.credits);
+    value["holds"] = json!(flow.holds);
+    value["unsure"] = json!(flow.unsure.as_ref().map(
+        |unsure| json!({ "key": unsure.key, "since": unsure.since.to_string(), "ask_at": unsure.ask_at.to_string() })
+    ));
+    value["bill"] = json!(flow.bill);
     value["note"] = json!(flow.note);
     value["faults"] = json!(flow.faults);
     value["refused"] = json!(flow.refused);

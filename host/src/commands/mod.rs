@@ -6,6 +6,7 @@ pub(crate) mod audit;
 pub(crate) mod authoring;
 pub(crate) mod backtests;
 pub(crate) mod backup;
+pub(crate) mod bills;
 pub(crate) mod decisions;
 pub(crate) mod devices;
 pub(crate) mod doctor;
@@ -150,6 +151,9 @@ fn hint(error: &anyhow::Error) -> Option<&'static str> {
         Error::NotFound("format") => Some("`koban plugin list` names what is installed; its manifest has the formats"),
         Error::NotFound("subscription") => Some("`koban subscription list` names the plugins that hear events"),
         Error::NotFound("parked event") => Some("`koban subscription parked PLUGIN` names what waits"),
+        Error::NotFound("bill") => {
+            Some("no plugin that is switched on knows this code; `koban plugin list` names them")
+        }
         Error::NotFound("flow") => Some("`koban flow list` names the flows"),
         Error::NotFound("review") => Some("`koban review list --all` names the newest reviews"),
         Error::NotFound("decision") => Some("`koban decision list` names the newest decisions"),

@@ -196,7 +196,7 @@ pub(crate) fn shows(charge: &Value, text: &str) -> bool {
     charge["shows"].as_array().is_some_and(|shows| shows.iter().any(|show| show.to_string().contains(text)))
 }
 
-async fn control(controls: &Client, path: &str, body: Value) -> Value {
+pub(super) async fn control(controls: &Client, path: &str, body: Value) -> Value {
     let reply = controls.post(path, body).await.expect("the controls answer");
     let said = String::from_utf8_lossy(&reply.bytes).into_owned();
     assert!((200..300).contains(&reply.status), "{path}: {} {said}", reply.status);

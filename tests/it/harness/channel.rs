@@ -30,7 +30,11 @@ pub(crate) struct Expecting {
 impl Channel {
     /// Installs the hostile channel with this attack.
     pub(crate) async fn install(app: &TestApp, attack: &str, caps: (i64, i64)) -> Channel {
-        let id = "hostile-channel";
+        Channel::install_as("hostile-channel", app, attack, caps).await
+    }
+
+    /// Installs this hostile plugin, whose only partner is called `partner`, with an attack.
+    pub(crate) async fn install_as(id: &'static str, app: &TestApp, attack: &str, caps: (i64, i64)) -> Channel {
         app.install(id, &[text("attack", attack)], Some(caps)).await;
         // Nobody listens there: this channel's partner only calls.
         let endpoint = EndpointInput {

@@ -10,7 +10,7 @@ use crate::records::{self, Record, RecordPage};
 use crate::source::{Id, Row, Source};
 
 /// Tables that are read whole. One that is not there (a later version may have none) reads as empty.
-const TABLES: [&str; 33] = [
+const TABLES: [&str; 35] = [
     "accounts",
     "adjustments",
     "api_keys",
@@ -23,6 +23,8 @@ const TABLES: [&str; 33] = [
     "differences",
     "exchanges",
     "exposures",
+    "bills",
+    "flow_holds",
     "frozen",
     "lane_heads",
     "limits",
@@ -86,6 +88,8 @@ pub(crate) struct Books {
     pub(crate) record_pages: Vec<RecordPage>,
     /// Flows: id, plugin, user.
     pub(crate) flows: BTreeMap<Id, (String, Id)>,
+    /// Flows that have ended.
+    pub(crate) final_flows: HashSet<Id>,
     /// Rows that cannot be decoded.
     pub(crate) damaged: Vec<String>,
     tables: BTreeMap<&'static str, Vec<Row>>,
@@ -112,6 +116,7 @@ impl Books {
             records: Vec::new(),
             record_pages: Vec::new(),
             flows: BTreeMap::new(),
+            final_flows: HashSet::new(),
             damaged: Vec::new(),
             tables: BTreeMap::new(),
             present,
@@ -121,7 +126,10 @@ impl Books {
                 books.tables.insert(table, source.rows(&format!("select * from {table}")).await?);
             }
         }
-        for row in source.rows("select id, plugin, user_id from flows").await? {
+        for row in source.rows("select id, plugin, user_id, standing from flows").await? {
+            if row.int("standing")? > 3 {
+                books.final_flows.insert(row.id("id")?);
+            }
             books.flows.insert(row.id("id")?, (row.text("plugin")?.to_owned(), row.id("user_id")?));
         }
         for row in source.rows("select * from entries order by sequence").await? {

@@ -76,7 +76,7 @@ fn legs(look: &Look<'_>, entry: &Entry, class: &str, currency: &str) -> i128 {
 }
 
 /// I8: of each payment, capture and refund the gross amount of its row is what the merchant gets or gives and what is kept; of each
-/// settlement the gross of the credits is what comes to the bank and the fee. A merchant's own fees do not exist yet; a class that keeps part of a
+/// settlement the gross of the credits, less that of flows' captures, is what comes to the bank and the fee. A merchant's own fees do not exist yet; a class that keeps part of a
 /// payment is counted as kept, so that the sum holds with them as well.
 pub(crate) fn i8_what_is_paid_is_what_is_got_and_kept(look: &Look<'_>, out: &mut Report) -> Result<(), AuditError> {
     let mut gross: BTreeMap<Id, i128> = BTreeMap::new();
@@ -98,10 +98,10 @@ pub(crate) fn i8_what_is_paid_is_what_is_got_and_kept(look: &Look<'_>, out: &mut
                 }
             }
             "settlement" => {
-                let (bank, fees, clearing) =
-                    (entry.moved(is("bank")), entry.moved(is("fees")), entry.moved(is("clearing")));
-                if bank + fees != -clearing || fees < 0 {
-                    let what = format!("brings {bank} and {fees} of fees for {} of credits", -clearing);
+                let (bank, fees) = (entry.moved(is("bank")), entry.moved(is("fees")));
+                let settled = entry.moved(|class| matches!(look.rules.class(class), "clearing" | "in-transit"));
+                if bank + fees != -settled || fees < 0 {
+                    let what = format!("brings {bank} and {fees} of fees for {} of credits less captures", -settled);
                     out.add(Invariant::I8, place(), what);
                 }
             }

@@ -23,7 +23,7 @@ struct Hold {
 /// Payments and transfers by id, as the journal tells of them.
 fn holds(look: &Look<'_>, mut twice: impl FnMut(Id, i64)) -> BTreeMap<Id, Hold> {
     let mut holds: BTreeMap<Id, Hold> = BTreeMap::new();
-    for entry in &look.books.entries {
+    for entry in look.books.entries.iter().filter(|entry| !is_of_flow(look, entry.kind)) {
         let layer = |layer| {
             let postings = entry.postings.iter().filter(move |posting| posting.layer == layer && !posting.is_credit);
             postings.map(|posting| i128::from(posting.amount)).sum::<i128>()
@@ -59,6 +59,7 @@ pub(crate) fn i5_every_hold_ends_once(look: &Look<'_>, out: &mut Report) -> Resu
         let what = "sets aside or lets go of something whose hold had ended";
         out.add(Invariant::I5, format!("entry {sequence} about {}", hex::encode(id)), what);
     });
+    holds_of_flows(look, out)?;
     let nothing = Hold::default();
     for (table, open) in [("payments", [1, 2].as_slice()), ("transfers", &[2])] {
         for row in look.books.table(table) {
@@ -80,6 +81,58 @@ pub(crate) fn i5_every_hold_ends_once(look: &Look<'_>, out: &mut Report) -> Resu
                 }
             }
         }
+    }
+    Ok(())
+}
+
+/// Whether entries of this kind are about what a flow has set aside.
+fn is_of_flow(look: &Look<'_>, kind: u8) -> bool {
+    matches!(look.rules.kind(kind), "bill-hold" | "bill" | "bill-release")
+}
+
+/// Holds of flows: each is set aside once and ends once, what was taken and let go is what was set aside, its row says what the journal makes, and
+/// nothing of it is left once its flow is final.
+fn holds_of_flows(look: &Look<'_>, out: &mut Report) -> Result<(), AuditError> {
+    let mut made: BTreeMap<(Id, &str), Hold> = BTreeMap::new();
+    for entry in look.books.entries.iter().filter(|entry| is_of_flow(look, entry.kind)) {
+        let layer = |layer| {
+            let postings = entry.postings.iter().filter(move |posting| posting.layer == layer && !posting.is_credit);
+            postings.map(|posting| i128::from(posting.amount)).sum::<i128>()
+        };
+        let Some(key) = entry.said("hold") else {
+            out.add(Invariant::I5, format!("entry {}", entry.sequence), "does not say of which hold it is");
+            continue;
+        };
+        let hold = made.entry((entry.subject, key)).or_default();
+        let sets_aside = look.rules.kind(entry.kind) == "bill-hold";
+        if hold.ended.is_some() || sets_aside != (hold.reserved == 0) {
+            let what = format!("is about the hold `{key}`, which is not there or has ended");
+            out.add(Invariant::I5, format!("entry {}", entry.sequence), what);
+        }
+        hold.reserved += layer(1);
+        hold.released += layer(2);
+        hold.got -=
+            entry.moved(|class| matches!(look.rules.class(class), "in-transit" | "fee-income" | "consumption-tax"));
+        if hold.reserved == hold.released {
+            hold.ended = Some(entry.sequence);
+        }
+    }
+    for row in look.books.table("flow_holds") {
+        let (flow, key) = (row.id("flow")?, row.text("key")?);
+        let stored = (row.int("amount")?, row.int("held")?, row.int("captured")?);
+        let hold = made.remove(&(flow, key)).unwrap_or_default();
+        let journal = (hold.reserved, hold.reserved - hold.released, hold.got);
+        let place = || format!("hold `{key}` of flow {}", hex::encode(flow));
+        if journal != (i128::from(stored.0), i128::from(stored.1), i128::from(stored.2)) {
+            let what = format!("says {stored:?} of set aside, held and taken, the journal makes {journal:?}");
+            out.add(Invariant::I5, place(), what);
+        }
+        if stored.1 > 0 && look.books.final_flows.contains(&flow) {
+            out.add(Invariant::I5, place(), format!("still holds {}, and its flow is final", stored.1));
+        }
+    }
+    for (flow, key) in made.keys() {
+        out.add(Invariant::I5, format!("hold `{key}` of flow {}", hex::encode(flow)), "has no row");
     }
     Ok(())
 }

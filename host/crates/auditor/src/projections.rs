@@ -131,14 +131,18 @@ fn statements(look: &Look<'_>, out: &mut Report) -> Result<(), AuditError> {
     Ok(())
 }
 
-/// Used is the sum of credits that are not released; lost is what was written off to the plugin.
+/// Used is the sum of credits and captures that are not released and of what flows hold; lost is what was written off to the plugin.
 fn exposures(look: &Look<'_>, out: &mut Report) -> Result<(), AuditError> {
     let mut used: HashMap<(Id, String), i64> = HashMap::new();
     for row in look.books.table("partner_references") {
-        if row.int("side")? == 1 && row.int("released")? == 0 && row.int("state")? < 3 {
+        let (side, state) = (row.int("side")?, row.int("state")?);
+        if row.int("released")? == 0 && (side == 1 && state < 3 || side == 3 && state == 6) {
             let key = (row.id("plugin")?, row.text("currency")?.to_owned());
             *used.entry(key).or_default() += row.int("exposed")?;
         }
+    }
+    for row in look.books.table("flow_holds") {
+        *used.entry((row.id("plugin")?, row.text("currency")?.to_owned())).or_default() += row.int("held")?;
     }
     let mut lost: HashMap<(Id, Vec<u8>), i128> = HashMap::new();
     for entry in look.books.entries.iter().filter(|entry| look.rules.kind(entry.kind) == "write-off") {
@@ -151,7 +155,11 @@ fn exposures(look: &Look<'_>, out: &mut Report) -> Result<(), AuditError> {
         let place = || format!("exposure of {} in {currency}", hex::encode(plugin));
         let made = used.remove(&(plugin, currency.clone())).unwrap_or(0);
         if made != row.int("used")? {
-            out.add(Invariant::I11, place(), format!("counts {}, its open credits make {made}", row.int("used")?));
+            out.add(
+                Invariant::I11,
+                place(),
+                format!("counts {}, its open credits, captures and holds make {made}", row.int("used")?),
+            );
         }
         if row.int("used")? > 0 && row.int("cap")? < 0 {
             out.add(Invariant::I11, place(), "has a cap below zero");

@@ -205,17 +205,19 @@ pub(crate) fn i4_one_effect_per_key_and_reference(look: &Look<'_>, out: &mut Rep
     Ok(())
 }
 
-/// Credits and reversals in the journal, and partners' references in their table, are the same list.
+/// Credits, reversals and captures of flows in the journal, and partners' references in their table, are the same list.
 fn references_are_posted_once(look: &Look<'_>, out: &mut Report) -> Result<(), AuditError> {
     let mut posted: BTreeMap<(Id, i64, &str), (Id, i128)> = BTreeMap::new();
     for entry in &look.books.entries {
         let side = match look.rules.kind(entry.kind) {
             "charge" => 1,
             "charge-reversal" => 2,
+            "bill" => 3,
             _ => continue,
         };
         let place = || format!("entry {}", entry.sequence);
-        let clearing = entry.postings.iter().find(|posting| look.rules.class(posting.class) == "clearing");
+        let of_partner = |class| matches!(look.rules.class(class), "clearing" | "in-transit");
+        let clearing = entry.postings.iter().find(|posting| posting.layer == 0 && of_partner(posting.class));
         let (Some(clearing), Some(reference)) = (clearing, entry.said("reference")) else {
             out.add(Invariant::I4, place(), "names no partner or no reference");
             continue;

@@ -106,8 +106,8 @@ fn merchants_hear_of_themselves(
     Ok(())
 }
 
-/// I14: every entry goes along the table of paths; every credit and reversal of a plugin belongs to a flow of that plugin and of the user
-/// whose wallet it touches, and rests on a record of that plugin's call. Plugins that are only a name (a till) have no flows.
+/// I14: every entry goes along the table of paths; every credit, reversal, hold, capture and release of a plugin belongs to a flow of that plugin and
+/// of the user whose wallet it touches, and rests on a record of that plugin's call. Plugins that are only a name (a till) have no flows.
 pub(crate) fn i14_plugins_moved_money_by_checked_proposals_alone(
     look: &Look<'_>,
     out: &mut Report,
@@ -129,15 +129,21 @@ pub(crate) fn i14_plugins_moved_money_by_checked_proposals_alone(
                 out.add(Invariant::I14, format!("entry {}", entry.sequence), "rests on a record that is not there");
             }
         }
-        if !matches!(look.rules.kind(entry.kind), "charge" | "charge-reversal") {
+        let kind = look.rules.kind(entry.kind);
+        if !matches!(kind, "charge" | "charge-reversal" | "bill-hold" | "bill" | "bill-release") {
             continue;
         }
         let place = || format!("entry {}", entry.sequence);
-        let clearing = entry.postings.iter().find(|posting| look.rules.class(posting.class) == "clearing");
+        let of_partner = |class| matches!(look.rules.class(class), "clearing" | "in-transit");
+        let clearing = entry.postings.iter().find(|posting| of_partner(posting.class));
         let Some(owner) = clearing.map(|posting| posting.owner).filter(|owner| !tills.contains(owner)) else {
             continue;
         };
-        let (flow, user) = flow_of.get(&entry.id).copied().unwrap_or_default();
+        // What is set aside or let go has no reference of the partner's: its flow is the subject, and its user the flow's.
+        let of_subject = || (Some(entry.subject), books.flows.get(&entry.subject).map(|(_, user)| *user));
+        let known = flow_of.get(&entry.id).copied();
+        let (flow, user) =
+            if known.is_none() && kind.starts_with("bill-") { of_subject() } else { known.unwrap_or_default() };
         let Some((plugin, whose)) = flow.and_then(|flow| books.flows.get(&flow)) else {
             out.add(Invariant::I14, place(), "moves a plugin's money outside of any flow");
             continue;
@@ -149,12 +155,16 @@ pub(crate) fn i14_plugins_moved_money_by_checked_proposals_alone(
                 format!("moves money of another plugin or user than its flow of {plugin}"),
             );
         }
-        let wallets =
-            entry.postings.iter().filter(|posting| matches!(look.rules.class(posting.class), "prepaid" | "funds"));
+        let wallets = entry
+            .postings
+            .iter()
+            .filter(|posting| matches!(look.rules.class(posting.class), "prepaid" | "funds" | "bonus"));
         if wallets.into_iter().any(|posting| posting.owner != *whose) {
             out.add(Invariant::I14, place(), "touches another wallet than its flow's");
         }
-        let by_plugin = entry.actor == format!("plugin:{plugin}");
+        // What a flow sets aside in its beginning is asked for by its user.
+        let by_user = kind == "bill-hold" && entry.actor == format!("user:usr_{}", hex::encode(whose));
+        let by_plugin = by_user || entry.actor == format!("plugin:{plugin}");
         let recorded = entry.records.iter().any(|digest| records.get(digest).is_some_and(|by| by == plugin));
         if by_plugin != recorded {
             out.add(Invariant::I14, place(), "is not both a plugin's act and resting on a record of its call");

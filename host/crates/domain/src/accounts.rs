@@ -34,6 +34,8 @@ pub enum Class {
     Bonus = 10,
     /// What campaigns cost the platform: granted, less what came back.
     BonusExpense = 11,
+    /// What a plugin's partner has taken of users' money, until its settlement says that it left the bank.
+    InTransit = 12,
     /// What closed accounts still held; owed to their owners.
     ClosedBalances = 13,
     /// What the platform holds, or lacks, of a currency by exchanges.
@@ -92,7 +94,7 @@ impl Layer {
 
 impl Class {
     /// Every class, in order of code.
-    pub const ALL: [Class; 18] = [
+    pub const ALL: [Class; 19] = [
         Class::Prepaid,
         Class::Funds,
         Class::Receivable,
@@ -104,6 +106,7 @@ impl Class {
         Class::Fees,
         Class::Bonus,
         Class::BonusExpense,
+        Class::InTransit,
         Class::ClosedBalances,
         Class::FxPosition,
         Class::Rounding,
@@ -137,6 +140,7 @@ impl Class {
             Class::Fees => "fees",
             Class::Bonus => "bonus",
             Class::BonusExpense => "bonus-expense",
+            Class::InTransit => "in-transit",
             Class::ClosedBalances => "closed-balances",
             Class::FxPosition => "fx-position",
             Class::Rounding => "rounding",
@@ -155,6 +159,7 @@ impl Class {
             | Class::Payable
             | Class::Suspense
             | Class::Bonus
+            | Class::InTransit
             | Class::ClosedBalances
             | Class::FxPosition
             | Class::Rounding
@@ -178,6 +183,7 @@ impl Class {
             | Class::Suspense
             | Class::Bonus
             | Class::BonusExpense
+            | Class::InTransit
             | Class::ClosedBalances
             | Class::Rounding
             | Class::Disputed
@@ -223,6 +229,11 @@ impl AccountKey {
     /// What a plugin's partner owes.
     pub fn clearing(plugin: PluginKey, currency: Currency) -> AccountKey {
         AccountKey { class: Class::Clearing, owner: plugin.0, currency }
+    }
+
+    /// What a plugin's partner has taken of users' money and the bank has not paid.
+    pub fn in_transit(plugin: PluginKey, currency: Currency) -> AccountKey {
+        AccountKey { class: Class::InTransit, owner: plugin.0, currency }
     }
 
     /// One of the platform's own accounts.

@@ -47,6 +47,12 @@ impl Share {
         let exact = Decimal::from(minor.max(0)) * share;
         exact.round_dp_with_strategy(0, RoundingStrategy::ToZero).to_i64().unwrap_or_default()
     }
+
+    /// What of an amount that is nought or more is this share of the rest, minor units, truncated: of 110 with a tenth on top it is 10.
+    pub fn within(self, minor: i64) -> i64 {
+        let (minor, share) = (i128::from(minor.max(0)), i128::from(self.0));
+        i64::try_from(minor * share / (i128::from(MILLION) + share)).unwrap_or_default()
+    }
 }
 
 impl fmt::Display for Share {

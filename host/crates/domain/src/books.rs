@@ -8,6 +8,7 @@ use crate::access::{Access, Warrant};
 use crate::accounts::{Account, AccountId, AccountKey, Class, Layer, PluginKey, PostingSide};
 use crate::adjustments::Adjustment;
 use crate::arrangements::Arrangement;
+use crate::bills::{BillKey, ClaimedBill};
 use crate::bonus::{self, Campaign, Lot};
 use crate::captures::Capture;
 use crate::charges::{Exposure, PartnerReference, ReferenceKey};
@@ -16,6 +17,7 @@ use crate::disputes::Dispute;
 use crate::exchanges::Exchange;
 use crate::flows::Expectation;
 use crate::gifts::{GiftKey, Gifted};
+use crate::holds::Held;
 use crate::ids::{
     AdjustmentId, CampaignId, CaptureId, ClosingId, DisputeId, ExchangeId, FlowId, LotId, MerchantId, PaymentId,
     RefundId, ReviewId, StepUpId, SubmissionId, TransferId, UserId,
@@ -254,6 +256,10 @@ books! {
     exchanges: ExchangeId => Exchange,
     /// Partners' references.
     references: ReferenceKey => PartnerReference,
+    /// What flows have set aside, by flow and the plugin's name for it.
+    held: (FlowId, String) => Held,
+    /// Bills that flows have paid or are paying.
+    bills: BillKey => ClaimedBill,
     /// What each plugin may still cost, by currency.
     exposures: (PluginKey, Currency) => Exposure,
     /// Limit counters, minor units.

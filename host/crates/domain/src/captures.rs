@@ -5,12 +5,13 @@ use serde::{Deserialize, Serialize};
 use crate::accounts::AccountKey;
 use crate::bonus;
 use crate::books::{Books, Merchant, Postings, Wallet};
+use crate::holds;
 use crate::ids::{CaptureId, MerchantId, PaymentId, RecordId, UserId};
-use crate::limits::{Action, WalletKind};
+use crate::limits::Action;
 use crate::money::{Currency, Money};
 use crate::outcomes::Refusal;
 use crate::paths::EntryKind;
-use crate::payments::{Payment, PaymentState, Source};
+use crate::payments::{Payment, PaymentState};
 use crate::time::Timestamp;
 
 /// How long an amount is held unless the payer says otherwise: 7 days.
@@ -90,15 +91,14 @@ pub fn collect(books: &mut Books, command: &Collect, now: Timestamp) -> Result<(
     // After this point the capture must succeed.
     let payable = AccountKey::payable(payment.merchant, command.of.currency);
     let mut postings = Postings::default();
-    let mut left = amount;
-    for part in &mut payment.parts {
-        let share = left.min(part.held);
-        let from = wallet.account(part.source);
-        postings.release(books, EntryKind::Capture, from, payable, share)?;
-        postings.post(books, EntryKind::Capture, from, payable, share)?;
-        bonus::captured(books, part.source, share)?;
-        (part.held, part.captured, left) = (part.held - share, part.captured + share, left - share);
-    }
+    holds::move_parts(
+        books,
+        &mut postings,
+        EntryKind::Capture,
+        (&wallet, payable, payable),
+        &mut payment.parts,
+        amount,
+    )?;
     payment.captured += amount;
     let rest = payment.held();
     let last = command.last || rest == 0;
@@ -238,25 +238,6 @@ pub(crate) fn let_go(
     payment: &mut Payment,
     now: Timestamp,
 ) -> Result<(), Refusal> {
-    let wallet = books.wallet(payment.payer, payment.amount.currency)?;
     let payable = AccountKey::payable(payment.merchant, payment.amount.currency);
-    let money = payment.parts.iter().filter(|part| part.source.is_money()).map(|part| part.held).sum();
-    let mut owed = wallet.repayment(money);
-    for part in &mut payment.parts {
-        let (from, share) = (wallet.account(part.source), std::mem::take(&mut part.held));
-        postings.release(books, kind, from, payable, share)?;
-        if let Source::Bonus(lot) = part.source {
-            if bonus::let_go(books, lot, share, now)? {
-                postings.post(books, kind, from, bonus::expense(payable.currency), share)?;
-            }
-            continue;
-        }
-        let repaid = owed.min(share);
-        owed -= repaid;
-        postings.post(books, kind, from, wallet.receivable.key, repaid)?;
-        if part.source == Source::Prepaid && wallet.user.kind == WalletKind::Funds {
-            postings.post(books, kind, from, wallet.funds.key, share - repaid)?;
-        }
-    }
-    Ok(())
+    holds::free_parts(books, postings, kind, (payment.payer, payable), &mut payment.parts, now)
 }

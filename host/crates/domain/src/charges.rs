@@ -49,8 +49,10 @@ pub enum ReferenceState {
     Tombstoned = 3,
     /// A reversal that was posted.
     Reversed = 4,
-    /// A credit or reversal that an operator closed, because the partner never listed it or listed another amount.
+    /// A credit, reversal or capture that an operator closed, because the partner never listed it or listed another amount.
     WrittenOff = 5,
+    /// A partner took what a flow had set aside for it.
+    Captured = 6,
 }
 
 /// A partner's reference as the books know it.
@@ -70,11 +72,11 @@ pub struct PartnerReference {
     pub reversed: i64,
     /// For a credit: what of that the partner has listed in settlement files.
     pub reversed_listed: i64,
-    /// For a credit: what of it counts against the exposure cap until it is released.
+    /// For a credit or a capture: what of it counts against the exposure cap until it is released.
     pub exposed: i64,
     /// Whether the partner's line for it is in the books: matched, or closed by an operator.
     pub listed: bool,
-    /// For a credit: whether its exposure was released by settlement or write-off.
+    /// For a credit or a capture: whether its exposure was released by settlement or write-off.
     pub released: bool,
     /// For a reversal: the reference of the credit it takes back.
     pub of: Option<String>,
@@ -97,9 +99,9 @@ impl PartnerReference {
 /// What a plugin may still cost in one currency: the two numbers of the first promise.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Exposure {
-    /// The most unsettled credits, minor units.
+    /// The most unsettled credits, and payouts that are not settled, minor units.
     pub cap: i64,
-    /// Unsettled credits now, gross.
+    /// Unsettled credits, captures that no settlement has listed and what flows have set aside, all gross.
     pub used: i64,
     /// The most that may be written off to the plugin. When it is used up, nothing more is credited.
     pub loss_budget: i64,
@@ -213,7 +215,7 @@ pub fn credit(
 
 /// Whether a line of the partner's under this unused reference was closed before: the books have taken it, and must not take it
 /// twice. It may be open again, if the partner said another amount since.
-fn is_closed(books: &Books, key: &ReferenceKey) -> bool {
+pub(crate) fn is_closed(books: &Books, key: &ReferenceKey) -> bool {
     books.differences.get(key).is_some_and(|difference| !difference.open || difference.ours > 0)
 }
 

@@ -14,10 +14,12 @@ use crate::time::Timestamp;
 mod advance;
 mod expectations;
 mod operator;
+mod outgoing;
 
 pub use advance::advance;
 pub(crate) use expectations::{expect, unexpected};
 pub use operator::{Closing, Resolution, faulted, moved, refused, resolved, retried, stuck};
+pub use outgoing::{FlowHold, HOLDS_MAX, Outgoing, Unsure};
 
 /// Most steps of a flow; a final one goes on answering its partner, but past this an operator looks at it.
 pub const STEPS_MAX: u32 = 500;
@@ -43,9 +45,9 @@ pub const REFUSALS_MAX: u32 = 2;
 pub struct Authorisation {
     /// The wallet.
     pub user: UserId,
-    /// The most that may be credited, gross, with its currency.
+    /// The most that may be credited, or set aside and taken, gross, with its currency.
     pub at_most: Money,
-    /// No credit after this, unless the money has arrived.
+    /// No credit after this, unless the money has arrived, and no hold.
     pub expires_at: Timestamp,
 }
 
@@ -147,6 +149,9 @@ pub struct Flow {
     pub changed_at: Timestamp,
     /// When it became final.
     pub final_at: Option<Timestamp>,
+    /// What it has set aside. Written behind the other fields, and read from there.
+    #[serde(skip)]
+    pub outgoing: Outgoing,
 }
 
 /// Something that waits in a flow's inbox.
@@ -296,6 +301,7 @@ impl Flow {
             opened_at: now,
             changed_at: now,
             final_at: None,
+            outgoing: Outgoing::default(),
         }
     }
 

@@ -10,6 +10,7 @@ use crate::access::{self, Freeze, Warrant};
 use crate::accounts::{AccountId, PluginKey};
 use crate::adjustments::{self, Adjustment, Judge, Propose};
 use crate::arrangements::{self, Arrange, Arrangement};
+use crate::bills::{self, ClaimBill, FreeBill};
 use crate::bonus::{self, Campaign, Ended, Grant, Lot, OfLot, Plan, Revoke};
 use crate::books::{Books, Postings};
 use crate::captures::{self, Capture, Collect, Increase, OfPayment};
@@ -21,6 +22,7 @@ use crate::events;
 use crate::exchanges::{self, Exchange, Trade};
 use crate::flows::{self, Arrival, StepCommit};
 use crate::gifts::{self, Gift, TakeBack};
+use crate::holds::{self, LetGo, SetAside, Take, Taken};
 use crate::ids::{AuditId, EntryId, EventId, FlowId, KeyId, MerchantId, RecordId, UserId};
 use crate::journal::{Draft, Entry, Head};
 use crate::money::Money;
@@ -115,6 +117,16 @@ pub enum Command {
     Gift(Gift),
     /// A plugin takes back what it gave.
     TakeBack(TakeBack),
+    /// A flow sets money aside.
+    SetAside(SetAside),
+    /// A partner took what was set aside.
+    Take(Take),
+    /// What was set aside is let go.
+    LetGo(LetGo),
+    /// A flow begins to pay a bill.
+    ClaimBill(ClaimBill),
+    /// A flow ended without paying its bill.
+    FreeBill(FreeBill),
 }
 
 /// A flow's wish to get the calls with a correlation.
@@ -202,6 +214,12 @@ pub enum Answer {
     PaidOut(Box<Closing>),
     /// A gift that was left out of a plugin's answer: the code of the refusal.
     LeftOut(String),
+    /// Money was set aside by a flow, minor units.
+    SetAside(i64),
+    /// A partner took what was set aside.
+    Taken(Taken),
+    /// What was set aside was let go, minor units.
+    LetGo(i64),
 }
 
 /// A record, encoded once by whoever made the call.
@@ -418,6 +436,7 @@ impl Commit {
             && self.audit.is_empty()
             && self.books.operations.changed().next().is_none()
             && self.books.expectations.changed().next().is_none()
+            && self.books.bills.changed().next().is_none()
             && self.books.references.changed().next().is_none()
             && self.books.differences.changed().next().is_none()
             && self.books.files.changed().next().is_none()
@@ -692,6 +711,30 @@ impl Commit {
                 let (postings, closing) = closings::pay_out(books, command, now)?;
                 let meta = meta(&[("reference", Some(&command.reference))]);
                 (draft(EntryKind::Payout, closing.id.0, None, meta, postings), Answer::PaidOut(Box::new(closing)))
+            }
+            Command::SetAside(command) => {
+                let (postings, amount) = holds::set_aside(books, command, now)?;
+                let ((kind, ..), meta) = (command.of.purpose.kinds(), meta(&[("hold", Some(&command.of.key))]));
+                (draft(kind, command.of.flow.0, None, meta, postings), Answer::SetAside(amount))
+            }
+            Command::Take(command) => {
+                let (postings, taken) = holds::take(books, command, entry, now)?;
+                let meta = meta(&[("hold", Some(&command.of.key)), ("reference", Some(&command.reference))]);
+                let (_, kind, _) = command.of.purpose.kinds();
+                (draft(kind, command.of.flow.0, None, meta, postings), Answer::Taken(taken))
+            }
+            Command::LetGo(command) => {
+                let (postings, amount) = holds::let_go(books, command, now)?;
+                let ((.., kind), meta) = (command.of.purpose.kinds(), meta(&[("hold", Some(&command.of.key))]));
+                (draft(kind, command.of.flow.0, None, meta, postings), Answer::LetGo(amount))
+            }
+            Command::ClaimBill(command) => {
+                bills::claim(books, command, now)?;
+                return Ok(Answer::Noted);
+            }
+            Command::FreeBill(command) => {
+                bills::free(books, command);
+                return Ok(Answer::Noted);
             }
             Command::Tombstone(command) => {
                 charges::tombstone(books, command, now)?;

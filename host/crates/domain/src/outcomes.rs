@@ -237,6 +237,12 @@ pub enum Refusal {
     /// The books have no path between these accounts: a mistake of ours, nothing is posted.
     #[error("the books allow no such posting")]
     PathNotAllowed,
+    /// Another flow has paid the bill, or is about to.
+    #[error("the bill was paid before, or is being paid")]
+    BillPaid,
+    /// The bill's last day has passed.
+    #[error("the bill can no longer be paid: its last day has passed")]
+    BillOverdue,
 }
 
 /// Whether trying again can help.
@@ -250,7 +256,7 @@ pub enum Retry {
 
 impl Refusal {
     /// Every refusal, in the order of precedence.
-    pub const ALL: [Refusal; 77] = [
+    pub const ALL: [Refusal; 79] = [
         Refusal::AmountNotPositive,
         Refusal::UserNotFound,
         Refusal::MerchantNotFound,
@@ -328,6 +334,8 @@ impl Refusal {
         Refusal::AuthorisationExpired,
         Refusal::Overflow,
         Refusal::PathNotAllowed,
+        Refusal::BillPaid,
+        Refusal::BillOverdue,
     ];
 
     /// The stable code in problems, records and plugin refusals.
@@ -410,6 +418,8 @@ impl Refusal {
             Refusal::AuthorisationExpired => "authorisation_expired",
             Refusal::Overflow => "overflow",
             Refusal::PathNotAllowed => "path_not_allowed",
+            Refusal::BillPaid => "bill_paid",
+            Refusal::BillOverdue => "bill_overdue",
         }
     }
 
@@ -460,7 +470,8 @@ impl Refusal {
             | Refusal::AdjustmentClosed
             | Refusal::FileUsed
             | Refusal::RateChanged
-            | Refusal::CorrelationTaken => 409,
+            | Refusal::CorrelationTaken
+            | Refusal::BillPaid => 409,
             Refusal::SameParty
             | Refusal::CurrencyNotAccepted
             | Refusal::ReceiverNotVerified
@@ -489,7 +500,8 @@ impl Refusal {
             | Refusal::MerchantBalanceTooLow
             | Refusal::AuthorisationExceeded
             | Refusal::AuthorisationExpired
-            | Refusal::Overflow => 422,
+            | Refusal::Overflow
+            | Refusal::BillOverdue => 422,
             Refusal::ChannelNotAvailable | Refusal::RateNotAvailable => 503,
             Refusal::PathNotAllowed => 500,
         }
@@ -529,7 +541,8 @@ impl Refusal {
             | Refusal::RateNotAvailable
             | Refusal::RateChanged
             | Refusal::PositionLimit
-            | Refusal::MerchantBalanceTooLow => Retry::AfterChange,
+            | Refusal::MerchantBalanceTooLow
+            | Refusal::BillPaid => Retry::AfterChange,
             Refusal::AccountClosed
             | Refusal::AdjustmentNotFound
             | Refusal::AdjustmentClosed
@@ -574,7 +587,8 @@ impl Refusal {
             | Refusal::AuthorisationExceeded
             | Refusal::AuthorisationExpired
             | Refusal::Overflow
-            | Refusal::PathNotAllowed => Retry::No,
+            | Refusal::PathNotAllowed
+            | Refusal::BillOverdue => Retry::No,
         }
     }
 }

@@ -53,11 +53,17 @@ pub enum EntryKind {
     Closing = 22,
     /// A merchant was paid what was due.
     Payout = 23,
+    /// A flow set an amount aside for a bill.
+    BillHold = 24,
+    /// A biller took what was set aside for it.
+    Bill = 25,
+    /// What was set aside for a bill was let go.
+    BillRelease = 26,
 }
 
 impl EntryKind {
     /// Every kind, in order of code.
-    pub const ALL: [EntryKind; 22] = [
+    pub const ALL: [EntryKind; 25] = [
         EntryKind::ChargeCredit,
         EntryKind::ChargeReversal,
         EntryKind::Payment,
@@ -80,6 +86,9 @@ impl EntryKind {
         EntryKind::Dispute,
         EntryKind::Closing,
         EntryKind::Payout,
+        EntryKind::BillHold,
+        EntryKind::Bill,
+        EntryKind::BillRelease,
     ];
 
     /// The kind with this code.
@@ -117,6 +126,9 @@ impl EntryKind {
             EntryKind::Dispute => "dispute",
             EntryKind::Closing => "closing",
             EntryKind::Payout => "payout",
+            EntryKind::BillHold => "bill-hold",
+            EntryKind::Bill => "bill",
+            EntryKind::BillRelease => "bill-release",
         }
     }
 }
@@ -145,12 +157,15 @@ pub const PATHS: &[(EntryKind, Class, Class)] = &[
     (EntryKind::Settlement, Class::Bank, Class::Clearing),
     (EntryKind::Settlement, Class::Clearing, Class::Bank),
     (EntryKind::Settlement, Class::Fees, Class::Bank),
+    (EntryKind::Settlement, Class::InTransit, Class::Bank),
     (EntryKind::WriteOff, Class::Bank, Class::Clearing),
     (EntryKind::WriteOff, Class::Clearing, Class::Bank),
     (EntryKind::WriteOff, Class::WriteOff, Class::Clearing),
     (EntryKind::WriteOff, Class::WriteOff, Class::Bank),
     (EntryKind::WriteOff, Class::Clearing, Class::Suspense),
     (EntryKind::WriteOff, Class::Bank, Class::Suspense),
+    (EntryKind::WriteOff, Class::InTransit, Class::Bank),
+    (EntryKind::WriteOff, Class::InTransit, Class::Suspense),
     (EntryKind::Verification, Class::Prepaid, Class::Funds),
     (EntryKind::Closure, Class::Prepaid, Class::ClosedBalances),
     (EntryKind::Closure, Class::Funds, Class::ClosedBalances),
@@ -227,6 +242,29 @@ pub const PATHS: &[(EntryKind, Class, Class)] = &[
     (EntryKind::Closing, Class::Payable, Class::ConsumptionTax),
     (EntryKind::Closing, Class::Payable, Class::PayoutDue),
     (EntryKind::Payout, Class::PayoutDue, Class::Bank),
+    (EntryKind::BillHold, Class::Prepaid, Class::InTransit),
+    (EntryKind::BillHold, Class::Funds, Class::InTransit),
+    (EntryKind::BillHold, Class::Bonus, Class::InTransit),
+    (EntryKind::Bill, Class::Prepaid, Class::InTransit),
+    (EntryKind::Bill, Class::Funds, Class::InTransit),
+    (EntryKind::Bill, Class::Bonus, Class::InTransit),
+    (EntryKind::Bill, Class::Prepaid, Class::Receivable),
+    (EntryKind::Bill, Class::Funds, Class::Receivable),
+    (EntryKind::Bill, Class::Prepaid, Class::Funds),
+    (EntryKind::Bill, Class::Bonus, Class::BonusExpense),
+    (EntryKind::Bill, Class::Prepaid, Class::FeeIncome),
+    (EntryKind::Bill, Class::Funds, Class::FeeIncome),
+    (EntryKind::Bill, Class::Bonus, Class::FeeIncome),
+    (EntryKind::Bill, Class::Prepaid, Class::ConsumptionTax),
+    (EntryKind::Bill, Class::Funds, Class::ConsumptionTax),
+    (EntryKind::Bill, Class::Bonus, Class::ConsumptionTax),
+    (EntryKind::BillRelease, Class::Prepaid, Class::InTransit),
+    (EntryKind::BillRelease, Class::Funds, Class::InTransit),
+    (EntryKind::BillRelease, Class::Bonus, Class::InTransit),
+    (EntryKind::BillRelease, Class::Prepaid, Class::Receivable),
+    (EntryKind::BillRelease, Class::Funds, Class::Receivable),
+    (EntryKind::BillRelease, Class::Prepaid, Class::Funds),
+    (EntryKind::BillRelease, Class::Bonus, Class::BonusExpense),
 ];
 
 /// Whether this command may debit the one class and credit the other.
@@ -239,7 +277,14 @@ mod tests {
     use super::*;
 
     /// Kinds that free what was held.
-    const LETTING_GO: [EntryKind; 4] = [EntryKind::Capture, EntryKind::Void, EntryKind::HoldExpiry, EntryKind::Review];
+    const LETTING_GO: [EntryKind; 6] = [
+        EntryKind::Capture,
+        EntryKind::Void,
+        EntryKind::HoldExpiry,
+        EntryKind::Review,
+        EntryKind::Bill,
+        EntryKind::BillRelease,
+    ];
 
     #[test]
     fn prepaid_becomes_funds_only_by_verification_at_once_or_when_it_is_let_go_afterwards() {
@@ -280,10 +325,20 @@ mod tests {
     }
 
     #[test]
-    fn bonus_pays_merchants_or_ends_and_comes_from_campaigns_refunds_and_lost_disputes_alone() {
+    fn bonus_pays_merchants_and_bills_or_ends_and_comes_from_campaigns_refunds_and_lost_disputes_alone() {
         for (kind, debit, credit) in PATHS {
             if *debit == Class::Bonus {
-                assert!(matches!(credit, Class::Payable | Class::BonusExpense), "{kind:?} {credit:?}");
+                assert!(
+                    matches!(
+                        credit,
+                        Class::Payable
+                            | Class::InTransit
+                            | Class::FeeIncome
+                            | Class::ConsumptionTax
+                            | Class::BonusExpense
+                    ),
+                    "{kind:?} {credit:?}"
+                );
             }
             if *credit == Class::Bonus {
                 let (grant, refund) =

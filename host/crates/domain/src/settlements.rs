@@ -72,7 +72,8 @@ pub struct Settled {
     pub released: i64,
 }
 
-/// Matches line by line. A credit releases its exposure when its row came; a reversed one only when both its rows came.
+/// Matches line by line. A credit releases its exposure when its row came, a reversed one only when both its rows came; a capture
+/// leaves the bank with its row.
 pub fn settle(books: &mut Books, command: &Settle, now: Timestamp) -> Result<(Postings, Settled), Refusal> {
     if command.lines.iter().any(|line| line.amount.minor <= 0) {
         return Err(Refusal::AmountNotPositive);
@@ -127,6 +128,7 @@ impl Matching<'_> {
             (_, Some(Waiting::Reversal(reversal, of, credit))) if reversal.amount == line.amount => {
                 self.reversal(key, reversal, of, credit)
             }
+            (_, Some(Waiting::Capture(capture))) if capture.amount == line.amount => self.capture(key, capture),
             (Side::Fee, _) if !self.books.differences.contains(&key) && self.bears(&key, line) => self.fee(key, line),
             _ => {
                 self.differ(key, line);
@@ -166,13 +168,27 @@ impl Matching<'_> {
         Ok(())
     }
 
-    /// Whether the credit of the same reference is large enough to bear this fee. Any other fee waits for an operator: else a
+    /// The partner lists what it took: it has left the bank.
+    fn capture(&mut self, key: ReferenceKey, mut capture: PartnerReference) -> Result<(), Refusal> {
+        capture.listed = true;
+        self.agree(&key, &capture);
+        let Money { minor, currency } = capture.amount;
+        let (in_transit, bank) = (AccountKey::in_transit(key.plugin, currency), platform(Class::Bank, currency));
+        self.postings.post(self.books, EntryKind::Settlement, in_transit, bank, minor)?;
+        self.settled.released += capture.exposed;
+        release(self.books, key.plugin, &mut capture);
+        self.books.references.put(key, capture);
+        Ok(())
+    }
+
+    /// Whether the credit or the capture of the same reference is large enough to bear this fee. Any other fee waits for an operator: else a
     /// line of a file could move any amount.
     fn bears(&self, key: &ReferenceKey, line: &SettlementLine) -> bool {
-        let credit = self.books.references.get(&ReferenceKey::credit(key.plugin, &key.reference));
-        credit.is_some_and(|credit| {
-            credit.amount.currency == line.amount.currency && line.amount.minor <= credit.amount.minor
-        })
+        let of = |side| self.books.references.get(&ReferenceKey { side, ..key.clone() });
+        [of(Side::Credit), of(Side::Capture)]
+            .into_iter()
+            .flatten()
+            .any(|known| known.amount.currency == line.amount.currency && line.amount.minor <= known.amount.minor)
     }
 
     /// A fee is the partner's word alone: posted once for each reference, and noted as a difference that is closed already.
@@ -291,13 +307,17 @@ enum Waiting {
     Credit(PartnerReference),
     /// A reversal, with the key of the credit that it takes back and that credit.
     Reversal(PartnerReference, ReferenceKey, PartnerReference),
+    Capture(PartnerReference),
 }
 
-/// The credit or reversal under this key that stands in the books and was not listed yet.
+/// The credit, reversal or capture under this key that stands in the books and was not listed yet.
 fn waiting(books: &Books, key: &ReferenceKey) -> Option<Waiting> {
     let known = books.references.get(key).filter(|known| known.is_unlisted())?.clone();
     if known.is_live() {
         return Some(Waiting::Credit(known));
+    }
+    if known.state == ReferenceState::Captured {
+        return Some(Waiting::Capture(known));
     }
     if known.state != ReferenceState::Reversed {
         return None;
@@ -334,7 +354,7 @@ fn release(books: &mut Books, plugin: PluginKey, credit: &mut PartnerReference) 
     credit.released = true;
 }
 
-/// An operator closes a difference, or a credit or reversal that the partner never listed.
+/// An operator closes a difference, or a credit, reversal or capture that the partner never listed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WriteOff {
     /// Whose partner.
@@ -385,12 +405,12 @@ pub fn write_off(books: &mut Books, command: &WriteOff) -> Result<(Postings, Wri
 struct Closing {
     key: ReferenceKey,
     difference: Option<Difference>,
-    /// The credit or reversal that is closed with it.
+    /// The credit, reversal or capture that is closed with it.
     waiting: Option<Waiting>,
     currency: Currency,
     /// What the partner paid by the bank; less than zero if it kept money back.
     banked: i64,
-    /// What leaves the clearing account.
+    /// What leaves the clearing account; less than zero what leaves the one for what is in transit.
     cleared: i64,
 }
 
@@ -415,6 +435,10 @@ impl Closing {
             (Some(Waiting::Reversal(reversal, ..)), _) => {
                 (reversal.amount.minor - theirs.unwrap_or(0), 0, reversal.amount.currency)
             }
+            // What we owe the partner leaves the bank as far as it says so; the rest nobody wants.
+            (Some(Waiting::Capture(capture)), _) => {
+                (-theirs.unwrap_or(0), -capture.amount.minor, capture.amount.currency)
+            }
             (None, Some(difference)) => {
                 let is_taken = books.references.get(&key).is_none_or(|known| !known.is_unlisted());
                 let more = difference.theirs - if is_taken { difference.ours } else { 0 };
@@ -427,7 +451,10 @@ impl Closing {
 
     fn post(&self, books: &mut Books, postings: &mut Postings) -> Result<(), Refusal> {
         let kind = EntryKind::WriteOff;
-        let clearing = AccountKey::clearing(self.key.plugin, self.currency);
+        let clearing = match &self.waiting {
+            Some(Waiting::Capture(_)) => AccountKey::in_transit(self.key.plugin, self.currency),
+            _ => AccountKey::clearing(self.key.plugin, self.currency),
+        };
         let [bank, loss, suspense] =
             [Class::Bank, Class::WriteOff, Class::Suspense].map(|class| platform(class, self.currency));
         // What both sides agree on goes between bank and clearing; the rest is too much or too little on one of them.
@@ -457,7 +484,7 @@ impl Closing {
         }
         let Some(mut known) = known else { return Ok(()) };
         match self.waiting {
-            Some(Waiting::Credit(_)) => {
+            Some(Waiting::Credit(_) | Waiting::Capture(_)) => {
                 known.state = ReferenceState::WrittenOff;
                 release(books, plugin, &mut known);
             }

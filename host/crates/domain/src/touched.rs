@@ -5,11 +5,13 @@ use std::collections::BTreeSet;
 use crate::access::{Holder, Warrant};
 use crate::accounts::{AccountId, AccountKey, Class, PluginKey};
 use crate::adjustments::{self, Line};
+use crate::bills::BillKey;
 use crate::bonus::{Grant, OfLot};
 use crate::captures::OfPayment;
 use crate::charges::ReferenceKey;
 use crate::gifts::GiftKey;
 use crate::guest::Side;
+use crate::holds::OfHold;
 use crate::ids::{
     AdjustmentId, CampaignId, ClosingId, DisputeId, FlowId, LotId, MerchantId, PaymentId, ReviewId, StepUpId,
     TransferId, UserId,
@@ -52,6 +54,10 @@ pub struct Touched {
     pub merchant_references: BTreeSet<(MerchantId, String)>,
     /// Partners' references.
     pub references: BTreeSet<ReferenceKey>,
+    /// What flows have set aside, by flow and name.
+    pub held: BTreeSet<(FlowId, String)>,
+    /// Bills.
+    pub bills: BTreeSet<BillKey>,
     /// Exposures.
     pub exposures: BTreeSet<(PluginKey, Currency)>,
     /// Limit counters.
@@ -226,12 +232,14 @@ impl Touched {
                 self.plugin(command.plugin, currency);
                 self.account(AccountKey::platform(Class::Bank, currency));
                 self.account(AccountKey::platform(Class::Fees, currency));
+                self.account(AccountKey::in_transit(command.plugin, currency));
                 for line in &command.lines {
                     self.reference(command.plugin, line.side, &line.reference);
                 }
             }
             Command::WriteOff(command) => {
                 self.plugin(command.plugin, Currency::JPY);
+                self.account(AccountKey::in_transit(command.plugin, Currency::JPY));
                 for class in [Class::Bank, Class::WriteOff, Class::Suspense] {
                     self.account(AccountKey::platform(class, Currency::JPY));
                 }
@@ -279,6 +287,23 @@ impl Touched {
                 self.account(payout_due(command.merchant, command.currency));
                 self.account(AccountKey::platform(Class::Bank, command.currency));
             }
+            Command::SetAside(command) => {
+                let of = &command.of;
+                self.hold(of);
+                self.counters.extend(limits::counters(of.user, of.purpose.action(), of.currency, now));
+            }
+            Command::Take(command) => {
+                self.hold(&command.of);
+                self.account(AccountKey::platform(Class::FeeIncome, command.of.currency));
+                self.account(AccountKey::platform(Class::ConsumptionTax, command.of.currency));
+                let (plugin, reference) = (command.of.plugin, command.reference.clone());
+                let key = ReferenceKey { plugin, side: Side::Capture, reference };
+                self.differences.insert(key.clone());
+                self.references.insert(key);
+            }
+            Command::LetGo(command) => self.hold(&command.of),
+            Command::ClaimBill(command) => drop(self.bills.insert(command.bill.clone())),
+            Command::FreeBill(command) => drop(self.bills.insert(command.bill.clone())),
             Command::Expect(command) => {
                 self.expectations.insert((command.plugin, command.correlation.clone()));
             }
@@ -329,6 +354,14 @@ impl Touched {
         self.account(AccountKey { class: Class::Disputed, ..AccountKey::payable(of.merchant, of.currency) });
     }
 
+    fn hold(&mut self, of: &OfHold) {
+        self.wallet(of.user, of.currency);
+        self.held.insert(of.row());
+        self.exposures.insert((of.plugin, of.currency));
+        self.account(of.in_transit());
+        self.account(AccountKey::platform(Class::BonusExpense, of.currency));
+    }
+
     fn plugin(&mut self, plugin: PluginKey, currency: Currency) {
         self.exposures.insert((plugin, currency));
         self.account(AccountKey::clearing(plugin, currency));
@@ -337,7 +370,7 @@ impl Touched {
     /// A reference of a settlement: its other sides and its differences belong to the decision, too. The credit that a
     /// reversal names is loaded by the store with the reversal.
     fn reference(&mut self, plugin: PluginKey, side: Side, reference: &str) {
-        for side in [Side::Credit, Side::Reversal, side] {
+        for side in [Side::Credit, Side::Reversal, Side::Capture, side] {
             let key = ReferenceKey { plugin, side, reference: reference.to_owned() };
             self.differences.insert(key.clone());
             self.references.insert(key);

@@ -109,6 +109,8 @@ pub enum Error {
         code: String,
         /// For operators.
         message: String,
+        /// For the user, in the user's language.
+        text: Option<String>,
     },
     /// A partner's call carries no valid signature.
     #[error("the call is not signed as this endpoint asks: {0}")]

@@ -17,11 +17,11 @@ use crate::app::App;
 use crate::beside;
 use crate::bonus;
 use crate::captures;
-use crate::charges::AUTHORISED_MS;
 use crate::closings;
 use crate::disputes;
 use crate::erasures;
 use crate::error::Error;
+use crate::flows::begin::AUTHORISED_MS;
 use crate::flows::drive::{self, Driven};
 use crate::flows::{effects, settlement};
 use crate::releases;
@@ -279,7 +279,7 @@ impl Round {
 }
 
 async fn see_to(app: &App, flow: &Flow, now: Timestamp) -> Result<(), Error> {
-    if let Some(reason) = drive::outlived(flow, now) {
+    if let Some(reason) = drive::outlived(flow, now).or_else(|| flow.outgoing.overdue(now)) {
         drive::stop(app, flow, reason).await?;
     } else if is_left(flow, now) && rows::next_event(&app.store, flow).await?.is_none() {
         let arrival = Arrival { flow: flow.id, key: String::new(), what: What::CancelAsked, call: None, at: now };

@@ -4,6 +4,7 @@
 //! rows, components and exposures must follow from it.
 
 mod bonus;
+mod holds;
 mod merchants;
 mod records;
 
@@ -11,7 +12,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::time::Duration;
 
-use koban_domain::accounts::{Account, AccountId, AccountKey, Class, Layer, PluginKey, PostingSide};
+use koban_domain::accounts::{Account, AccountId, AccountKey, Class, Layer, PostingSide};
 use koban_domain::ids::{LotId, PaymentId, TransferId};
 use koban_domain::journal::{Entry, Head, MARK_EVERY, Posting, canonical, chain};
 use koban_domain::money::Currency;
@@ -19,7 +20,7 @@ use koban_domain::paths::PATHS;
 use koban_domain::payments::Source;
 use koban_domain::records::Digest;
 use koban_domain::transfers::Transfer;
-use koban_store::{JournalReader, Store, StoreError, charges, plugins};
+use koban_store::{JournalReader, Store, StoreError, plugins};
 
 /// How often exposures are compared before a difference is believed.
 const EXPOSURES_READ_MAX: u64 = 8;
@@ -343,7 +344,7 @@ impl Walk {
         Ok(())
     }
 
-    /// What payments and transfers hold is what is pending on the accounts, and nothing else is. Answers what of each lot of
+    /// What payments, transfers and flows hold is what is pending on the accounts, and nothing else is. Answers what of each lot of
     /// bonus they hold.
     async fn holds(&mut self, reader: &mut JournalReader) -> Step<BTreeMap<LotId, i64>> {
         let mut lots: BTreeMap<LotId, i64> = BTreeMap::new();
@@ -377,10 +378,11 @@ impl Walk {
                 hold(AccountKey::user(Class::Funds, *receiver, amount.currency), amount.minor);
             }
         }
+        self.flow_holds(reader, &mut held, &mut lots).await?;
         for (id, account) in &self.accounts {
             let (pending, held) = (account.debits_pending + account.credits_pending, held.remove(id).unwrap_or(0));
             if pending != held {
-                let what = format!("{pending} is set aside, payments and transfers hold {held}");
+                let what = format!("{pending} is set aside, payments, transfers and flows hold {held}");
                 return differs(format!("account {}", shown(&account.key)), what);
             }
         }
@@ -464,22 +466,6 @@ impl Walk {
             Some(digest) => differs(format!("component {digest}"), "is named by a record and is not there"),
             None => Ok(()),
         }
-    }
-
-    /// What counts against each plugin's cap must be the sum of its unsettled credits.
-    async fn exposures(&mut self, store: &Store) -> Step {
-        for plugin in plugins::list(store, None, PAGE).await? {
-            let key = PluginKey::of(&plugin.manifest.id);
-            let unsettled = charges::unsettled_totals(store, key).await?;
-            for (currency, exposure) in plugins::exposures(store, key).await? {
-                let sum = unsettled.iter().find(|total| total.currency == currency).map_or(0, |total| total.exposed);
-                if sum != exposure.used {
-                    let what = format!("{} is counted, its unsettled credits make {sum}", exposure.used);
-                    return differs(format!("exposure of {} in {currency}", plugin.manifest.id), what);
-                }
-            }
-        }
-        Ok(())
     }
 }
 

@@ -283,7 +283,11 @@ pub fn subject(kind: EntryKind, bytes: [u8; 16]) -> String {
     };
     let id = uuid::Uuid::from_bytes(bytes);
     match kind {
-        EntryKind::ChargeCredit | EntryKind::ChargeReversal => FlowId(id).to_string(),
+        EntryKind::ChargeCredit
+        | EntryKind::ChargeReversal
+        | EntryKind::BillHold
+        | EntryKind::Bill
+        | EntryKind::BillRelease => FlowId(id).to_string(),
         EntryKind::Payment | EntryKind::Authorisation | EntryKind::Void | EntryKind::HoldExpiry => {
             PaymentId(id).to_string()
         }

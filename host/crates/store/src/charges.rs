@@ -23,12 +23,12 @@ pub struct AgePlace {
     pub reference: String,
 }
 
-/// Credits that a partner has not settled, together.
+/// Credits and captures that a partner has not settled, together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Unsettled {
     /// In which currency.
     pub currency: Currency,
-    /// How many credits.
+    /// How many.
     pub count: i64,
     /// What of them counts against the exposure cap, minor units.
     pub exposed: i64,
@@ -69,7 +69,7 @@ pub async fn by_flow(store: &Store, flow: FlowId) -> Result<Vec<(ReferenceKey, P
         .collect())
 }
 
-/// Credits that a plugin's partner has not settled, oldest first, behind this place.
+/// Credits and captures that a plugin's partner has not settled, oldest first, behind this place.
 pub async fn unsettled(
     store: &Store,
     plugin: PluginKey,
@@ -77,7 +77,8 @@ pub async fn unsettled(
     limit: u16,
 ) -> Result<Vec<(ReferenceKey, PartnerReference)>, StoreError> {
     let sql = select_references!(
-        "plugin = $1 and side = 1 and released = 0 and state < 3 and (at, side, reference) > ($2, $3, $4)
+        "plugin = $1 and released = 0 and (side = 1 and state < 3 or side = 3 and state = 6)
+            and (at, side, reference) > ($2, $3, $4)
             order by at, side, reference limit $5"
     );
     let (at, side, reference) = behind(after);
@@ -87,7 +88,8 @@ pub async fn unsettled(
 /// What a plugin's partner has not settled, by currency.
 pub async fn unsettled_totals(store: &Store, plugin: PluginKey) -> Result<Vec<Unsettled>, StoreError> {
     const SQL: &str = "select currency, count(*), cast(sum(exposed) as bigint), min(at) from partner_references
-        where plugin = $1 and side = 1 and released = 0 and state < 3 group by currency order by currency";
+        where plugin = $1 and released = 0 and (side = 1 and state < 3 or side = 3 and state = 6)
+        group by currency order by currency";
     all!(store, SQL, [blob(plugin.0.as_bytes())], |row| {
         Ok(Unsettled {
             currency: row.currency(0)?,
@@ -96,6 +98,13 @@ pub async fn unsettled_totals(store: &Store, plugin: PluginKey) -> Result<Vec<Un
             oldest_at: row.time(3)?,
         })
     })
+}
+
+/// What a plugin's flows have set aside and not let go of, by currency, minor units.
+pub async fn set_aside_totals(store: &Store, plugin: PluginKey) -> Result<Vec<(Currency, i64)>, StoreError> {
+    const SQL: &str = "select currency, cast(sum(held) as bigint) from flow_holds where plugin = $1 and held > 0
+        group by currency order by currency";
+    all!(store, SQL, [blob(plugin.0.as_bytes())], |row| Ok((row.currency(0)?, row.long(1)?)))
 }
 
 /// How many differences are open, plugin by plugin; those without any are not listed.

@@ -5,10 +5,12 @@ mod effects;
 use koban_domain::flows::{Arrival, CallKey, Consumed, Flow};
 use koban_domain::guest::{Event, What};
 use koban_domain::ids::{FlowId, UserId};
+use koban_domain::manifest::Beginning;
 use koban_domain::time::Timestamp;
 
 use crate::database::{Columns, Store, Tx, all, blob, on, on_tx, on_write, one};
 use crate::error::StoreError;
+use crate::ledger::rows::beginning_code;
 use crate::query::{LAST_ID, from_postcard, to_postcard};
 
 pub use effects::{
@@ -89,10 +91,18 @@ pub async fn list(
     all!(store, sql, [blob(before.map_or(LAST_ID, |id| id.bytes())), i64::from(limit), plugin], read_flow)
 }
 
-/// A user's flows, newest first, before this one.
-pub async fn by_user(store: &Store, user: UserId, before: Option<FlowId>, limit: u16) -> Result<Vec<Flow>, StoreError> {
-    const SQL: &str = "select body from flows where user_id = $1 and id < $2 order by id desc limit $3";
-    all!(store, SQL, [blob(user.bytes()), blob(before.map_or(LAST_ID, |id| id.bytes())), i64::from(limit)], read_flow)
+/// A user's flows that began as this, newest first, before this one.
+pub async fn by_user(
+    store: &Store,
+    user: UserId,
+    beginning: Beginning,
+    before: Option<FlowId>,
+    limit: u16,
+) -> Result<Vec<Flow>, StoreError> {
+    const SQL: &str =
+        "select body from flows where user_id = $1 and beginning = $2 and id < $3 order by id desc limit $4";
+    let before = blob(before.map_or(LAST_ID, |id| id.bytes()));
+    all!(store, SQL, [blob(user.bytes()), beginning_code(beginning), before, i64::from(limit)], read_flow)
 }
 
 /// Whether a user has a flow that is not final.
@@ -123,8 +133,22 @@ pub async fn backlog(store: &Store, now: Timestamp) -> Result<Backlog, StoreErro
     })
 }
 
+/// A flow's body: its fields, and behind them what it has set aside, which bodies of earlier versions do not have.
+pub(crate) fn pack(flow: &Flow) -> Result<Vec<u8>, StoreError> {
+    to_postcard(&(flow, &flow.outgoing))
+}
+
 fn read_flow(row: &impl Columns) -> Result<Flow, StoreError> {
-    from_postcard(&row.bytes("body")?, "a flow")
+    unpack(&row.bytes("body")?)
+}
+
+fn unpack(body: &[u8]) -> Result<Flow, StoreError> {
+    let damaged = |error: postcard::Error| StoreError::damaged(format!("a flow: {error}"));
+    let (mut flow, rest): (Flow, &[u8]) = postcard::take_from_bytes(body).map_err(damaged)?;
+    if !rest.is_empty() {
+        flow.outgoing = from_postcard(rest, "what a flow has set aside")?;
+    }
+    Ok(flow)
 }
 
 /// The first event in a flow's inbox that was not consumed, under the number that the flow as given would count it by.

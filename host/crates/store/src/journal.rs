@@ -6,7 +6,8 @@ mod merchants;
 
 use koban_domain::accounts::{Account, AccountId};
 use koban_domain::bonus::{Campaign, Lot};
-use koban_domain::ids::{AuditId, CampaignId, LotId, PaymentId, RecordId, TransferId};
+use koban_domain::holds::Held;
+use koban_domain::ids::{AuditId, CampaignId, FlowId, LotId, PaymentId, RecordId, TransferId};
 use koban_domain::journal::Entry;
 use koban_domain::ledger::Audit;
 use koban_domain::payments::Payment;
@@ -158,6 +159,15 @@ impl JournalReader {
         on_tx!(&mut self.tx, connection => {
             let rows = sqlx::query(sql).bind(blob(id.bytes())).bind(i64::from(limit)).fetch_all(connection).await?;
             rows.iter().map(rows::payment).collect()
+        })
+    }
+
+    /// What flows have set aside and not let go of, in order of flow and name, behind this one.
+    pub async fn open_holds_after(&mut self, (flow, key): (FlowId, &str), limit: u16) -> Result<Vec<Held>, StoreError> {
+        let sql = "select * from flow_holds where held > 0 and (flow, key) > ($1, $2) order by flow, key limit $3";
+        on_tx!(&mut self.tx, connection => {
+            let asked = sqlx::query(sql).bind(blob(flow.bytes())).bind(key).bind(i64::from(limit));
+            asked.fetch_all(connection).await?.iter().map(crate::ledger::outgoing::held).collect()
         })
     }
 

@@ -9,6 +9,7 @@ mod exchanges;
 pub(crate) mod json;
 pub mod marks;
 pub(crate) mod merchants;
+pub(crate) mod outgoing;
 pub(crate) mod pages;
 pub(crate) mod people;
 mod postgres;
@@ -223,6 +224,7 @@ impl LedgerTx<'_> {
             Tx::Postgres(transaction) => postgres::load(transaction, touched, &missing, &mut books).await?,
         }
         people::load(&mut self.tx, touched, &mut books).await?;
+        outgoing::load(&mut self.tx, touched, &mut books).await?;
         bonus::load(&mut self.tx, touched, &mut books).await?;
         subscriptions::load(&mut self.tx, touched, &mut books).await?;
         merchants::load(&mut self.tx, touched, &mut books).await?;
@@ -268,6 +270,7 @@ impl LedgerTx<'_> {
         bonus::write(&mut self.tx, commit).await?;
         subscriptions::write(&mut self.tx, commit).await?;
         merchants::write(&mut self.tx, commit).await?;
+        outgoing::write(&mut self.tx, commit).await?;
         step_ups::write(&mut self.tx, commit).await?;
         pages::append_audit(&mut self.tx, &commit.audit).await?;
         self.head = next;
@@ -387,6 +390,7 @@ struct FlowRow {
     id: FlowId,
     expected: Option<i64>,
     plugin: String,
+    beginning: i16,
     user: [u8; 16],
     digest: [u8; 32],
     standing: i16,
@@ -426,6 +430,7 @@ impl Steps {
                 id: flow.id,
                 expected: step.expected,
                 plugin: flow.plugin.clone(),
+                beginning: rows::beginning_code(flow.beginning),
                 user: flow.authorisation.user.bytes(),
                 digest: flow.digest.0,
                 standing: rows::standing_code(flow.standing),
@@ -434,7 +439,7 @@ impl Steps {
                 opened_at: flow.opened_at.0,
                 changed_at: flow.changed_at.0,
                 final_at: flow.final_at.map(|at| at.0),
-                body: to_postcard(flow)?,
+                body: crate::flows::pack(flow)?,
             };
             match known.get(&flow.id) {
                 Some(place) => rows.flows[*place] = FlowRow { expected: rows.flows[*place].expected, ..row },

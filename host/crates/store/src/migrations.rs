@@ -39,6 +39,7 @@ const STEPS: &[Step] = &[
     step!(9, "histories", "0009_histories.sql"),
     step!(10, "operations", "0010_operations.sql"),
     step!(12, "subscriptions", "0012_subscriptions.sql"),
+    step!(13, "outgoing", "0013_outgoing.sql"),
     step!(16, "releases", "0016_releases.sql"),
     step!(17, "records", "0017_records.sql"),
     step!(18, "effects", "0018_effects.sql"),

@@ -42,6 +42,7 @@ named! {
     ScheduleId: "schedule",
     FlowId: "flow",
     ChargeId: "charge",
+    BillId: "bill",
     KeyId: "key",
     AdjustmentId: "adjustment",
     OperatorId: "operator",
@@ -98,6 +99,17 @@ impl FromStr for ChargeId {
     type Err = IdError;
     fn from_str(text: &str) -> Result<Self, IdError> {
         text.parse().map(ChargeId)
+    }
+}
+
+/// A bill's id: that of its flow.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct BillId(pub(crate) FlowId);
+
+impl FromStr for BillId {
+    type Err = IdError;
+    fn from_str(text: &str) -> Result<Self, IdError> {
+        text.parse().map(BillId)
     }
 }
 

@@ -277,9 +277,10 @@ impl From<Error> for Problem {
                 tracing::warn!(%plugin, %fault, "a request met a plugin's fault");
                 Problem::from(Trouble::PluginFault).because(error.to_string())
             }
-            Error::PluginRefused { plugin, code, message } => {
+            Error::PluginRefused { plugin, code, message, text } => {
                 tracing::info!(%plugin, %code, %message, "a plugin refused a request");
-                let detail = format!("the channel `{plugin}` refused with its code `{code}`");
+                let text = text.map_or_else(String::new, |text| format!(": {text}"));
+                let detail = format!("the channel `{plugin}` refused with its code `{code}`{text}");
                 let mut problem = Problem::from(Trouble::PluginRefused).because(detail);
                 problem.0.plugin_code = Some(code);
                 problem
@@ -355,9 +356,11 @@ mod tests {
             plugin: "charge-atm".into(),
             code: "session_expired".into(),
             message: "for operators".into(),
+            text: Some("Time is up".into()),
         };
         let problem = json(refused.into());
         assert_eq!(problem["plugin_code"], "session_expired");
+        assert!(problem["detail"].as_str().unwrap().ends_with(": Time is up"), "{problem}");
         assert!(!problem.to_string().contains("for operators"), "{problem}");
     }
 

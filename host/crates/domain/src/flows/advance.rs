@@ -3,6 +3,7 @@
 use super::{
     AGE_MAX_MS, Arrival, Consumed, EFFECTS_MAX, EffectState, Flow, FlowCredit, FlowEffect, KEY_BYTES_MAX,
     OPEN_EFFECTS_MAX, PROPOSALS_MAX, Plan, QueuedEffect, STATE_BYTES_MAX, STEPS_MAX, StepRefused, Stuck, close,
+    outgoing,
 };
 use crate::charges::{ChargeCredit, ChargeReversal, Tombstone};
 use crate::guest::{Act, Credit, Effect, Event, HttpAnswer, Lost, Proposal, Reversal, Show, Step, StepRefusal, What};
@@ -28,6 +29,7 @@ pub fn advance(
             next.authenticated.push(consumed.event.number);
         }
         end_effect(&mut next, &consumed.event);
+        outgoing::learn(&mut next, &consumed.event, manifest, now);
     }
     if step.state.len() > STATE_BYTES_MAX {
         return broken(format!("its state has {} bytes; at most {STATE_BYTES_MAX}", step.state.len()));
@@ -41,6 +43,7 @@ pub fn advance(
     if step.proposals.len() > PROPOSALS_MAX {
         return broken(format!("it makes {} proposals; at most {PROPOSALS_MAX}", step.proposals.len()));
     }
+    let before = next.outgoing.holds.clone();
     let mut commands = Vec::with_capacity(step.proposals.len());
     for (place, proposal) in (0..).zip(&step.proposals) {
         let refused = |outcome: Refusal| {
@@ -48,12 +51,16 @@ pub fn advance(
         };
         commands.push(propose(&mut next, flow.standing.is_final(), proposal, manifest, now, refused)?);
     }
+    let lets_go = outgoing::lets_go(&before, &next.outgoing, &step);
     let expected = (flow.version > 0).then_some(flow.version);
     let mut queued = Vec::new();
     let mut cancelled = Vec::new();
     let mut arrivals = Vec::new();
     for effect in step.effects {
         ask(&mut next, effect, manifest, now, &mut queued, &mut cancelled, &mut arrivals, &mut commands)?;
+    }
+    if lets_go {
+        outgoing::check_sure(&next)?;
     }
     next.state = step.state;
     next.standing = step.standing;
@@ -66,6 +73,8 @@ pub fn advance(
         if queued.iter().any(|effect| matches!(effect.act, Act::Http(_))) {
             return broken("a step that ends the flow cannot ask for a call: nobody would hear the answer".into());
         }
+        commands.extend(next.let_go_of_all());
+        commands.extend(next.free_bill());
         next.final_at = Some(now);
         queued.clear();
         close(&mut next, &mut cancelled);
@@ -140,10 +149,9 @@ fn propose(
                 reference: reference.clone(),
             }))
         }
-        // The table of beginnings grants these to no beginning yet.
-        Proposal::Hold(_) | Proposal::Capture(_) | Proposal::Release(_) => {
-            broken(format!("{kind:?} cannot be proposed yet"))
-        }
+        Proposal::Hold(hold) => outgoing::propose_hold(flow, hold, now, refused),
+        Proposal::Capture(capture) => outgoing::propose_capture(flow, capture, refused),
+        Proposal::Release(key) => outgoing::propose_release(flow, key),
     }
 }
 
@@ -158,14 +166,14 @@ fn proposal_kind(proposal: &Proposal) -> ProposalKind {
     }
 }
 
-fn check_reference(reference: &str) -> Result<(), StepRefused> {
+pub(super) fn check_reference(reference: &str) -> Result<(), StepRefused> {
     if reference.is_empty() || reference.chars().count() > 200 || reference.chars().any(char::is_control) {
         return Err(StepRefused::Broken("a reference has 1 to 200 printable characters".into()));
     }
     Ok(())
 }
 
-fn check_because(flow: &Flow, because: u32) -> Result<(), StepRefused> {
+pub(super) fn check_because(flow: &Flow, because: u32) -> Result<(), StepRefused> {
     if flow.authenticated.contains(&because) {
         return Ok(());
     }

@@ -2,10 +2,11 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{CallKey, FAULTS_MAX, Flow, FlowCredit, Plan, REFUSALS_MAX, StepCommit, Stuck, close};
+use super::{CallKey, FAULTS_MAX, Flow, FlowCredit, FlowHold, Plan, REFUSALS_MAX, StepCommit, Stuck, close};
 use crate::adjustments::Judge;
 use crate::charges::{ChargeCredit, ChargeReversal};
 use crate::guest::{HttpAnswer, Standing, StepRefusal};
+use crate::holds::Take;
 use crate::ledger::Command;
 use crate::money::Money;
 use crate::outcomes::Refusal;
@@ -44,13 +45,15 @@ pub fn stuck(flow: &Flow, reason: String, now: Timestamp) -> StepCommit {
 
 /// The flow as an operator lets it go on with these settings: faults and refusals forgotten.
 pub fn retried(flow: &Flow, settings: Digest, now: Timestamp) -> StepCommit {
-    let next = Flow { settings, stuck: None, faults: 0, refused: None, changed_at: now, ..flow.clone() };
+    let mut next = Flow { settings, stuck: None, faults: 0, refused: None, changed_at: now, ..flow.clone() };
+    next.outgoing.begin_anew(now);
     next.commit(Some(flow.version), Vec::new())
 }
 
 /// The flow as an operator moves it to another component of its plugin: it goes on there, faults and refusals forgotten.
 pub fn moved(flow: &Flow, digest: Digest, settings: Digest, now: Timestamp) -> StepCommit {
-    let next = Flow { digest, settings, stuck: None, faults: 0, refused: None, changed_at: now, ..flow.clone() };
+    let mut next = Flow { digest, settings, stuck: None, faults: 0, refused: None, changed_at: now, ..flow.clone() };
+    next.outgoing.begin_anew(now);
     next.commit(Some(flow.version), Vec::new())
 }
 
@@ -65,11 +68,18 @@ pub enum Resolution {
         /// The partner's reference.
         reference: String,
     },
+    /// The partner proved that it took what the flow has set aside: it is taken now, and the rest is let go.
+    ConfirmCapture {
+        /// How much, of one hold.
+        amount: Money,
+        /// The partner's reference.
+        reference: String,
+    },
     /// What the flow credited is taken back.
     ReverseCredits,
     /// A correction that one operator proposed for this flow is posted by another.
     Adjust(Judge),
-    /// It ends without money.
+    /// It ends without money; what it has set aside is let go.
     End,
 }
 
@@ -82,7 +92,8 @@ pub struct Closing {
     pub replies: Vec<(CallKey, HttpAnswer)>,
 }
 
-/// The end of a flow by an operator's decision, with what waits for it, in one commit. Errors: [`Refusal::AuthorisationExceeded`] above what the user agreed to.
+/// The end of a flow by an operator's decision, with what waits for it, in one commit. Whatever it has set aside beyond that is let go. Errors:
+/// [`Refusal::AuthorisationExceeded`] above what the user agreed to, [`Refusal::CaptureExceedsHold`] above what one hold has set aside.
 pub fn resolved(flow: &Flow, resolution: &Resolution, closing: Closing, now: Timestamp) -> Result<Plan, Refusal> {
     let mut next = flow.clone();
     let mut commands = Vec::new();
@@ -106,6 +117,18 @@ pub fn resolved(flow: &Flow, resolution: &Resolution, closing: Closing, now: Tim
                 reference: reference.clone(),
                 arrived: true,
             }));
+            Standing::Done
+        }
+        Resolution::ConfirmCapture { amount, reference } => {
+            let (purpose, currency) = (flow.purpose().ok_or(Refusal::HoldEnded)?, flow.authorisation.at_most.currency);
+            let enough = |hold: &&mut FlowHold| hold.held >= amount.minor && amount.currency == currency;
+            let hold = next.outgoing.holds.iter_mut().find(enough).ok_or(Refusal::CaptureExceedsHold)?;
+            (hold.held, hold.captured) = (0, hold.captured + amount.minor);
+            // The whole bill has the fee in it that the user agreed to; a part of it is the partner's alone.
+            let whole = flow.outgoing.bill.as_ref().filter(|bill| bill.amount.minor + bill.fee.minor == amount.minor);
+            let (of, reference) = (flow.of_hold(purpose, &hold.key), reference.clone());
+            let fee = whole.map_or(0, |bill| bill.fee.minor);
+            commands.push(Command::Take(Take { of, amount: *amount, fee, reference, last: true }));
             Standing::Done
         }
         Resolution::ReverseCredits => {
@@ -137,7 +160,12 @@ pub fn resolved(flow: &Flow, resolution: &Resolution, closing: Closing, now: Tim
         }
         Resolution::End => Standing::Failed,
     };
-    next.standing = if next.standing.is_final() { next.standing } else { standing };
+    commands.extend(next.let_go_of_all());
+    next.outgoing.unsure = None;
+    if !next.standing.is_final() {
+        next.standing = standing;
+        commands.extend(next.free_bill());
+    }
     next.stuck = None;
     next.faults = 0;
     next.refused = None;

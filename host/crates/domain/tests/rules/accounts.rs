@@ -15,6 +15,7 @@ use koban_domain::reviews::Ruling;
 use koban_domain::verification::Unverify;
 
 use crate::bonus;
+use crate::holds;
 use crate::pages;
 use crate::shops::TODAY;
 use crate::world::{
@@ -366,7 +367,7 @@ const EXAMPLES: &[Example] = &[
 fn each_command_posts_as_the_page_shows() {
     let mut section = String::new();
     let mut told: BTreeSet<&str> = BTreeSet::new();
-    for (sentence, before, shown) in EXAMPLES.iter().chain(bonus::EXAMPLES) {
+    for (sentence, before, shown) in EXAMPLES.iter().chain(bonus::EXAMPLES).chain(holds::EXAMPLES) {
         let mut world = World::new();
         before(&mut world);
         let (from, done) = (world.shelf.entries.len(), world.done.len());
@@ -377,7 +378,7 @@ fn each_command_posts_as_the_page_shows() {
     }
     pages::check_section("accounts.md", "## What each command posts", section.trim_end());
     let mut rows = String::from("| command |\n|---|");
-    for (sentence, before, silent) in SILENT {
+    for (sentence, before, silent) in SILENT.iter().chain(holds::SILENT) {
         let mut world = World::new();
         before(&mut world);
         let (from, done) = (world.shelf.entries.len(), world.done.len());
@@ -440,6 +441,11 @@ commands!(
     PayOut,
     Gift,
     TakeBack,
+    SetAside,
+    Take,
+    LetGo,
+    ClaimBill,
+    FreeBill,
 );
 
 /// Commands that move nothing: no entry, only rows.

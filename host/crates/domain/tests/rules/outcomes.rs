@@ -9,6 +9,7 @@ macro_rules! repair {
     };
 }
 
+mod holds;
 mod merchants;
 
 use std::collections::BTreeSet;
@@ -93,6 +94,8 @@ fn sorted(world: &World) -> Vec<String> {
     rows.extend(books.disputes.iter().map(|row| format!("{row:?}")));
     rows.extend(books.closings.iter().map(|row| format!("{row:?}")));
     rows.extend(books.references.iter().map(|row| format!("{row:?}")));
+    rows.extend(books.held.iter().map(|row| format!("{row:?}")));
+    rows.extend(books.bills.iter().map(|row| format!("{row:?}")));
     rows.extend(books.exposures.iter().map(|row| format!("{row:?}")));
     rows.extend(books.counters.iter().map(|row| format!("{row:?}")));
     rows.extend(books.differences.iter().map(|row| format!("{row:?}")));
@@ -765,6 +768,10 @@ fn ladders() -> Vec<(&'static str, Vec<Refusal>)> {
         merchants::arranging(),
         merchants::closing(),
         merchants::paying_out(),
+        holds::setting_aside(),
+        holds::taking_held(),
+        holds::letting_go(),
+        holds::claiming(),
         expecting(),
     ]
 }

@@ -155,6 +155,7 @@ fn the_page_of_flows_states_the_bounds() {
         ("bytes of state", u64::try_from(flows::STATE_BYTES_MAX).unwrap()),
         ("open effects", u64::try_from(flows::OPEN_EFFECTS_MAX).unwrap()),
         ("proposals in one step", u64::try_from(flows::PROPOSALS_MAX).unwrap()),
+        ("holds in a life", u64::try_from(flows::HOLDS_MAX).unwrap()),
         ("bytes of a key", u64::try_from(flows::KEY_BYTES_MAX).unwrap()),
         ("days of age", u64::try_from(flows::AGE_MAX_MS / 86_400_000).unwrap()),
         ("refusals of one event", u64::from(flows::REFUSALS_MAX)),

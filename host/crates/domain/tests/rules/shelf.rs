@@ -59,6 +59,8 @@ impl Shelf {
             Some(ReferenceKey::credit(key.plugin, of))
         });
         copy(&all.references, &mut some.references, &named.collect::<Vec<_>>());
+        copy(&all.held, &mut some.held, &touched.held);
+        copy(&all.bills, &mut some.bills, &touched.bills);
         copy(&all.exposures, &mut some.exposures, &touched.exposures);
         copy(&all.counters, &mut some.counters, &touched.counters);
         copy(&all.differences, &mut some.differences, &touched.differences);
@@ -81,9 +83,10 @@ impl Shelf {
         some
     }
 
-    /// The lots that are named, those that payments at hand were paid from, and what is left in wallets at hand.
+    /// The lots that are named, those that payments and holds at hand were taken from, and what is left in wallets at hand.
     fn load_lots(&self, touched: &Touched, some: &mut Books) {
         let parts = some.payments.iter().flat_map(|(_, payment)| &payment.parts);
+        let parts = parts.chain(some.held.iter().flat_map(|(_, held)| &held.parts));
         let mut named: Vec<_> = parts
             .filter_map(|part| match part.source {
                 Source::Bonus(lot) => Some(lot),
@@ -123,6 +126,8 @@ impl Shelf {
         absorb(&from.transfers, &mut to.transfers);
         absorb(&from.exchanges, &mut to.exchanges);
         absorb(&from.references, &mut to.references);
+        absorb(&from.held, &mut to.held);
+        absorb(&from.bills, &mut to.bills);
         absorb(&from.exposures, &mut to.exposures);
         absorb(&from.counters, &mut to.counters);
         absorb(&from.differences, &mut to.differences);

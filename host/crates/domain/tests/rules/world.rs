@@ -56,6 +56,11 @@ pub(crate) fn atm() -> PluginKey {
     PluginKey::of("charge-atm")
 }
 
+/// What pays convenience-store slips.
+pub(crate) fn slips() -> PluginKey {
+    PluginKey::of("bill-slip")
+}
+
 pub(crate) fn flow(number: u128) -> FlowId {
     FlowId(Uuid::from_u128(0xf000 + number))
 }
@@ -105,6 +110,7 @@ impl World {
         shelf.books.merchants.load(SHOP, Merchant { id: SHOP, currencies: vec![Currency::JPY], access: Access::Open });
         let exposure = Exposure { cap: EXPOSURE_CAP, used: 0, loss_budget: LOSS_BUDGET, lost: 0 };
         shelf.books.exposures.load((atm(), Currency::JPY), exposure);
+        shelf.books.exposures.load((slips(), Currency::JPY), exposure);
         World { shelf, now: NOON, done: Vec::new(), works: 0, files: 0 }
     }
 
@@ -485,6 +491,7 @@ fn owner(key: &AccountKey) -> &'static str {
         owner if owner == KENJI.0 => "Kenji",
         owner if owner == SHOP.0 => "shop",
         owner if owner == atm().0 => "ATM",
+        owner if owner == slips().0 => "slips",
         owner if owner.is_nil() => "platform",
         _ => "somebody",
     }

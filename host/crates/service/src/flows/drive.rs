@@ -12,6 +12,7 @@ use koban_domain::time::Timestamp;
 use koban_store::flows as rows;
 
 use crate::app::App;
+use crate::crash::{self, Point};
 use crate::error::Error;
 use crate::guests::{self, For};
 use crate::metrics::Faulted;
@@ -57,6 +58,7 @@ pub async fn drive(app: &App, id: FlowId) -> Result<Driven, Error> {
         return Ok(Driven::Idle);
     }
     let Some(consumed) = rows::next_event(&app.store, &flow).await? else { return Ok(Driven::Idle) };
+    crash::pass(Point::EventRead);
     if let Some(reason) = outlived(&flow, app.clock.now()) {
         return stop(app, &flow, reason).await;
     }
@@ -76,6 +78,7 @@ pub async fn drive(app: &App, id: FlowId) -> Result<Driven, Error> {
     let input = Input::Resume(flow.state.clone(), consumed.event.clone(), flow.refusal_of(consumed.place));
     let whom = For { scope: "platform", locale: &flow.locale, about: Some(flow.authorisation.user) };
     let (answer, record) = guests::call(app, &plugin, whom, input).await;
+    crash::pass(Point::StepMade);
     let step = match answer {
         Ok(Output::Step(step)) => step,
         Ok(Output::Failure(failure)) => return faulted(app, &flow, no_step(&failure), record).await,
@@ -248,6 +251,7 @@ pub(crate) fn step_work(
 pub(crate) async fn commit(app: &App, work: Work) -> Result<Decided, Error> {
     let told = Told::of(&work);
     let decided = app.ledger.commit(work).await?;
+    crash::pass(Point::StepCommitted);
     if matches!(decided, Decided::Done(_)) {
         told.tell(app);
     }

@@ -21,6 +21,7 @@ use tracing::Instrument as _;
 
 use super::partner::{self, NotReady};
 use crate::app::App;
+use crate::crash::{self, Point};
 use crate::error::Error;
 use crate::plugins;
 
@@ -108,12 +109,16 @@ impl Worker {
         Ok(rows::lease_due(store, &self.owner, now, lease_ms, limit).await?)
     }
 
-    /// The longest attempt that any channel may make that decides for anybody.
+    /// The longest attempt that any plugin may make that decides for anybody.
     async fn longest_attempt_ms(&self) -> Result<i64, Error> {
-        let channels = plugins::all_deciding(&self.app, Kind::ChargeChannel).await?;
-        let operations =
-            channels.iter().flat_map(|plugin| &plugin.manifest().endpoints).flat_map(|one| &one.operations);
-        Ok(operations.map(|operation| i64::from(operation.timeout_s) * 1_000).max().unwrap_or(0))
+        let mut longest = 0;
+        for kind in Kind::ALL {
+            let plugins = plugins::all_deciding(&self.app, kind).await?;
+            let operations =
+                plugins.iter().flat_map(|plugin| &plugin.manifest().endpoints).flat_map(|one| &one.operations);
+            longest = operations.map(|operation| i64::from(operation.timeout_s) * 1_000).fold(longest, i64::max);
+        }
+        Ok(longest)
     }
 
     async fn perform(&self, leased: LeasedEffect) {
@@ -126,6 +131,7 @@ impl Worker {
 
     async fn try_perform(&self, leased: &LeasedEffect) -> Result<(), Error> {
         let (effect, lease) = (&leased.effect, leased.lease());
+        crash::pass(Point::EffectLeased);
         let attempted = match &effect.act {
             Act::Timer(_) => Attempted::Ended(What::Rang),
             Act::Http(call) => self.call(leased, call).await?,
@@ -197,6 +203,7 @@ impl Worker {
         if !rows::mark_attempt(&self.app.store, &leased.lease()).await? {
             return Ok(Attempted::LeaseLost);
         }
+        crash::pass(Point::AttemptCounted);
         self.app.metrics.effects_sent.inc();
         let span = tracing::info_span!(target: crate::TRACE, "partner",
             plugin = flow.plugin, endpoint = call.endpoint, operation = call.operation, flow = %effect.flow);
@@ -211,6 +218,7 @@ impl Worker {
             }
             sent => sent,
         };
+        crash::pass(Point::AnswerHeard);
         Ok(self.judge(effect, sent))
     }
 
@@ -265,6 +273,7 @@ impl Worker {
         let arrival = Arrival { flow: lease.flow, key: lease.key.clone(), what, call: None, at: app.clock.now() };
         // Cancelled meanwhile, or done by whoever took the lease over: then nothing comes of it here.
         if rows::finish_effect(&app.store, lease, &arrival).await?.is_some() {
+            crash::pass(Point::EventStored);
             app.bell.flow(lease.flow);
         }
         lock(&self.unsent).remove(&(lease.flow, lease.key.clone()));

@@ -23,6 +23,7 @@ use koban_store::{charges, flows as rows};
 
 use super::{partner, settlement};
 use crate::app::App;
+use crate::crash::{self, Point};
 use crate::error::Error;
 use crate::guests::{self, For};
 use crate::plugins;
@@ -158,7 +159,7 @@ async fn message(app: &App, plugin: &Plugin, endpoint: &str, request: &InboundRe
         Ok(Output::Failure(failure)) => {
             keep(app, plugin, record).await?;
             let (code, message) = (failure.code, failure.message);
-            return Err(Error::PluginRefused { plugin: plugin.id().to_owned(), code, message });
+            return Err(Error::PluginRefused { plugin: plugin.id().to_owned(), code, message, text: None });
         }
         Ok(_) => {
             keep(app, plugin, record).await?;
@@ -212,8 +213,11 @@ async fn message(app: &App, plugin: &Plugin, endpoint: &str, request: &InboundRe
             });
             let arrival = Arrival { flow, key, what, call: Some(call), at: stored.at };
             calls::deliver(&app.store, &stored, &arrival).await?;
+            crash::pass(Point::CallStored);
             app.bell.flow(flow);
-            reply_of(app, call, &mut waiter).await
+            let reply = reply_of(app, call, &mut waiter).await?;
+            crash::pass(Point::ReplyStored);
+            Ok(reply)
         }
         // The first of two that come at once decides.
         Destination::Answered(answer) => match calls::store_answer(&app.store, &stored, &answer).await? {

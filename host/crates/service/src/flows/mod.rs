@@ -3,11 +3,14 @@
 //! What a step may do is decided by `koban_domain::flows`; here is who brings it event and answer, and what happens around
 //! it. docs/internals/flows.md tells the whole.
 
+pub(crate) mod begin;
 mod bell;
 pub mod drive;
 pub mod effects;
+mod form;
 pub mod inbound;
 pub mod moving;
+pub(crate) mod own;
 pub(crate) mod partner;
 pub mod resolve;
 pub mod settlement;

@@ -82,7 +82,8 @@ async fn settings_for(app: &App, flow: &Flow) -> Result<Digest, Error> {
     Ok(installed.filter(|row| row.digest == flow.digest).map_or(flow.settings, |row| row.settings))
 }
 
-/// Ends a flow: confirms a credit that the partner proved, takes its own credits back, or ends it without money. What waits in
+/// Ends a flow: confirms a credit or a capture that the partner proved, takes its own credits back, or ends it without money. What it has
+/// set aside beyond that is let go. What waits in
 /// its inbox is taken out in the same commit, so that nothing of it is decided afterwards. `reply` is what the call that waits
 /// first is told, and others of its operation; without it, and to all other calls, the answer is no. Errors: [`Error::Invalid`]
 /// for a confirmed credit or an adjustment while a call waits and nobody said what it is told.
@@ -162,7 +163,7 @@ impl Answers {
         let Some(operation) = waiting.iter().find_map(called) else { return Ok(Answers { first: None }) };
         let reply = match (reply, resolution) {
             (Some(reply), _) => reply,
-            (None, Resolution::ConfirmCredit { .. } | Resolution::Adjust(_)) => {
+            (None, Resolution::ConfirmCredit { .. } | Resolution::ConfirmCapture { .. } | Resolution::Adjust(_)) => {
                 let problem = format!(
                     "a call of `{operation}` waits: say `accept` if the partner shall keep the money, `refuse` if it shall not"
                 );
@@ -263,7 +264,11 @@ pub async fn adjusting(app: &App, ctx: &Ctx, id: FlowId, adjustment: AdjustmentI
 }
 
 fn check_resolution(resolution: &Resolution) -> Result<(), Error> {
-    let Resolution::ConfirmCredit { amount, reference } = resolution else { return Ok(()) };
+    let (Resolution::ConfirmCredit { amount, reference } | Resolution::ConfirmCapture { amount, reference }) =
+        resolution
+    else {
+        return Ok(());
+    };
     if amount.minor <= 0 {
         return Err(Error::invalid("amount", "must be more than zero"));
     }
@@ -277,14 +282,28 @@ fn check_resolution(resolution: &Resolution) -> Result<(), Error> {
 fn check_needed(flow: &Flow, resolution: &Resolution) -> Result<(), Error> {
     let waits = flow.stuck.is_some() || !flow.standing.is_final();
     match resolution {
+        Resolution::ConfirmCredit { .. } if flow.purpose().is_some() => {
+            Err(Error::Conflict("the flow takes money out; confirm a capture, or `end` it".to_owned()))
+        }
+        Resolution::ConfirmCapture { .. } if flow.outgoing.held() == 0 => {
+            Err(Error::Conflict("the flow has nothing set aside that its partner could have taken".to_owned()))
+        }
         Resolution::ReverseCredits if flow.net() > 0 => Ok(()),
         Resolution::ReverseCredits => {
             Err(Error::Conflict("nothing is left of the flow's credits to reverse; `end` it instead".to_owned()))
         }
-        Resolution::ConfirmCredit { .. } | Resolution::Adjust(_) | Resolution::End if waits => Ok(()),
-        Resolution::ConfirmCredit { .. } | Resolution::Adjust(_) | Resolution::End => {
-            Err(Error::Conflict("the flow has ended and does not wait for anybody".to_owned()))
+        Resolution::ConfirmCredit { .. }
+        | Resolution::ConfirmCapture { .. }
+        | Resolution::Adjust(_)
+        | Resolution::End
+            if waits =>
+        {
+            Ok(())
         }
+        Resolution::ConfirmCredit { .. }
+        | Resolution::ConfirmCapture { .. }
+        | Resolution::Adjust(_)
+        | Resolution::End => Err(Error::Conflict("the flow has ended and does not wait for anybody".to_owned())),
     }
 }
 

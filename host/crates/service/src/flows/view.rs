@@ -1,7 +1,7 @@
 //! Flows as operators see them: where each stands, how old it is, how much money it is about, and which decisions made it so.
 
-use koban_domain::flows::{EffectState, Flow, FlowCredit};
-use koban_domain::guest::{Act, Failure, Standing, What};
+use koban_domain::flows::{EffectState, Flow, FlowCredit, FlowHold, Unsure};
+use koban_domain::guest::{Act, Bill, Failure, Standing, What};
 use koban_domain::ids::{FlowId, UserId};
 use koban_domain::money::Money;
 use koban_domain::records::Digest;
@@ -44,8 +44,13 @@ pub struct FlowSummary {
     pub stuck_since: Option<Timestamp>,
     /// The money at stake: what it credited, less what was taken back.
     pub credited: Money,
-    /// The money that may still come: the most that the user agreed to, less all it credited; zero once it is final.
+    /// The money that may still come: the most that the user agreed to, less all it credited; zero once it is final, and for a flow that
+    /// takes money out.
     pub may_come: Money,
+    /// What it has set aside for its partner.
+    pub held: Money,
+    /// What its partner has taken of that.
+    pub taken: Money,
     /// Steps taken.
     pub steps: u32,
     /// When it was opened.
@@ -69,6 +74,12 @@ pub struct FlowDetail {
     pub expires_at: Timestamp,
     /// What it credited.
     pub credits: Vec<FlowCredit>,
+    /// What it set aside.
+    pub holds: Vec<FlowHold>,
+    /// The call of which nobody knows whether the partner did it.
+    pub unsure: Option<Unsure>,
+    /// The bill that it pays.
+    pub bill: Option<Bill>,
     /// What it asked for, in order.
     pub effects: Vec<EffectView>,
     /// What waits first in its inbox.
@@ -175,6 +186,9 @@ pub async fn get(app: &App, id: FlowId) -> Result<FlowDetail, Error> {
             .collect(),
         refused: flow.refused.map(|(.., refusal)| refusal.outcome),
         credits: flow.credits,
+        holds: flow.outgoing.holds,
+        unsure: flow.outgoing.unsure,
+        bill: flow.outgoing.bill,
         note: flow.note,
         faults: flow.faults,
     })
@@ -183,7 +197,8 @@ pub async fn get(app: &App, id: FlowId) -> Result<FlowDetail, Error> {
 fn summary(flow: &Flow, now: Timestamp) -> FlowSummary {
     let at_most = flow.authorisation.at_most;
     let gross = flow.credits.iter().fold(0_i64, |sum, credit| sum.saturating_add(credit.amount.minor));
-    let may_come = if flow.standing.is_final() { 0 } else { at_most.minor.saturating_sub(gross).max(0) };
+    let brings = flow.purpose().is_none() && !flow.standing.is_final();
+    let may_come = if !brings { 0 } else { at_most.minor.saturating_sub(gross).max(0) };
     FlowSummary {
         id: flow.id,
         plugin: flow.plugin.clone(),
@@ -194,6 +209,8 @@ fn summary(flow: &Flow, now: Timestamp) -> FlowSummary {
         stuck_since: flow.stuck.as_ref().map(|stuck| stuck.since),
         credited: Money::new(flow.net(), at_most.currency),
         may_come: Money::new(may_come, at_most.currency),
+        held: Money::new(flow.outgoing.held(), at_most.currency),
+        taken: Money::new(flow.outgoing.captured(), at_most.currency),
         steps: flow.steps,
         opened_at: flow.opened_at,
         changed_at: flow.changed_at,

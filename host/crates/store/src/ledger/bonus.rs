@@ -18,7 +18,7 @@ use crate::ledger::json::JsonRows;
 use crate::query::key_list;
 
 /// Reads the campaigns that are touched, what is left in the wallets that are touched, and the lots that are named or that the
-/// payments at hand were paid from. A wallet whose bonus account is empty has nothing left: nothing is asked for it.
+/// payments and the flows' holds at hand were taken from. A wallet whose bonus account is empty has nothing left: nothing is asked for it.
 pub(super) async fn load(tx: &mut Tx<'_>, touched: &Touched, books: &mut Books) -> Result<(), StoreError> {
     if let Some(keys) = key_list(touched.campaigns.iter().map(CampaignId::bytes)) {
         let sql = tx.either(
@@ -51,6 +51,7 @@ pub(super) async fn load(tx: &mut Tx<'_>, touched: &Touched, books: &mut Books) 
         load_lots(tx, (sql, keys), books).await?;
     }
     let parts = books.payments.iter().flat_map(|(_, payment)| &payment.parts);
+    let parts = parts.chain(books.held.iter().flat_map(|(_, held)| &held.parts));
     let paid = parts.filter_map(|part| match part.source {
         Source::Bonus(lot) => Some(lot),
         Source::Prepaid | Source::Funds => None,

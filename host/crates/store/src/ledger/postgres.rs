@@ -628,9 +628,9 @@ async fn write_steps(connection: &mut PgConnection, steps: &Steps) -> Result<(),
     if !new.is_empty() {
         let sql =
             "insert into flows (id, plugin, user_id, digest, standing, stuck, version, opened_at, changed_at, final_at,
-                body)
+                body, beginning)
             select * from unnest($1::bytea[], $2::text[], $3::bytea[], $4::bytea[], $5::int2[], $6::int2[], $7::int8[],
-                $8::int8[], $9::int8[], $10::int8[], $11::bytea[])";
+                $8::int8[], $9::int8[], $10::int8[], $11::bytea[], $12::int2[])";
         sqlx::query(sql)
             .bind(new.iter().map(|row| row.id.bytes()).collect::<Vec<_>>())
             .bind(new.iter().map(|row| row.plugin.as_str()).collect::<Vec<_>>())
@@ -643,6 +643,7 @@ async fn write_steps(connection: &mut PgConnection, steps: &Steps) -> Result<(),
             .bind(new.iter().map(|row| row.changed_at).collect::<Vec<_>>())
             .bind(new.iter().map(|row| row.final_at).collect::<Vec<_>>())
             .bind(new.iter().map(|row| row.body.as_slice()).collect::<Vec<_>>())
+            .bind(new.iter().map(|row| row.beginning).collect::<Vec<_>>())
             .execute(&mut *connection)
             .await?;
     }

@@ -12,6 +12,7 @@ use koban_domain::ids::{
 };
 use koban_domain::journal::{Draft, Entry, Posting};
 use koban_domain::limits::WalletKind;
+use koban_domain::manifest::Beginning;
 use koban_domain::money::{Currency, Money};
 use koban_domain::operations::{Fingerprint, Operation, OperationKey};
 use koban_domain::paths::EntryKind;
@@ -105,6 +106,7 @@ pub(crate) fn reference(row: &impl Columns) -> Result<(ReferenceKey, PartnerRefe
         3 => ReferenceState::Tombstoned,
         4 => ReferenceState::Reversed,
         5 => ReferenceState::WrittenOff,
+        6 => ReferenceState::Captured,
         other => return Err(StoreError::damaged(format!("a partner reference has the state {other}"))),
     };
     let reference = PartnerReference {
@@ -373,6 +375,18 @@ pub(crate) fn wallet_kind(code: i16) -> Result<WalletKind, StoreError> {
         1 => Ok(WalletKind::Prepaid),
         2 => Ok(WalletKind::Funds),
         other => Err(StoreError::damaged(format!("a user has the kind {other}"))),
+    }
+}
+
+/// The code of what a flow began as.
+pub(crate) const fn beginning_code(beginning: Beginning) -> i16 {
+    match beginning {
+        Beginning::Charge => 1,
+        Beginning::Withdraw => 2,
+        Beginning::LinkAccount => 3,
+        Beginning::PayBill => 4,
+        Beginning::Sync => 5,
+        Beginning::Event => 6,
     }
 }
 

@@ -656,11 +656,12 @@ async fn write_flows(connection: &mut SqliteConnection, steps: &Steps) -> Result
     for row in new {
         json.row().bytes(&row.id.bytes()).text(&row.plugin).bytes(&row.user).bytes(&row.digest);
         json.int(row.standing).int(row.stuck).int(row.version).int(row.opened_at).int(row.changed_at);
-        json.maybe_int(row.final_at).bytes(&row.body);
+        json.maybe_int(row.final_at).bytes(&row.body).int(row.beginning);
     }
-    let sql = "insert into flows (id, plugin, user_id, digest, standing, stuck, version, opened_at, changed_at, final_at, body)
+    let sql = "insert into flows (id, plugin, user_id, digest, standing, stuck, version, opened_at, changed_at, final_at, body,
+            beginning)
         select unhex(value ->> 0), value ->> 1, unhex(value ->> 2), unhex(value ->> 3), value ->> 4, value ->> 5,
-            value ->> 6, value ->> 7, value ->> 8, value ->> 9, unhex(value ->> 10) from json_each($1)";
+            value ->> 6, value ->> 7, value ->> 8, value ->> 9, unhex(value ->> 10), value ->> 11 from json_each($1)";
     run(connection, sql, json).await?;
 
     let mut json = JsonRows::with_capacity(moved.iter().map(|row| 300 + 2 * row.body.len()).sum());

@@ -130,6 +130,9 @@ impl History {
         if self.dice.one_in(8) {
             return self.bonus(memory, number, now);
         }
+        if self.dice.one_in(8) {
+            return self.outgoing(memory, number);
+        }
         match self.dice.below(24) {
             20..24 => self.with_merchants(memory),
             0..5 => Command::Transfer(Send {

@@ -2,6 +2,7 @@
 
 mod databases;
 mod history;
+mod outgoing;
 mod parts;
 mod settings;
 mod shops;
@@ -91,6 +92,8 @@ async fn same_books(writer: &mut LedgerWriter, memory: &Memory, name: &str) {
     same(&all.step_ups, &stored.step_ups, "challenges", name);
     same(&all.merchant_references, &stored.merchant_references, "merchant references", name);
     same(&all.references, &stored.references, "references", name);
+    same(&all.held, &stored.held, "flows' holds", name);
+    same(&all.bills, &stored.bills, "bills", name);
     same(&all.exposures, &stored.exposures, "exposures", name);
     same(&all.counters, &stored.counters, "counters", name);
     same(&all.differences, &stored.differences, "differences", name);

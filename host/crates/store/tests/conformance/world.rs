@@ -177,6 +177,8 @@ pub(crate) async fn load_all(writer: &mut LedgerWriter, all: &Books) -> Books {
         step_ups: keys(&all.step_ups),
         merchant_references: keys(&all.merchant_references),
         references: keys(&all.references),
+        held: keys(&all.held),
+        bills: keys(&all.bills),
         exposures: keys(&all.exposures),
         counters: keys(&all.counters),
         differences: keys(&all.differences),

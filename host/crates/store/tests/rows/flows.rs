@@ -5,6 +5,7 @@ use koban_domain::flows::{Arrival, CallKey, StepCommit, Stuck};
 use koban_domain::guest::{HttpAnswer, InboundCall, Message, Standing, What};
 use koban_domain::ids::{FlowId, UserId};
 use koban_domain::ledger::{Command, Expect, Unexpected};
+use koban_domain::manifest::Beginning;
 use koban_store::flows::Which;
 use koban_store::inbound::{Delivered, InboundRow};
 use koban_store::{flows, inbound};
@@ -39,7 +40,7 @@ async fn a_flow_reads_back_as_it_was_committed_and_is_listed_by_user_plugin_and_
         assert_eq!(listed(Which::Stuck, Some("b")).await, [] as [u128; 0]);
         let page = flows::list(store, Which::All, None, Some(FlowId(uuid(12))), 1).await.unwrap();
         assert_eq!(page[0].id, FlowId(uuid(11)));
-        let mine = flows::by_user(store, one, None, 10).await.unwrap();
+        let mine = flows::by_user(store, one, Beginning::Charge, None, 10).await.unwrap();
         assert_eq!(mine, [expected[1].clone(), expected[0].clone()]);
     })
     .await;

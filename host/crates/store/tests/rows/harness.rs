@@ -303,7 +303,7 @@ pub(crate) fn step_of(flow: &Flow) -> StepCommit {
 pub(crate) async fn take(store: &Store, number: u128, step: StepCommit) -> Flow {
     let flow = step.flow.clone();
     let work = Work { step: Some(Box::new(step)), ..work(number, vec![]) };
-    commit(store, &[work], NOON).await;
+    Box::pin(commit(store, &[work], NOON)).await;
     flow
 }
 
@@ -320,7 +320,7 @@ pub(crate) async fn open_with_effects(store: &Store, number: u128, keys: &[&str]
             deadline: NOON.plus_ms(60 * SECOND),
         })
         .collect();
-    take(store, number, StepCommit { queued, ..opening(&flow) }).await
+    Box::pin(take(store, number, StepCommit { queued, ..opening(&flow) })).await
 }
 
 pub(crate) fn arrival(flow: FlowId, key: &str) -> Arrival {

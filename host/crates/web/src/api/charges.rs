@@ -64,9 +64,9 @@ impl ChargeRequest {
 pub(crate) struct AnswerRequest {
     /// The form's `key` among what is shown.
     #[schema(value_type = String, example = "scan")]
-    key: Line,
+    pub(crate) key: Line,
     /// A value for each field.
-    values: Vec<NamedRequest>,
+    pub(crate) values: Vec<NamedRequest>,
 }
 
 /// A charge as its user sees it.
@@ -151,10 +151,10 @@ pub(crate) struct FieldBody {
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = ChargeNote)]
 pub(crate) struct NoteBody {
-    /// The channel's own code.
-    code: String,
+    /// The plugin's own code.
+    pub(crate) code: String,
     /// For the user, in the user's language.
-    text: Option<String>,
+    pub(crate) text: Option<String>,
 }
 
 impl From<ChargeView> for ChargeBody {

@@ -1,5 +1,6 @@
 //! The JSON API: one module per noun, and this table of contents.
 
+pub(crate) mod bills;
 pub(crate) mod bonus;
 pub(crate) mod bulk;
 pub(crate) mod captures;
@@ -42,6 +43,7 @@ pub(crate) fn routes() -> OpenApiRouter<Web> {
         .merge(bonus::routes())
         .merge(charges::routes())
         .merge(consents::routes())
+        .merge(bills::routes())
         .merge(payments::routes())
         .merge(captures::routes())
         .merge(refunds::routes())

@@ -463,6 +463,18 @@ pub(super) fn words_of(refusal: Refusal) -> (Words, Words) {
             "`request_id` を運営にお知らせください。",
             "Tell the operator the `request_id`: this is a mistake of the host.",
         ),
+        Refusal::BillPaid => (
+            "この請求はすでに支払われたか、支払い手続き中です",
+            "the bill was paid before, or is being paid",
+            "支払い履歴を確認してください。前の支払いが失敗していれば、もう一度支払えます。",
+            "Look at the bills that were paid. If the payment before this one failed, the bill can be paid again.",
+        ),
+        Refusal::BillOverdue => (
+            "支払期限を過ぎています",
+            "the bill can no longer be paid: its last day has passed",
+            "請求元に新しい払込票を依頼してください。",
+            "Ask the biller for a new bill.",
+        ),
     };
     (words(ja, en), words(next_ja, next_en))
 }

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use koban_domain::accounts::{Account, AccountKey, Class, Layer, PostingSide};
+use koban_domain::charges::ReferenceState;
 use koban_domain::ids::{CampaignId, LotId};
 use koban_domain::journal::{Head, canonical, chain};
 use koban_domain::money::Currency;
@@ -27,8 +28,25 @@ impl World {
         self.check_holds();
         self.check_lots();
         self.check_shop();
+        self.check_exposed();
         for (_, exposure) in self.shelf.books.exposures.iter() {
             assert!(exposure.used >= 0 && exposure.lost >= 0, "{exposure:?}");
+        }
+    }
+
+    /// What counts against caps is what is not settled and what flows have set aside; what is in transit is what partners took.
+    fn check_exposed(&self) {
+        let books = &self.shelf.books;
+        for ((plugin, currency), exposure) in books.exposures.iter() {
+            let of_it = books.references.iter().filter(|(key, known)| key.plugin == *plugin && !known.released);
+            let exposed: i64 = of_it.map(|(_, known)| known.exposed).sum();
+            let held = books.held.iter().filter(|(_, held)| held.of.plugin == *plugin);
+            assert_eq!(exposure.used, exposed + held.map(|(_, held)| held.held()).sum::<i64>());
+            let taken = books.references.iter().filter(|(key, known)| {
+                key.plugin == *plugin && known.state == ReferenceState::Captured && !known.released
+            });
+            let in_transit = books.account(AccountKey::in_transit(*plugin, *currency)).balance();
+            assert_eq!(in_transit, taken.map(|(_, known)| known.amount.minor).sum::<i64>());
         }
     }
 
@@ -66,15 +84,17 @@ impl World {
         }
     }
 
-    /// What payments and transfers in review hold is what is pending, and nothing else is.
+    /// What payments, flows and transfers in review hold is what is pending, and nothing else is.
     fn check_pending(&self) {
         let books = &self.shelf.books;
-        let held: i64 = books.payments.iter().map(|(_, payment)| payment.held()).sum();
+        let by_flows: i64 = books.held.iter().map(|(_, held)| held.held()).sum();
+        let held = by_flows + books.payments.iter().map(|(_, payment)| payment.held()).sum::<i64>();
         let waiting = books.transfers.iter().filter(|(_, transfer)| transfer.state == TransferState::InReview);
         let sent: i64 = waiting.map(|(_, transfer)| transfer.amount.minor).sum();
         let pending = |of: fn(&Account) -> i64| books.accounts.iter().map(|(_, account)| of(account)).sum::<i64>();
         let mut of_lots: BTreeMap<LotId, i64> = BTreeMap::new();
-        for part in books.payments.iter().flat_map(|(_, payment)| &payment.parts) {
+        let parts = books.payments.iter().flat_map(|(_, payment)| &payment.parts);
+        for part in parts.chain(books.held.iter().flat_map(|(_, held)| &held.parts)) {
             if let Source::Bonus(lot) = part.source {
                 *of_lots.entry(lot).or_default() += part.held;
             }

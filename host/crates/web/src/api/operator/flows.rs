@@ -1,7 +1,7 @@
 //! Flows as operators see them, and what they may do with one that is stuck.
 
 use axum::extract::State;
-use koban_domain::flows::{EffectState, FlowCredit, Resolution};
+use koban_domain::flows::{EffectState, FlowCredit, FlowHold, Resolution, Unsure};
 use koban_domain::guest::{Failure, Standing};
 use koban_domain::ids::{AdjustmentId, FlowId, UserId};
 use koban_domain::money::Currency;
@@ -18,6 +18,7 @@ use super::ReasonRequest;
 use crate::Web;
 use crate::amounts::{Line, Minor, moment};
 use crate::api::KeyHeader;
+use crate::api::bills::BillData;
 use crate::headers::IdempotencyKey;
 use crate::identity::Operator;
 use crate::json::{Done, Json};
@@ -39,23 +40,23 @@ pub(super) fn routes() -> OpenApiRouter<Web> {
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct ResolveRequest {
-    /// `confirm_credit`: the partner proved a credit that the flow never took; `reverse_credits`: what it credited is taken back;
-    /// `adjust`: what another operator proposed for this flow is posted; `end`: it ends without money.
+    /// `confirm_credit`: the partner proved a credit that the flow never took; `confirm_capture`: it proved that it took what the flow has
+    /// set aside, and the rest is let go; `reverse_credits`: what it credited is taken back; `adjust`: what another operator proposed for this flow is posted; `end`: it ends without money, and what it has set aside is let go.
     resolution: Way,
-    /// For `confirm_credit`: how much, in whole minor units.
+    /// For `confirm_credit` and `confirm_capture`: how much, in whole minor units.
     #[schema(value_type = Option<i64>, minimum = 1, maximum = 1_000_000_000_000i64)]
     amount: Option<Minor>,
-    /// For `confirm_credit`: ISO 4217 code.
+    /// For the same two: ISO 4217 code.
     #[schema(value_type = Option<String>)]
     currency: Option<Currency>,
-    /// For `confirm_credit`: the partner's reference.
+    /// For the same two: the partner's reference.
     #[schema(value_type = Option<String>)]
     reference: Option<Line>,
     /// For `adjust`: the adjustment, which must name this flow.
     #[schema(value_type = Option<String>)]
     adjustment: Option<AdjustmentId>,
     /// What the partner's call that waits first (`next`) is told, in the manifest's words: `accept`, such as that an ATM may keep
-    /// the cash, or `refuse`. Needed for `confirm_credit` and `adjust` while a call waits; otherwise `refuse` unless told.
+    /// the cash, or `refuse`. Needed for `confirm_credit`, `confirm_capture` and `adjust` while a call waits; otherwise `refuse` unless told.
     reply: Option<ReplyWord>,
     /// Why, in 1 to 500 characters; it goes into the audit log.
     #[schema(value_type = String)]
@@ -89,6 +90,8 @@ impl From<ReplyWord> for Reply {
 pub(crate) enum Way {
     /// The partner proved a credit that the flow never took.
     ConfirmCredit,
+    /// The partner proved that it took what the flow has set aside.
+    ConfirmCapture,
     /// What it credited is taken back.
     ReverseCredits,
     /// What another operator proposed is posted.
@@ -100,17 +103,20 @@ pub(crate) enum Way {
 impl ResolveRequest {
     /// Each way has fields of its own; none may be missing and no other may be there.
     fn check_fields(&self) -> Result<(), Problem> {
+        const CONFIRMS: &[Way] = &[Way::ConfirmCredit, Way::ConfirmCapture];
         let given = [
-            ("amount", Way::ConfirmCredit, self.amount.is_some()),
-            ("currency", Way::ConfirmCredit, self.currency.is_some()),
-            ("reference", Way::ConfirmCredit, self.reference.is_some()),
-            ("adjustment", Way::Adjust, self.adjustment.is_some()),
+            ("amount", CONFIRMS, self.amount.is_some()),
+            ("currency", CONFIRMS, self.currency.is_some()),
+            ("reference", CONFIRMS, self.reference.is_some()),
+            ("adjustment", &[Way::Adjust], self.adjustment.is_some()),
         ];
-        match given.into_iter().find(|(_, of, given)| *given != (*of == self.resolution)) {
+        match given.into_iter().find(|(_, of, given)| *given != of.contains(&self.resolution)) {
             None => Ok(()),
             Some((field, _, false)) => Err(Problem::invalid(field, "the field is missing; send it")),
-            Some((field, Way::Adjust, true)) => Err(Problem::invalid(field, "only `adjust` takes this field")),
-            Some((field, ..)) => Err(Problem::invalid(field, "only `confirm_credit` takes this field")),
+            Some((field, [Way::Adjust], true)) => Err(Problem::invalid(field, "only `adjust` takes this field")),
+            Some((field, ..)) => {
+                Err(Problem::invalid(field, "only `confirm_credit` and `confirm_capture` take this field"))
+            }
         }
     }
 
@@ -123,8 +129,11 @@ impl ResolveRequest {
             (Way::ConfirmCredit, Some(amount), Some(currency), Some(reference)) => {
                 Resolution::ConfirmCredit { amount: amount.of(currency), reference: reference.0.clone() }
             }
+            (Way::ConfirmCapture, Some(amount), Some(currency), Some(reference)) => {
+                Resolution::ConfirmCapture { amount: amount.of(currency), reference: reference.0.clone() }
+            }
             (Way::ReverseCredits, ..) => Resolution::ReverseCredits,
-            (Way::ConfirmCredit | Way::Adjust | Way::End, ..) => Resolution::End,
+            (Way::ConfirmCredit | Way::ConfirmCapture | Way::Adjust | Way::End, ..) => Resolution::End,
         })
     }
 }
@@ -154,8 +163,12 @@ pub(crate) struct FlowBody {
     stuck_since: Option<String>,
     /// The money at stake, in whole minor units: what it credited, less what was taken back.
     credited: i64,
-    /// The money that may still come; zero once it is final.
+    /// The money that may still come; zero once it is final, and for a flow that takes money out.
     may_come: i64,
+    /// What it has set aside for its partner.
+    held: i64,
+    /// What its partner has taken of that.
+    taken: i64,
     /// ISO 4217 code.
     #[schema(value_type = String, example = "JPY")]
     currency: Currency,
@@ -183,6 +196,8 @@ impl From<FlowSummary> for FlowBody {
             stuck_since: flow.stuck_since.map(moment),
             credited: flow.credited.minor,
             may_come: flow.may_come.minor,
+            held: flow.held.minor,
+            taken: flow.taken.minor,
             currency: flow.credited.currency,
             steps: flow.steps,
             opened_at: moment(flow.opened_at),
@@ -206,6 +221,12 @@ pub(crate) struct FlowDetailBody {
     expires_at: String,
     /// What it credited.
     credits: Vec<CreditBody>,
+    /// What it set aside.
+    holds: Vec<HoldBody>,
+    /// The call of which nobody knows whether the partner did it; money stays set aside meanwhile.
+    unsure: Option<UnsureBody>,
+    /// The bill that it pays.
+    bill: Option<BillData>,
     /// What it asked for, in order.
     effects: Vec<EffectBody>,
     /// What waits first in its inbox.
@@ -232,6 +253,32 @@ pub(crate) struct CreditBody {
     amount: i64,
     /// What of it was taken back.
     reversed: i64,
+}
+
+/// Something that a flow set aside.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = FlowHold)]
+pub(crate) struct HoldBody {
+    /// The plugin's name for it.
+    key: String,
+    /// How much was set aside, in whole minor units.
+    amount: i64,
+    /// What still is.
+    held: i64,
+    /// What the partner took.
+    taken: i64,
+}
+
+/// A call of which nobody knows whether the partner did it.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = FlowUnsure)]
+pub(crate) struct UnsureBody {
+    /// The call.
+    key: String,
+    /// Since when.
+    since: String,
+    /// When the flow gets stuck, if nobody knows by then.
+    ask_at: String,
 }
 
 /// Something that a flow asked for.
@@ -293,6 +340,13 @@ impl From<FlowDetail> for FlowDetailBody {
             at_most: flow.at_most.minor,
             expires_at: moment(flow.expires_at),
             credits: flow.credits.into_iter().map(credit).collect(),
+            holds: flow.holds.into_iter().map(hold).collect(),
+            unsure: flow.unsure.map(|Unsure { key, since, ask_at }| UnsureBody {
+                key,
+                since: moment(since),
+                ask_at: moment(ask_at),
+            }),
+            bill: flow.bill.map(BillData::from),
             effects: flow.effects.into_iter().map(effect).collect(),
             next: flow.next.map(|WaitingView { key, what }| WaitingBody { key, what }),
             note: flow.note.map(|Failure { code, message, .. }| FailureBody { code, message }),
@@ -306,6 +360,11 @@ impl From<FlowDetail> for FlowDetailBody {
 fn credit(credit: FlowCredit) -> CreditBody {
     let FlowCredit { key, reference, amount, reversed } = credit;
     CreditBody { key, reference, amount: amount.minor, reversed }
+}
+
+fn hold(hold: FlowHold) -> HoldBody {
+    let FlowHold { key, amount, held, captured } = hold;
+    HoldBody { key, amount: amount.minor, held, taken: captured }
 }
 
 fn effect(effect: EffectView) -> EffectBody {
@@ -475,7 +534,7 @@ pub(crate) async fn move_to(
 
 /// End a flow by decision.
 ///
-/// An ordinary command with operator and reason: it confirms a credit, takes the flow's credits back, posts an adjustment that
+/// An ordinary command with operator and reason: it confirms a credit or a capture, takes the flow's credits back, posts an adjustment that
 /// another operator proposed for this flow, or ends it without money.
 #[utoipa::path(post, path = "/v1/operator/flows/{id}/resolve", tag = "operator", security(("operator" = [])),
     params(("id" = String, Path, description = "The flow's id."), KeyHeader),
