@@ -124,10 +124,11 @@ pub fn resolved(flow: &Flow, resolution: &Resolution, closing: Closing, now: Tim
             let enough = |hold: &&mut FlowHold| hold.held >= amount.minor && amount.currency == currency;
             let hold = next.outgoing.holds.iter_mut().find(enough).ok_or(Refusal::CaptureExceedsHold)?;
             (hold.held, hold.captured) = (0, hold.captured + amount.minor);
-            // The whole bill has the fee in it that the user agreed to; a part of it is the partner's alone.
-            let whole = flow.outgoing.bill.as_ref().filter(|bill| bill.amount.minor + bill.fee.minor == amount.minor);
+            // The whole has the fee in it that the user agreed to; a part of it is the partner's alone.
+            let whole = *amount == flow.authorisation.at_most && flow.outgoing.fee_taken == 0;
             let (of, reference) = (flow.of_hold(purpose, &hold.key), reference.clone());
-            let fee = whole.map_or(0, |bill| bill.fee.minor);
+            let fee = if whole { flow.outgoing.fee } else { 0 };
+            next.outgoing.fee_taken += fee;
             commands.push(Command::Take(Take { of, amount: *amount, fee, reference, last: true }));
             Standing::Done
         }

@@ -25,6 +25,10 @@ pub struct Outgoing {
     pub unsure: Option<Unsure>,
     /// The bill that it pays, as the user agreed to it.
     pub bill: Option<Bill>,
+    /// What of the whole the user agreed to as the platform's fee, minor units.
+    pub fee: i64,
+    /// What of that fee was taken, minor units.
+    pub fee_taken: i64,
 }
 
 /// A hold that a flow made.
@@ -93,6 +97,12 @@ impl Flow {
             currency: self.authorisation.at_most.currency,
             purpose,
         }
+    }
+
+    /// The flow pays this bill, which its user agreed to with the fee on top.
+    pub fn pays(&mut self, bill: Bill) {
+        self.outgoing.fee = bill.fee.minor;
+        self.outgoing.bill = Some(bill);
     }
 
     /// The bill that it pays, as the books know bills.
@@ -209,6 +219,7 @@ pub(super) fn propose_capture(
     let purpose = outgoing(flow)?;
     advance::check_reference(&capture.reference)?;
     advance::check_because(flow, capture.because)?;
+    let fee_left = flow.outgoing.fee - flow.outgoing.fee_taken;
     let Some(hold) = flow.outgoing.holds.iter_mut().find(|hold| hold.key == capture.hold) else {
         return Err(StepRefused::Broken(format!("there is no hold `{}` to capture", capture.hold)));
     };
@@ -229,8 +240,13 @@ pub(super) fn propose_capture(
     if !fits || fee < 0 || fee >= capture.amount.minor {
         return Err(StepRefused::Broken("a fee is a part of the captured amount, in its currency".into()));
     }
+    if fee > fee_left {
+        let why = format!("a fee of {fee} is more than what is left of the fee that the user agreed to, {fee_left}");
+        return Err(StepRefused::Broken(why));
+    }
     hold.held = if capture.last { 0 } else { hold.held - capture.amount.minor };
     hold.captured += capture.amount.minor;
+    flow.outgoing.fee_taken += fee;
     Ok(Command::Take(Take {
         of: flow.of_hold(purpose, &capture.hold),
         amount: capture.amount,

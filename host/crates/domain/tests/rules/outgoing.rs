@@ -57,7 +57,7 @@ impl Paying {
             Authorisation { user: TARO, at_most: Money::yen(10_000), expires_at: NOON.plus_ms(300_000) };
         let runs_on = (Digest::of(b"component"), Digest::of(b"settings"));
         let mut opened = Flow::open(flow(1), "bill-slip", runs_on, Beginning::PayBill, authorisation, "ja", NOON);
-        opened.outgoing.bill = Some(Bill {
+        opened.pays(Bill {
             biller: "912345".into(),
             name: "a biller".into(),
             reference: "1".into(),
@@ -183,6 +183,21 @@ fn a_capture_rests_on_a_signed_answer_and_stays_within_its_hold() {
         };
         begun.answered("pay", with_fee).says("a fee is a part of the captured amount");
     }
+}
+
+#[test]
+fn fees_are_together_at_most_what_the_user_agreed_to_on_top() {
+    let with_fee = |key: &str, yen, fee, because| {
+        let fee = Some(Money::yen(fee));
+        Proposal::Capture(Capture { fee, ..capture_of(key, yen, because, false) })
+    };
+    let begun = Paying::begun();
+    let words = "a fee of 111 is more than what is left of the fee that the user agreed to, 110";
+    begun.answered("pay", |step| step.proposals.push(with_fee("bill", 9_000, 111, 1))).says(words);
+    let first = begun.answered("pay", |step| step.proposals.push(with_fee("bill", 4_000, 100, 1))).taken();
+    first.answered("x", |step| step.proposals.push(with_fee("bill", 4_000, 11, 2))).says("user agreed to, 10");
+    let all = first.answered("x", |step| step.proposals.push(with_fee("bill", 4_000, 10, 2))).taken();
+    assert_eq!((all.sums(), all.flow.outgoing.fee_taken), ((2_000, 8_000), 110));
 }
 
 #[test]

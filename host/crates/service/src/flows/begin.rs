@@ -65,7 +65,9 @@ pub(crate) async fn lay(app: &App, ctx: &Ctx, plugin: &Plugin, opening: Opening,
     let runs_on = (plugin.digest(), plugin.settings_digest());
     let mut flow = Flow::open(id, plugin.id(), runs_on, opening.beginning, authorisation, &ctx.locale, now);
     let due = opening.bill.as_ref().and_then(|bill| bill.due).map(moment);
-    flow.outgoing.bill = opening.bill;
+    if let Some(bill) = opening.bill {
+        flow.pays(bill);
+    }
     match flows::advance(&flow, None, step, plugin.manifest(), now) {
         Ok(plan) => {
             let decision = work.records.last().map(|record| record.id);
