@@ -23,6 +23,9 @@ pub(crate) const CAMPAIGN_FROM: i64 = 2_500;
 /// What the bill from the post is over, and what it costs to pay it, in yen.
 const BILL: i64 = 3_200;
 const FEE: i64 = 110;
+/// What Hana takes out to her bank account, and what that costs, in yen.
+const WITHDRAWN: i64 = 500;
+const WITHDRAWAL_FEE: i64 = 216;
 
 /// Who plays, and where.
 #[derive(Debug, Clone)]
@@ -77,10 +80,12 @@ pub(crate) async fn play(stage: Stage, app: &App, cast: &Cast) -> anyhow::Result
     play.is_declined().await?;
     play.transfers(&ken_id).await?;
     play.loses_an_answer().await?;
+    play.gets_bonus().await?;
     play.pays_a_bill().await?;
+    play.withdraws().await?;
     play.settles("The network settles the day", "charge-atm", "/control/end-of-day", 15_000).await?;
     play.settles("The collector settles the day", "bill-slip", "/control/bills/end-of-day", BILL).await?;
-    play.gets_bonus().await?;
+    play.settles("The bank settles the day", "bank-transfer", "/control/bank/end-of-day", WITHDRAWN).await?;
     play.exports().await?;
     play.verifies().await?;
     Ok(play.good)
@@ -279,15 +284,8 @@ impl Play<'_> {
         let body = json!({ "payer": found["payer"], "code": code, "amount": found["amount"], "fee": found["fee"], "currency": "JPY" });
         let reply = self.hana.post_once("/v1/bills", "play-bill", body).await?;
         took += reply.took;
-        let mut bill = expect(reply, 201)?;
-        // Bounded: the question after the lost answer follows within a second or two.
-        for _ in 0..500 {
-            if matches!(bill["standing"].as_str(), Some("done" | "failed" | "cancelled")) {
-                break;
-            }
-            tokio::time::sleep(Duration::from_millis(20)).await;
-            bill = expect(self.hana.get(&format!("/v1/bills/{}", text(&bill, "id")?)).await?, 200)?;
-        }
+        let bill = expect(reply, 201)?;
+        let bill = self.ended(&format!("/v1/bills/{}", text(&bill, "id")?), bill).await?;
         expect(self.world.post("/control/switches", json!({ "bills": "normal" })).await?, 200)?;
         let after = self.balance().await?;
         let decision = self.newest("bill-slip").await?;
@@ -302,6 +300,48 @@ impl Play<'_> {
             good: standing == "done" && after == before - BILL - FEE,
         });
         Ok(())
+    }
+
+    /// Money goes out to a bank account, while the bank loses its answer: it is asked, and transfers once.
+    async fn withdraws(&mut self) -> anyhow::Result<()> {
+        let before = self.balance().await?;
+        expect(self.world.post("/control/switches", json!({ "transfers": "lost" })).await?, 200)?;
+        let body = json!({ "channel": "bank-transfer", "amount": WITHDRAWN, "fee": WITHDRAWAL_FEE, "currency": "JPY" });
+        let begun = self.hana.post_once("/v1/withdrawals", "play-withdrawal", body).await?;
+        let mut took = begun.took;
+        let path = format!("/v1/withdrawals/{}", text(&expect(begun, 201)?, "id")?);
+        let value = |name: &str, value: &str| json!({ "name": name, "value": value });
+        let values =
+            [value("bank", "0005"), value("branch", "123"), value("account", "7654321"), value("name", "ハナ")];
+        let said = self.hana.post(&format!("{path}/answers"), json!({ "key": "payee", "values": values })).await?;
+        took += said.took;
+        let withdrawal = self.ended(&path, expect(said, 200)?).await?;
+        expect(self.world.post("/control/switches", json!({ "transfers": "normal" })).await?, 200)?;
+        let after = self.balance().await?;
+        let decision = self.newest("bank-transfer").await?;
+        let standing = withdrawal["standing"].as_str().unwrap_or("?");
+        self.say(Line {
+            what: "Hana takes money out; the answer is lost",
+            amount: Some(WITHDRAWN),
+            plugin: "bank-transfer",
+            decision,
+            took,
+            came: format!("{standing}, fee {WITHDRAWAL_FEE}, balance {after}"),
+            good: standing == "done" && after == before - WITHDRAWN - WITHDRAWAL_FEE,
+        });
+        Ok(())
+    }
+
+    /// How it stands once it has ended. Bounded: the question after a lost answer follows within a second or two.
+    async fn ended(&self, path: &str, mut shown: Value) -> anyhow::Result<Value> {
+        for _ in 0..500 {
+            if matches!(shown["standing"].as_str(), Some("done" | "failed" | "cancelled")) {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+            shown = expect(self.hana.get(path).await?, 200)?;
+        }
+        Ok(shown)
     }
 
     async fn settles(&mut self, what: &str, plugin: &str, end_of_day: &str, wanted: i64) -> anyhow::Result<()> {

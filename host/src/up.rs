@@ -228,10 +228,11 @@ async fn install(
         ("charge-campaign", None, vec![format!("spend_min={}", play::CAMPAIGN_FROM)]),
         ("budget-export", None, vec![]),
         ("bill-slip", Some((EXPOSURE_CAP, LOSS_BUDGET)), vec!["fee=110".to_owned()]),
+        ("bank-transfer", Some((EXPOSURE_CAP, LOSS_BUDGET)), vec![]),
     ] {
         install_one(stage, app, &packages.join(id), key, caps, &settings, State::Enabled).await?;
     }
-    for (id, name) in [("charge-atm", "network"), ("bill-slip", "collector")] {
+    for (id, name) in [("charge-atm", "network"), ("bill-slip", "collector"), ("bank-transfer", "bank")] {
         let endpoint = EndpointInput {
             name: name.to_owned(),
             base: network.to_owned(),

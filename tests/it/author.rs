@@ -32,7 +32,9 @@ fn of(id: &str) -> (String, String) {
 
 #[test]
 fn the_calls_and_scenarios_of_our_own_plugins_pass_on_the_built_component() {
-    for (id, tests, variants) in [("fraud-rules", 2, 0), ("charge-atm", 7, 100)] {
+    for (id, tests, variants) in
+        [("fraud-rules", 2, 0), ("charge-atm", 7, 100), ("bill-slip", 2, 10), ("bank-transfer", 3, 20)]
+    {
         let (package, source) = of(id);
         // Every name has a dot: unit tests are run by cargo.
         let (good, report, said) = plugin(&["test", &source, "--package", &package, "--only", "."]);

@@ -54,6 +54,11 @@ impl World {
             ),
             (
                 self.user.client(),
+                "/v1/withdrawals".into(),
+                json!({ "channel": "bank-transfer", "amount": 100, "currency": "JPY" }),
+            ),
+            (
+                self.user.client(),
                 format!("/v1/payments/{}/increments", self.held.id),
                 json!({ "amount": 100, "currency": "JPY" }),
             ),
@@ -281,10 +286,11 @@ async fn a_key_that_was_used_for_another_request_is_refused() {
 async fn a_page_is_asked_for_within_its_bounds() {
     let world = World::new().await;
     let operator = world.app.operator().await;
-    let lists: [(&Client, &str); 7] = [
+    let lists: [(&Client, &str); 8] = [
         (world.user.client(), "/v1/payments"),
         (world.user.client(), "/v1/transfers"),
         (world.user.client(), "/v1/bills"),
+        (world.user.client(), "/v1/withdrawals"),
         (world.user.client(), "/v1/charges"),
         (world.user.client(), "/v1/wallet/statement"),
         (world.shop.client(), "/v1/merchant/statement"),

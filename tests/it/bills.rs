@@ -7,6 +7,7 @@ use koban_service::clock::Clock;
 use koban_service::{flows, jobs};
 use outside_world::clock::Clock as OutsideClock;
 use serde_json::{Value, json};
+use tokio::task::JoinSet;
 
 use crate::harness::{
     Caller as _, Collector, Setup, TestApp, User, bar_code, eventually, eventually_for, koban, minor, seed_collector,
@@ -123,6 +124,43 @@ async fn a_bill_is_paid_once_whoever_has_the_slip() {
     assert_eq!((other.balance().await, paid_once(&collector).await), (50_000, (12_800, 1, 1)));
     other.get(format!("/v1/bills/{}", bill.id)).await.problem(404, "not_found");
     user.get(format!("/v1/charges/{}", bill.id)).await.problem(404, "not_found");
+    app.ledger_is_clean().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_bill_is_paid_once_when_everybody_pays_it_at_the_same_moment() {
+    let (app, collector, user) = town().await;
+    let slip = collector.slip(1_000).await;
+    let found = user.post("/v1/bills/recognise", bar_code(&slip)).await.ok();
+    let mut payers = vec![user];
+    for _ in 0..5 {
+        payers.push(app.user_holding(10_000).await);
+    }
+    // Each under two keys.
+    let mut tries = JoinSet::new();
+    for number in 0..2 * payers.len() {
+        let (found, slip, payer) = (found.clone(), slip.clone(), payers[number / 2].same());
+        tries.spawn(async move { (number / 2, payer.pay_recognised(&found, &slip, &format!("once-{number}")).await) });
+    }
+    let (mut begun, mut refused) = (Vec::new(), 0);
+    while let Some(tried) = tries.join_next().await {
+        let (payer, outcome) = tried.expect("it ends");
+        if outcome.reply.status == 201 {
+            begun.push((payer, outcome.created().id));
+        } else {
+            outcome.problem(409, "bill_paid");
+            refused += 1;
+        }
+    }
+    let [(payer, bill)] = &begun[..] else { panic!("{begun:?} were begun") };
+    assert_eq!(refused, 11);
+    assert_eq!(payers[*payer].ended_bill(bill).await["standing"], "done");
+    assert_eq!(paid_once(&collector).await, (1_000, 1, 1));
+    let mut sum = 0;
+    for payer in &payers {
+        sum += payer.balance().await;
+    }
+    assert_eq!(sum, 50_000 + 5 * 10_000 - 1_000);
     app.ledger_is_clean().await;
 }
 

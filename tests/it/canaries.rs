@@ -26,12 +26,13 @@ struct Tenant {
 }
 
 /// Lists of users and of merchants.
-const LISTS: [&str; 11] = [
+const LISTS: [&str; 12] = [
     "/v1/payments",
     "/v1/transfers",
     "/v1/exchanges",
     "/v1/schedules",
     "/v1/bills",
+    "/v1/withdrawals",
     "/v1/charges",
     "/v1/wallet/statement",
     "/v1/merchant/statement",

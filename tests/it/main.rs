@@ -73,3 +73,4 @@ mod two_hosts;
 mod unsure;
 mod verification;
 mod webhooks;
+mod withdrawals;

@@ -11,7 +11,7 @@ use hyper::Method;
 use serde_json::{Value, json};
 
 use crate::client::{Client, Reply};
-use crate::harness::{Atm, Caller, Channel, Operator, PASSWORD, Setup, Shop, TestApp, User, unique};
+use crate::harness::{Atm, Caller, Channel, Operator, PASSWORD, Setup, Shop, TestApp, User, payee, unique};
 use crate::sweep::{ROUTES, Reads, Who};
 
 /// What an id in a path names, and whose it is.
@@ -21,6 +21,8 @@ enum Object {
     Bill,
     /// A user's.
     Charge,
+    /// A user's.
+    Withdrawal,
     /// A user's and a merchant's.
     Payment,
     /// The same, with something held.
@@ -58,6 +60,7 @@ const OBJECTS: &[(&str, Object)] = &[
     ("/problems/{code}", Object::Word),
     ("/v1/bills/{id}", Object::Bill),
     ("/v1/charges/{id}", Object::Charge),
+    ("/v1/withdrawals/{id}", Object::Withdrawal),
     ("/v1/payments/{id}/captures", Object::Held),
     ("/v1/payments/{id}/increments", Object::Held),
     ("/v1/payments/{id}/void", Object::Held),
@@ -79,6 +82,7 @@ fn body_of(method: &str, path: &str) -> Value {
         ("post", "/v1/bills/{id}/answers" | "/v1/charges/{id}/answers") => {
             json!({ "key": "scan", "values": [{ "name": "session", "value": "s" }] })
         }
+        ("post", "/v1/withdrawals/{id}/answers") => payee("123"),
         ("post", "/v1/step-ups/{id}/confirm") => json!({ "password": PASSWORD }),
         ("post", "/v1/payments/{id}/captures") => json!({ "amount": 1 }),
         ("post", "/v1/payments/{id}/increments" | "/v1/payments/{id}/refunds") => {
@@ -93,6 +97,7 @@ fn body_of(method: &str, path: &str) -> Value {
             "post",
             "/v1/bills/{id}/cancel"
             | "/v1/charges/{id}/cancel"
+            | "/v1/withdrawals/{id}/cancel"
             | "/v1/payments/{id}/void"
             | "/v1/schedules/{id}/cancel"
             | "/v1/webhook-endpoints/{id}/test"
@@ -134,7 +139,7 @@ impl Place {
     /// Well formed, and nothing's.
     fn nothing(object: Object) -> Place {
         let prefix = match object {
-            Object::Bill | Object::Charge => "flw",
+            Object::Bill | Object::Charge | Object::Withdrawal => "flw",
             Object::Payment | Object::Held => "pay",
             Object::Transfer => "trf",
             Object::Exchange => "exc",
@@ -164,6 +169,7 @@ impl Side {
                 let bill = json!({ "payer": "hostile-payer", "code": code, "amount": 10, "currency": "JPY" });
                 self.user.post("/v1/bills", bill).await.created()
             }
+            Object::Withdrawal => self.user.withdraws(10, &unique("withdrawal")).await.created(),
             Object::Charge => {
                 let charge = json!({ "channel": "charge-atm", "currency": "JPY" });
                 self.user.post("/v1/charges", charge).await.created()
@@ -330,6 +336,7 @@ async fn every_role_on_every_route_meets_its_own_objects_and_no_others() {
     let app = TestApp::start_with(Setup { jobs: false, ..Setup::default() }).await;
     let atm: Atm = app.atm().await;
     Channel::install_as("hostile-payer", &app, "asks", (1_000_000, 0)).await;
+    let _bank = app.bank().await;
     app.offer_dollars(1_000_000).await;
     let (mine, theirs) = (Side::of(&app).await, Side::of(&app).await);
     let roles = roles(&app, &mine).await;
@@ -412,6 +419,7 @@ async fn snapshot(side: &Side, object: Option<Object>, place: Option<&Place>) ->
     match object {
         Object::Bill => side.user.get(format!("/v1/bills/{id}")).await.ok(),
         Object::Charge => side.user.get(format!("/v1/charges/{id}")).await.ok(),
+        Object::Withdrawal => side.user.get(format!("/v1/withdrawals/{id}")).await.ok(),
         Object::Payment | Object::Held => side.user.get(format!("/v1/payments/{id}")).await.ok(),
         Object::Transfer => side.user.get(format!("/v1/transfers/{id}")).await.ok(),
         Object::Exchange => side.user.get(format!("/v1/exchanges/{id}")).await.ok(),

@@ -244,12 +244,18 @@ pub(crate) const ROUTES: &[(&str, &str, Who, Reads)] = &[
     ("post", "/v1/webhook-endpoints/{id}/replay", Merchant("webhooks:write"), Body),
     ("post", "/v1/webhook-endpoints/{id}/rotate", Merchant("webhooks:write"), Body),
     ("post", "/v1/webhook-endpoints/{id}/test", Merchant("webhooks:write"), NoFields),
+    ("get", "/v1/withdrawals", User, Nothing),
+    ("post", "/v1/withdrawals", User, Money),
+    ("get", "/v1/withdrawals/{id}", User, Nothing),
+    ("post", "/v1/withdrawals/{id}/answers", User, Body),
+    ("post", "/v1/withdrawals/{id}/cancel", User, NoFields),
 ];
 
 /// A path with ids in it that are well formed and belong to nothing.
 fn path_of_nothing(template: &str) -> String {
     let prefix = [
         ("/bills/", "flw"),
+        ("/withdrawals/", "flw"),
         ("/charges/", "flw"),
         ("/flows/", "flw"),
         ("/merchant/keys/", "key"),

@@ -186,6 +186,11 @@ async fn who_may_not_do_it_may_not_try_it_and_what_cannot_be_foreseen_is_not_don
             "/v1/bills?dry_run=true",
             json!({ "payer": "bill-slip", "code": { "source": "bar-code", "content": "1" }, "amount": 1, "currency": "JPY" }),
         ),
+        (
+            Method::POST,
+            "/v1/withdrawals?dry_run=true",
+            json!({ "channel": "bank-transfer", "amount": 1, "currency": "JPY" }),
+        ),
         (Method::POST, "/v1/charges?dry_run=true", json!({ "channel": "charge-atm", "currency": "JPY" })),
         (Method::POST, "/v1/schedules?dry_run=true", later),
         (Method::POST, "/v1/users?dry_run=true", json!({})),

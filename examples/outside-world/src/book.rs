@@ -425,7 +425,7 @@ impl Book {
                 rows.push(row(Kind::ChargeCancel, deposit.reversed_at_ms.unwrap_or(deposit.at_ms)));
             }
         }
-        let file = settlement::compose(day, &rows).ok_or(CannotDo::Sum)?;
+        let file = settlement::compose("ATM", day, &rows).ok_or(CannotDo::Sum)?;
 
         // After this point the day is closed.
         for reference in listed {

@@ -87,7 +87,7 @@ async fn cancel(State(world): State<Arc<World>>, headers: HeaderMap, body: Bytes
 }
 
 /// Checks who asks, does it as the switch says, and signs the answer.
-async fn answer(
+pub(crate) async fn answer(
     world: &World,
     headers: &HeaderMap,
     body: &[u8],
@@ -107,7 +107,7 @@ async fn answer(
         Answers::Normal | Answers::Slow | Answers::Lost | Answers::Twice => {}
     }
     let (status, said) = does(world, body);
-    tracing::info!(%said, "Koban asked the collector");
+    tracing::info!(%said, "Koban asked");
     match switch {
         Answers::Lost => return HangUp.into_response(),
         Answers::Slow => {
@@ -132,11 +132,11 @@ fn said(found: Result<Option<&Payment>, NoBill>) -> (StatusCode, Value) {
     (StatusCode::OK, said)
 }
 
-fn malformed() -> (StatusCode, Value) {
+pub(crate) fn malformed() -> (StatusCode, Value) {
     (StatusCode::BAD_REQUEST, json!({ "result": "refused", "reason": "malformed" }))
 }
 
-fn is_id(payment: &str) -> bool {
+pub(crate) fn is_id(payment: &str) -> bool {
     (1..=100).contains(&payment.len()) && payment.bytes().all(|byte| byte.is_ascii_graphic())
 }
 

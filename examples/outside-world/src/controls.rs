@@ -17,6 +17,7 @@ use crate::courier::{self, Report};
 use crate::koban::KobanBase;
 use crate::serve::Caller;
 use crate::switches::{Switches, SwitchesChange};
+use crate::teller;
 use crate::world::{World, random_name};
 
 pub(crate) fn router() -> Router<Arc<World>> {
@@ -33,6 +34,7 @@ pub(crate) fn router() -> Router<Arc<World>> {
         .route("/control/end-of-day", post(end_of_day))
         .route("/control/book", get(book_show))
         .merge(collector::controls())
+        .merge(teller::controls())
         .layer(from_fn(only_from_here))
         .layer(DefaultBodyLimit::max(16 << 10))
 }

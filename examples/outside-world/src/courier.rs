@@ -7,6 +7,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use tokio::sync::oneshot;
 
+use crate::bank::Deposit;
 use crate::book::{CannotDo, Decided, DepositStanding, Reference};
 use crate::koban::{self, Heard, Message};
 use crate::switches::{Answers, Ours};
@@ -75,6 +76,31 @@ pub(crate) async fn session_ended(world: &Arc<World>, session: &str, reason: &st
             });
         }
         Ok(answers)
+    })
+    .await
+}
+
+/// Tells Koban of a transfer that came to an account: whether it takes it, if it was heard.
+pub(crate) async fn received(
+    world: &Arc<World>,
+    deposit: &Deposit,
+) -> Result<(Option<bool>, Vec<HeardLine>), CannotDo> {
+    let Deposit { reference, account, amount, .. } = deposit;
+    let body = json!({ "operation": "received", "account": account, "reference": reference, "amount": amount });
+    let message = Message {
+        plugin: world.config.bank_plugin.clone(),
+        id: format!("msg_received_{reference}"),
+        ..json_message(world, "received", &body)
+    };
+    run(world, move |world| async move {
+        let mut answers = Vec::new();
+        let heard = try_often(&world, &message, world.config.patience.attempts, &mut answers).await;
+        let taken = match decision(&heard) {
+            Decided::Ok => Some(true),
+            Decided::Refused(_) => Some(false),
+            Decided::Nothing => None,
+        };
+        Ok((taken, answers))
     })
     .await
 }

@@ -1,4 +1,4 @@
-//! The world outside Koban, played: an ATM network that takes cash and a collector of bills, which misbehave when they are told to.
+//! The world outside Koban, played: an ATM network that takes cash, a collector of bills and a bank, which misbehave when they are told to.
 //!
 //! It is the other side of the wire and shares no code with Koban. README.md lists its controls. Everything is kept in memory; a new start is a
 //! new ATM, so no reference is used twice.
@@ -6,6 +6,7 @@
 //! What it promises as a partner: a deposit that Koban did not answer is sent again a few times, then reversed, and the reversal is sent until
 //! it is answered; the cash is in the machine exactly if its book says `booked`.
 
+pub mod bank;
 pub mod bills;
 pub mod book;
 pub mod clock;
@@ -19,6 +20,7 @@ mod serve;
 pub mod settlement;
 pub mod signing;
 pub mod switches;
+mod teller;
 mod world;
 
 use std::net::SocketAddr;
@@ -46,6 +48,8 @@ pub struct Config {
     pub plugin: String,
     /// The plugin whose inbound operations the collector of bills calls.
     pub bill_plugin: String,
+    /// The plugin whose inbound operations the bank calls.
+    pub bank_plugin: String,
     /// The name of the ATM (letters, digits, hyphens); without one, a new name is made up.
     pub atm_id: Option<String>,
     /// What the network asks for each deposit, in yen; listed in the settlement file.
@@ -80,6 +84,7 @@ impl Config {
             secrets,
             plugin: "charge-atm".to_owned(),
             bill_plugin: "bill-slip".to_owned(),
+            bank_plugin: "bank-transfer".to_owned(),
             atm_id: None,
             fee: 0,
             patience: Patience {
@@ -138,7 +143,11 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
     let listener = TcpListener::bind(listen).await.map_err(|source| StartError::Listen { listen, source })?;
     let addr = listener.local_addr().map_err(|source| StartError::Listen { listen, source })?;
     let world = Arc::new(World::new(config, signer, koban, &atm_id));
-    let router = network::router().merge(collector::router()).merge(controls::router()).with_state(world.clone());
+    let router = network::router()
+        .merge(collector::router())
+        .merge(teller::router())
+        .merge(controls::router())
+        .with_state(world.clone());
     let handle = tokio::spawn(serve::serve(listener, router));
     tracing::info!(%addr, atm = %atm_id, "the outside world is open");
     Ok(Running { addr, handle, world })

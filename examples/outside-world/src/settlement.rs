@@ -9,6 +9,8 @@ pub enum Kind {
     Charge,
     /// The same deposit, cancelled: its second row.
     ChargeCancel,
+    /// A transfer that went out.
+    Withdraw,
 }
 
 /// One row.
@@ -26,10 +28,8 @@ pub struct Row {
     pub at_ms: i64,
 }
 
-const CHANNEL: &str = "ATM";
-
-/// Writes the file of a day; `None` if the sum leaves the range of its type. No field can hold a comma or a quote.
-pub fn compose(day: Day, rows: &[Row]) -> Option<Vec<u8>> {
+/// Writes the file of a channel's day; `None` if the sum leaves the range of its type. No field can hold a comma or a quote.
+pub fn compose(channel: &str, day: Day, rows: &[Row]) -> Option<Vec<u8>> {
     let mut file =
         "file_id,channel,business_date,seq,kind,channel_txn_id,wallet_txn_id,amount,fee,occurred_at\n".to_owned();
     let mut sum: i64 = 0;
@@ -38,10 +38,11 @@ pub fn compose(day: Day, rows: &[Row]) -> Option<Vec<u8>> {
         let kind = match row.kind {
             Kind::Charge => "CHARGE",
             Kind::ChargeCancel => "CHARGE_CANCEL",
+            Kind::Withdraw => "WITHDRAW",
         };
         let Row { reference, amount, fee, at_ms, .. } = row;
         let at = japanese_time(*at_ms);
-        file.push_str(&format!("{CHANNEL}-{day},{CHANNEL},{day},{seq},{kind},{reference},,{amount},{fee},{at}\n"));
+        file.push_str(&format!("{channel}-{day},{channel},{day},{seq},{kind},{reference},,{amount},{fee},{at}\n"));
     }
     file.push_str(&format!("T,{},{sum}\n", rows.len()));
     Some(file.into_bytes())

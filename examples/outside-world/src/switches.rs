@@ -1,8 +1,8 @@
-//! Switches for misbehaving: how the network and the collector answer Koban, and what they make of Koban's answers.
+//! Switches for misbehaving: how the network, the collector and the bank answer Koban, and what they make of Koban's answers.
 
 use serde::{Deserialize, Serialize};
 
-/// How the network answers `approve`, and how it sends.
+/// How a partner answers, and how the network sends.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Answers {
@@ -43,7 +43,9 @@ pub struct Switches {
     pub ours: Ours,
     /// How the collector answers when a bill is to be paid.
     pub bills: Answers,
-    /// How it answers when it is asked how a payment stands, or to take one back.
+    /// How the bank answers when it is asked to transfer.
+    pub transfers: Answers,
+    /// How collector and bank answer when they are asked for anything else: how something stands, to take it back, for an account.
     pub questions: Answers,
     /// How slow `slow` is, in milliseconds.
     pub slow_ms: u64,
@@ -51,8 +53,15 @@ pub struct Switches {
 
 impl Default for Switches {
     fn default() -> Self {
-        let (bills, questions) = (Answers::Normal, Answers::Normal);
-        Switches { answers: Answers::Normal, ours: Ours::Normal, bills, questions, slow_ms: 1_000 }
+        let normal = Answers::Normal;
+        Switches {
+            answers: normal,
+            ours: Ours::Normal,
+            bills: normal,
+            transfers: normal,
+            questions: normal,
+            slow_ms: 1_000,
+        }
     }
 }
 
@@ -66,6 +75,8 @@ pub struct SwitchesChange {
     pub ours: Option<Ours>,
     /// See [`Switches::bills`].
     pub bills: Option<Answers>,
+    /// See [`Switches::transfers`].
+    pub transfers: Option<Answers>,
     /// See [`Switches::questions`].
     pub questions: Option<Answers>,
     /// See [`Switches::slow_ms`]; at most ten minutes.
@@ -81,6 +92,7 @@ impl Switches {
         self.answers = change.answers.unwrap_or(self.answers);
         self.ours = change.ours.unwrap_or(self.ours);
         self.bills = change.bills.unwrap_or(self.bills);
+        self.transfers = change.transfers.unwrap_or(self.transfers);
         self.questions = change.questions.unwrap_or(self.questions);
         self.slow_ms = change.slow_ms.unwrap_or(self.slow_ms).min(SLOW_MS_MAX);
     }

@@ -5,6 +5,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use tokio::task::JoinSet;
 
 use crate::Config;
+use crate::bank::Bank;
 use crate::bills::Bills;
 use crate::book::Book;
 use crate::koban::KobanBase;
@@ -20,6 +21,9 @@ pub(crate) struct World {
     koban: Mutex<KobanBase>,
     book: Mutex<Book>,
     bills: Mutex<Bills>,
+    bank: Mutex<Bank>,
+    /// Where the account numbers of this bank begin.
+    first_account: u32,
     switches: Mutex<Switches>,
     errands: Mutex<JoinSet<()>>,
 }
@@ -33,6 +37,10 @@ impl World {
             koban: Mutex::new(koban),
             book: Mutex::new(book),
             bills: Mutex::new(Bills::new(&format!("C{atm_id}"))),
+            bank: Mutex::new(Bank::new(&format!("B{atm_id}"))),
+            first_account: random_name(8)
+                .bytes()
+                .fold(0, |sum: u32, byte| sum.wrapping_mul(31).wrapping_add(byte.into())),
             switches: Mutex::default(),
             errands: Mutex::default(),
         }
@@ -48,6 +56,14 @@ impl World {
 
     pub(crate) fn bills(&self) -> MutexGuard<'_, Bills> {
         whole(&self.bills)
+    }
+
+    pub(crate) fn bank(&self) -> MutexGuard<'_, Bank> {
+        whole(&self.bank)
+    }
+
+    pub(crate) fn first_account(&self) -> u32 {
+        self.first_account
     }
 
     pub(crate) fn switches(&self) -> MutexGuard<'_, Switches> {

@@ -15,10 +15,11 @@ use crate::tree::{Profile, Tree};
 /// One part that can be run by itself: its name, and which of the domain's tests and of the end-to-end tests belong to it.
 type Part = (&'static str, &'static [&'static str], &'static [&'static str]);
 
-const PARTS: [Part; 6] = [
+const PARTS: [Part; 7] = [
     ("simulation", &["soak"], &["simulation"]),
     ("anomalies", &[], &["anomalies"]),
     ("kills", &[], &["kills", "two_hosts"]),
+    ("bills", &[], &["bill_kills"]),
     ("faults", &[], &["faults", "unsure"]),
     ("fuzz", &["fuzz"], &["fuzz"]),
     ("answers", &[], &["canaries", "schema"]),

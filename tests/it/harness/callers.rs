@@ -69,6 +69,16 @@ impl User {
         User { id, email, client: anonymous.with_token(token.clone()), token }
     }
 
+    /// The same user in the same session once more, for a task of its own.
+    pub(crate) fn same(&self) -> User {
+        User {
+            id: self.id,
+            email: self.email.clone(),
+            token: self.token.clone(),
+            client: self.client.with_token(self.token.clone()),
+        }
+    }
+
     /// A user whose session is known.
     pub(crate) fn signed_in(id: UserId, token: String, anonymous: &Client) -> User {
         User { id, email: String::new(), client: anonymous.with_token(token.clone()), token }

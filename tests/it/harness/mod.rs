@@ -1,6 +1,7 @@
 //! The real host for tests: in this process with everything started, or as the program itself, on a database of its own.
 
 mod atm;
+mod bank;
 mod callers;
 mod channel;
 mod cluster;
@@ -50,6 +51,7 @@ use tokio::task::JoinHandle;
 use crate::client::Client;
 
 pub(crate) use atm::{Atm, SECRET as ATM_SECRET, Session, answer, say, shows};
+pub(crate) use bank::{BANK_FEE, Bank, payee};
 pub(crate) use callers::{Caller, Made, Operator, Outcome, Request, Shop, User, minor};
 pub(crate) use channel::{Channel, Expecting, sign};
 pub(crate) use cluster::{Cluster, Stop};

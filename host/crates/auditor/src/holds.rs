@@ -87,7 +87,10 @@ pub(crate) fn i5_every_hold_ends_once(look: &Look<'_>, out: &mut Report) -> Resu
 
 /// Whether entries of this kind are about what a flow has set aside.
 fn is_of_flow(look: &Look<'_>, kind: u8) -> bool {
-    matches!(look.rules.kind(kind), "bill-hold" | "bill" | "bill-release")
+    matches!(
+        look.rules.kind(kind),
+        "bill-hold" | "bill" | "bill-release" | "withdrawal-hold" | "withdrawal" | "withdrawal-release"
+    )
 }
 
 /// Holds of flows: each is set aside once and ends once, what was taken and let go is what was set aside, its row says what the journal makes, and
@@ -104,7 +107,7 @@ fn holds_of_flows(look: &Look<'_>, out: &mut Report) -> Result<(), AuditError> {
             continue;
         };
         let hold = made.entry((entry.subject, key)).or_default();
-        let sets_aside = look.rules.kind(entry.kind) == "bill-hold";
+        let sets_aside = look.rules.kind(entry.kind).ends_with("-hold");
         if hold.ended.is_some() || sets_aside != (hold.reserved == 0) {
             let what = format!("is about the hold `{key}`, which is not there or has ended");
             out.add(Invariant::I5, format!("entry {}", entry.sequence), what);

@@ -212,7 +212,7 @@ fn references_are_posted_once(look: &Look<'_>, out: &mut Report) -> Result<(), A
         let side = match look.rules.kind(entry.kind) {
             "charge" => 1,
             "charge-reversal" => 2,
-            "bill" => 3,
+            "bill" | "withdrawal" => 3,
             _ => continue,
         };
         let place = || format!("entry {}", entry.sequence);

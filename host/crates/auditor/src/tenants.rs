@@ -130,7 +130,8 @@ pub(crate) fn i14_plugins_moved_money_by_checked_proposals_alone(
             }
         }
         let kind = look.rules.kind(entry.kind);
-        if !matches!(kind, "charge" | "charge-reversal" | "bill-hold" | "bill" | "bill-release") {
+        let goes_out = kind.starts_with("bill") || kind.starts_with("withdrawal");
+        if !goes_out && !matches!(kind, "charge" | "charge-reversal") {
             continue;
         }
         let place = || format!("entry {}", entry.sequence);
@@ -142,8 +143,7 @@ pub(crate) fn i14_plugins_moved_money_by_checked_proposals_alone(
         // What is set aside or let go has no reference of the partner's: its flow is the subject, and its user the flow's.
         let of_subject = || (Some(entry.subject), books.flows.get(&entry.subject).map(|(_, user)| *user));
         let known = flow_of.get(&entry.id).copied();
-        let (flow, user) =
-            if known.is_none() && kind.starts_with("bill-") { of_subject() } else { known.unwrap_or_default() };
+        let (flow, user) = if known.is_none() && goes_out { of_subject() } else { known.unwrap_or_default() };
         let Some((plugin, whose)) = flow.and_then(|flow| books.flows.get(&flow)) else {
             out.add(Invariant::I14, place(), "moves a plugin's money outside of any flow");
             continue;
@@ -163,7 +163,7 @@ pub(crate) fn i14_plugins_moved_money_by_checked_proposals_alone(
             out.add(Invariant::I14, place(), "touches another wallet than its flow's");
         }
         // What a flow sets aside in its beginning is asked for by its user.
-        let by_user = kind == "bill-hold" && entry.actor == format!("user:usr_{}", hex::encode(whose));
+        let by_user = goes_out && kind.ends_with("-hold") && entry.actor == format!("user:usr_{}", hex::encode(whose));
         let by_plugin = by_user || entry.actor == format!("plugin:{plugin}");
         let recorded = entry.records.iter().any(|digest| records.get(digest).is_some_and(|by| by == plugin));
         if by_plugin != recorded {

@@ -24,6 +24,8 @@ use crate::time::Timestamp;
 pub enum Purpose {
     /// A bill: bonus, prepaid value and funds pay it, in this order.
     Bill = 1,
+    /// Its owner takes it out, which only funds can be.
+    Withdrawal = 2,
 }
 
 impl Purpose {
@@ -31,15 +33,14 @@ impl Purpose {
     pub const fn of(beginning: Beginning) -> Option<Purpose> {
         match beginning {
             Beginning::PayBill => Some(Purpose::Bill),
-            Beginning::Charge | Beginning::Withdraw | Beginning::LinkAccount | Beginning::Sync | Beginning::Event => {
-                None
-            }
+            Beginning::Withdraw => Some(Purpose::Withdrawal),
+            Beginning::Charge | Beginning::LinkAccount | Beginning::Sync | Beginning::Event => None,
         }
     }
 
     /// The purpose with this code.
     pub fn from_code(code: u8) -> Option<Purpose> {
-        [Purpose::Bill].into_iter().find(|purpose| purpose.code() == code)
+        [Purpose::Bill, Purpose::Withdrawal].into_iter().find(|purpose| purpose.code() == code)
     }
 
     /// Its code in rows.
@@ -51,6 +52,7 @@ impl Purpose {
     pub const fn kinds(self) -> (EntryKind, EntryKind, EntryKind) {
         match self {
             Purpose::Bill => (EntryKind::BillHold, EntryKind::Bill, EntryKind::BillRelease),
+            Purpose::Withdrawal => (EntryKind::WithdrawalHold, EntryKind::Withdrawal, EntryKind::WithdrawalRelease),
         }
     }
 
@@ -58,6 +60,7 @@ impl Purpose {
     pub const fn action(self) -> Action {
         match self {
             Purpose::Bill => Action::Pay,
+            Purpose::Withdrawal => Action::Withdraw,
         }
     }
 }
@@ -189,6 +192,9 @@ fn check(books: &Books, of: &OfHold, amount: i64, now: Timestamp) -> Result<(Wal
         return Err(Refusal::CurrencyNotAccepted);
     }
     let exposure = *books.exposures.get(&(of.plugin, of.currency)).ok_or(Refusal::ChannelNotAvailable)?;
+    if of.purpose == Purpose::Withdrawal && wallet.user.kind != WalletKind::Funds {
+        return Err(Refusal::NotVerified);
+    }
     wallet.user.check_not_revoked()?;
     if wallet.receivable.balance() > 0 {
         return Err(Refusal::RepaymentDue);
@@ -206,6 +212,8 @@ fn check(books: &Books, of: &OfHold, amount: i64, now: Timestamp) -> Result<(Wal
     books.check_limits(&wallet.user, of.purpose.action(), Money::new(amount, of.currency), now)?;
     let shares = match of.purpose {
         Purpose::Bill => wallet.spend(amount, now)?,
+        Purpose::Withdrawal if wallet.funds.available() < amount => return Err(Refusal::InsufficientFunds),
+        Purpose::Withdrawal => vec![(Source::Funds, amount)],
     };
     Ok((wallet, exposure, shares))
 }

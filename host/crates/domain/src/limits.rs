@@ -41,6 +41,8 @@ pub enum Action {
     Send = 3,
     /// What the wallet holds.
     Hold = 4,
+    /// Money that its owner takes out.
+    Withdraw = 5,
 }
 
 /// Over what a limit counts.
@@ -83,6 +85,7 @@ pub fn published() -> Vec<Limit> {
         row(WalletKind::Funds, Action::Charge, Window::Once, 500_000),
         row(WalletKind::Funds, Action::Pay, Window::Once, 1_000_000),
         row(WalletKind::Funds, Action::Send, Window::Day, 100_000),
+        row(WalletKind::Funds, Action::Withdraw, Window::Day, 100_000),
     ]
 }
 

@@ -59,11 +59,17 @@ pub enum EntryKind {
     Bill = 25,
     /// What was set aside for a bill was let go.
     BillRelease = 26,
+    /// A flow set an amount aside for its owner to take out.
+    WithdrawalHold = 27,
+    /// A partner has given what was set aside to its owner.
+    Withdrawal = 28,
+    /// What was set aside to be taken out was let go.
+    WithdrawalRelease = 29,
 }
 
 impl EntryKind {
     /// Every kind, in order of code.
-    pub const ALL: [EntryKind; 25] = [
+    pub const ALL: [EntryKind; 28] = [
         EntryKind::ChargeCredit,
         EntryKind::ChargeReversal,
         EntryKind::Payment,
@@ -89,6 +95,9 @@ impl EntryKind {
         EntryKind::BillHold,
         EntryKind::Bill,
         EntryKind::BillRelease,
+        EntryKind::WithdrawalHold,
+        EntryKind::Withdrawal,
+        EntryKind::WithdrawalRelease,
     ];
 
     /// The kind with this code.
@@ -129,6 +138,9 @@ impl EntryKind {
             EntryKind::BillHold => "bill-hold",
             EntryKind::Bill => "bill",
             EntryKind::BillRelease => "bill-release",
+            EntryKind::WithdrawalHold => "withdrawal-hold",
+            EntryKind::Withdrawal => "withdrawal",
+            EntryKind::WithdrawalRelease => "withdrawal-release",
         }
     }
 }
@@ -265,6 +277,13 @@ pub const PATHS: &[(EntryKind, Class, Class)] = &[
     (EntryKind::BillRelease, Class::Funds, Class::Receivable),
     (EntryKind::BillRelease, Class::Prepaid, Class::Funds),
     (EntryKind::BillRelease, Class::Bonus, Class::BonusExpense),
+    (EntryKind::WithdrawalHold, Class::Funds, Class::InTransit),
+    (EntryKind::Withdrawal, Class::Funds, Class::InTransit),
+    (EntryKind::Withdrawal, Class::Funds, Class::Receivable),
+    (EntryKind::Withdrawal, Class::Funds, Class::FeeIncome),
+    (EntryKind::Withdrawal, Class::Funds, Class::ConsumptionTax),
+    (EntryKind::WithdrawalRelease, Class::Funds, Class::InTransit),
+    (EntryKind::WithdrawalRelease, Class::Funds, Class::Receivable),
 ];
 
 /// Whether this command may debit the one class and credit the other.
@@ -346,6 +365,14 @@ mod tests {
                 let lost = (EntryKind::Dispute, Class::Disputed);
                 assert!([grant, refund, lost].contains(&(*kind, *debit)), "{kind:?} {debit:?}");
             }
+        }
+    }
+
+    #[test]
+    fn only_funds_are_taken_out_by_their_owner() {
+        let of_withdrawals = [EntryKind::WithdrawalHold, EntryKind::Withdrawal, EntryKind::WithdrawalRelease];
+        for (kind, debit, _) in PATHS.iter().filter(|(kind, ..)| of_withdrawals.contains(kind)) {
+            assert_eq!(*debit, Class::Funds, "{kind:?}");
         }
     }
 

@@ -22,6 +22,7 @@ use crate::flows::own::{self, Note, Shown};
 use crate::guests::{self, For};
 use crate::operations::{self, Answered, Begun};
 use crate::page::{Page, Paged};
+use crate::payments::check_amount;
 use crate::plugins;
 
 /// Most bytes of a scanned code: a QR code of the largest version holds no more.
@@ -236,7 +237,14 @@ fn opening(app: &App, ctx: &Ctx, plugin: &Plugin, owner: &UserRow, input: &PayIn
         facts,
     };
     let (user, beginning) = (owner.id, Beginning::PayBill);
-    Opening { user, beginning, at_most, bill: Some(bill), input: Input::BeginBill(Box::new(request)) }
+    Opening {
+        user,
+        beginning,
+        at_most,
+        fee: bill.fee.minor,
+        bill: Some(bill),
+        input: Input::BeginBill(Box::new(request)),
+    }
 }
 
 fn check(input: &PayInput) -> Result<(), Error> {
@@ -244,13 +252,8 @@ fn check(input: &PayInput) -> Result<(), Error> {
         return Err(Error::invalid("payer", "name the plugin that recognised the code, such as `bill-slip`"));
     }
     check_code(&input.code)?;
-    if input.amount.minor <= 0 {
-        return Err(Error::invalid("amount", "must be more than zero"));
-    }
-    if input.fee.minor < 0 {
-        return Err(Error::invalid("fee", "must not be below zero"));
-    }
-    Ok(())
+    check_amount(input.amount)?;
+    begin::check_fee(input.fee, input.amount.currency)
 }
 
 fn check_code(code: &BillCode) -> Result<(), Error> {

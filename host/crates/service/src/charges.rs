@@ -173,7 +173,7 @@ fn opening(ctx: &Ctx, user: UserId, plugin: &Plugin, input: &ChargeInput, room: 
         facts: begin::facts(&plugin.manifest().facts, ctx, Some((room.kind, room.since)), now),
     };
     let (beginning, at_most) = (Beginning::Charge, room.at_most);
-    Opening { user, beginning, at_most, bill: None, input: Input::BeginCharge(request) }
+    Opening { user, beginning, at_most, fee: 0, bill: None, input: Input::BeginCharge(request) }
 }
 
 fn check(input: &ChargeInput) -> Result<(), Error> {

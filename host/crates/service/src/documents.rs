@@ -17,9 +17,10 @@ use koban_store::documents::{self as rows, Behind, Dealings};
 use uuid::Uuid;
 
 use crate::app::App;
-use crate::charges::wallet_name;
 use crate::ctx::Ctx;
 use crate::error::Error;
+use crate::flows::begin::wallet_name;
+use crate::flows::own;
 use crate::guests::{self, For};
 use crate::plugins;
 use crate::users;
@@ -134,17 +135,18 @@ async fn write_of(
             Decided::SignedOut => return Err(Error::NotSignedIn),
             _ => {}
         }
-        let plugin = input.plugin.clone();
+        let id = input.plugin.clone();
         return match answer {
             Ok(Output::Document(document)) => Ok(Written { document, media_type: format.media_type, decision }),
             Ok(Output::Failure(failure)) => {
-                Err(Error::PluginRefused { plugin, code: failure.code, message: failure.message })
+                let text = failure.text.and_then(|key| own::word(Some(plugin.manifest()), &key, &ctx.locale));
+                Err(Error::PluginRefused { plugin: id, code: failure.code, message: failure.message, text })
             }
             Ok(_) => {
                 let detail = "the answer belongs to another function".to_owned();
-                Err(Error::PluginFault { plugin, fault: Fault { class: FaultClass::BadAnswer, detail } })
+                Err(Error::PluginFault { plugin: id, fault: Fault { class: FaultClass::BadAnswer, detail } })
             }
-            Err(fault) => Err(Error::PluginFault { plugin, fault }),
+            Err(fault) => Err(Error::PluginFault { plugin: id, fault }),
         };
     }
     Err(Error::Busy)
@@ -213,6 +215,8 @@ fn word(kind: EntryKind, is_transfer: bool) -> &'static str {
         EntryKind::Transfer => "transfer",
         EntryKind::Exchange => "exchange",
         EntryKind::BonusGrant | EntryKind::BonusExpiry | EntryKind::BonusRevocation => "bonus",
+        EntryKind::Bill | EntryKind::BillRelease => "bill",
+        EntryKind::Withdrawal | EntryKind::WithdrawalRelease => "withdrawal",
         EntryKind::Adjustment | EntryKind::WriteOff => "adjustment",
         _ => "other",
     }
@@ -265,7 +269,12 @@ impl People {
 /// Where the subject of an entry is looked up.
 fn dealings(kind: EntryKind, user: Uuid) -> Vec<Dealings> {
     match kind {
-        EntryKind::ChargeCredit | EntryKind::ChargeReversal => vec![Dealings::Flows],
+        EntryKind::ChargeCredit
+        | EntryKind::ChargeReversal
+        | EntryKind::Bill
+        | EntryKind::BillRelease
+        | EntryKind::Withdrawal
+        | EntryKind::WithdrawalRelease => vec![Dealings::Flows],
         EntryKind::Payment => vec![Dealings::Payments],
         EntryKind::Capture => vec![Dealings::Captures],
         EntryKind::Refund => vec![Dealings::Refunds],

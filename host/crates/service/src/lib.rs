@@ -72,6 +72,7 @@ pub mod walk;
 pub mod wallets;
 pub mod webhooks;
 pub mod what_ifs;
+pub mod withdrawals;
 
 /// The target of the spans that become traces. They say what was done and how long it took: routes, plugins, ids of requests, flows
 /// and decisions; never who, and no amounts.

@@ -287,7 +287,10 @@ pub fn subject(kind: EntryKind, bytes: [u8; 16]) -> String {
         | EntryKind::ChargeReversal
         | EntryKind::BillHold
         | EntryKind::Bill
-        | EntryKind::BillRelease => FlowId(id).to_string(),
+        | EntryKind::BillRelease
+        | EntryKind::WithdrawalHold
+        | EntryKind::Withdrawal
+        | EntryKind::WithdrawalRelease => FlowId(id).to_string(),
         EntryKind::Payment | EntryKind::Authorisation | EntryKind::Void | EntryKind::HoldExpiry => {
             PaymentId(id).to_string()
         }

@@ -109,6 +109,7 @@ fn limit(row: &impl Columns) -> Result<Limit, StoreError> {
             2 => Action::Pay,
             3 => Action::Send,
             4 => Action::Hold,
+            5 => Action::Withdraw,
             other => return Err(damaged("action", other)),
         },
         window: match row.small(2)? {

@@ -24,6 +24,7 @@ use crate::{Web, api, health, pages};
         (name = "sessions", description = "Signing in and out."),
         (name = "wallet", description = "What the signed-in user has and owes."),
         (name = "charges", description = "Money coming into the wallet, through channels."),
+        (name = "withdrawals", description = "Money that its owner takes out, through channels."),
         (name = "bills", description = "Paying bills from the wallet, through plugins that know their codes."),
         (name = "payments", description = "Paying merchants, and giving payments back."),
         (name = "transfers", description = "Money between users."),

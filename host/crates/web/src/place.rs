@@ -43,6 +43,7 @@ named! {
     FlowId: "flow",
     ChargeId: "charge",
     BillId: "bill",
+    WithdrawalId: "withdrawal",
     KeyId: "key",
     AdjustmentId: "adjustment",
     OperatorId: "operator",
@@ -110,6 +111,17 @@ impl FromStr for BillId {
     type Err = IdError;
     fn from_str(text: &str) -> Result<Self, IdError> {
         text.parse().map(BillId)
+    }
+}
+
+/// A withdrawal's id: that of its flow.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct WithdrawalId(pub(crate) FlowId);
+
+impl FromStr for WithdrawalId {
+    type Err = IdError;
+    fn from_str(text: &str) -> Result<Self, IdError> {
+        text.parse().map(WithdrawalId)
     }
 }
 

@@ -79,7 +79,7 @@ pub(crate) struct DryRunPosting {
 /// What a limit would have counted.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct DryRunLimit {
-    /// `charge`, `pay`, `send` or `hold`.
+    /// `charge`, `pay`, `send`, `withdraw` or `hold`.
     #[schema(example = "pay")]
     action: &'static str,
     /// `day` or `month`, in Japan.
@@ -140,6 +140,7 @@ fn limit(limit: &LimitUse) -> DryRunLimit {
             Action::Pay => "pay",
             Action::Send => "send",
             Action::Hold => "hold",
+            Action::Withdraw => "withdraw",
         },
         window: match limit.counter.window {
             Window::Once => "once",

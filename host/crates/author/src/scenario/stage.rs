@@ -142,13 +142,16 @@ impl<'a, G: Guest> Stage<'a, G> {
     pub(super) async fn begin(&mut self, begin: &Begin, seen: &mut Seen) -> Result<(), String> {
         let Begin { beginning, at_most, amount, facts, code } = begin;
         let (beginning, at_most, facts, wallet) = (*beginning, *at_most, facts.clone(), "wallet".to_owned());
+        let (mut bill_to_pay, mut fee) = (None, 0);
         let input = match (beginning, code) {
             (Beginning::PayBill, Some(code)) => {
                 let Some(bill) = self.recognise(code, facts.clone(), seen).await? else { return Ok(()) };
+                (bill_to_pay, fee) = (Some(bill.clone()), bill.fee.minor);
                 Input::BeginBill(Box::new(BillRequest { wallet, code: code.clone(), bill, at_most, link: None, facts }))
             }
             (Beginning::Withdraw, _) => {
                 let amount = amount.unwrap_or(at_most);
+                fee = at_most.minor.saturating_sub(amount.minor);
                 Input::BeginWithdraw(WithdrawRequest { wallet, amount, at_most, link: None, facts })
             }
             _ => Input::BeginCharge(ChargeRequest { wallet, amount: *amount, at_most, facts }),
@@ -163,7 +166,8 @@ impl<'a, G: Guest> Stage<'a, G> {
         };
         let authorisation = Authorisation { user: USER, at_most, expires_at: self.now.plus_ms(AUTHORISED_MS) };
         let ran = (Digest::default(), Digest::default());
-        let flow = Flow::open(FLOW, &self.manifest.id, ran, beginning, authorisation, self.locale, self.now);
+        let mut flow = Flow::open(FLOW, &self.manifest.id, ran, beginning, authorisation, self.locale, self.now);
+        (flow.outgoing.bill, flow.outgoing.fee) = (bill_to_pay, fee);
         let plan = flows::advance(&flow, None, step.clone(), self.manifest, self.now).map_err(|error| match error {
             StepRefused::Broken(why) => format!("the beginning breaks a rule of flows: {why}"),
             StepRefused::Refused(refusal) => format!("the beginning is refused: {}", refusal.outcome),

@@ -99,12 +99,6 @@ impl Flow {
         }
     }
 
-    /// The flow pays this bill, which its user agreed to with the fee on top.
-    pub fn pays(&mut self, bill: Bill) {
-        self.outgoing.fee = bill.fee.minor;
-        self.outgoing.bill = Some(bill);
-    }
-
     /// The bill that it pays, as the books know bills.
     pub fn bill_key(&self) -> Option<BillKey> {
         self.outgoing.bill.as_ref().map(|bill| BillKey {

@@ -42,6 +42,15 @@ pub(crate) fn let_go(user: UserId, number: u128) -> Command {
     Command::LetGo(LetGo { of: of_hold(user, number) })
 }
 
+pub(crate) fn withdrawing(user: UserId, yen: i64, number: u128) -> Command {
+    Command::SetAside(SetAside { of: withdrawn(of_hold(user, number)), amount: yen })
+}
+
+/// The same hold, for its owner to take out.
+pub(crate) fn withdrawn(of: OfHold) -> OfHold {
+    OfHold { purpose: Purpose::Withdrawal, ..of }
+}
+
 pub(crate) fn bill(number: u128) -> BillKey {
     BillKey { plugin: slips(), biller: "912345".into(), reference: format!("{number}") }
 }
@@ -171,6 +180,34 @@ pub(crate) const EXAMPLES: &[Example] = &[
             settle(world, &[(Side::Capture, "p1", 13_000)]).unwrap();
         },
         |world| drop(write_off(world, "p1").unwrap()),
+    ),
+    (
+        "A flow sets amount and fee aside for their owner to take out",
+        |world| {
+            world.charge(HANAKO, 20_000, "r1").unwrap();
+        },
+        |world| drop(world.does(withdrawing(HANAKO, 10_216, 1)).unwrap()),
+    ),
+    (
+        "The bank has transferred what was set aside, and the platform keeps its fee with the tax in it",
+        |world| {
+            world.charge(HANAKO, 20_000, "r1").unwrap();
+            world.does(withdrawing(HANAKO, 10_216, 1)).unwrap();
+        },
+        |world| {
+            let of = withdrawn(of_hold(HANAKO, 1));
+            let take = Take { of, fee: 216, ..taking(HANAKO, 10_216, 1, "b1") };
+            world.does(Command::Take(take)).unwrap();
+        },
+    ),
+    (
+        "What was set aside to be taken out is let go, and what is owed is repaid of it first",
+        |world| {
+            world.charge(HANAKO, 10_216, "r1").unwrap();
+            world.does(withdrawing(HANAKO, 10_216, 1)).unwrap();
+            world.reverse(HANAKO, 216, "r1", "v1").unwrap();
+        },
+        |world| drop(world.does(Command::LetGo(LetGo { of: withdrawn(of_hold(HANAKO, 1)) })).unwrap()),
     ),
 ];
 
@@ -335,4 +372,29 @@ fn a_bill_is_not_begun_after_its_last_moment() {
     let due = |due| Command::ClaimBill(ClaimBill { due: Some(due), ..claim(1, 1) });
     assert_eq!(world.does(due(NOON)), Err(Refusal::BillOverdue));
     world.does(due(world.now)).unwrap();
+}
+
+#[test]
+fn only_funds_are_taken_out_never_prepaid_value_or_bonus() {
+    let mut world = charged();
+    assert_eq!(world.does(withdrawing(TARO, 1_000, 1)), Err(Refusal::NotVerified));
+    world.charge(HANAKO, 10_000, "r2").unwrap();
+    world.hold_prepaid(HANAKO, 500);
+    world.grant(HANAKO, 300, 1, 1).unwrap();
+    assert_eq!(world.does(withdrawing(HANAKO, 10_001, 1)), Err(Refusal::InsufficientFunds));
+    world.does(withdrawing(HANAKO, 10_000, 1)).unwrap();
+    assert_eq!((world.available(HANAKO), world.left([1])), (800, [300]));
+}
+
+#[test]
+fn what_is_taken_out_counts_with_its_fee_against_the_days_limit() {
+    let mut world = World::new();
+    world.charge(HANAKO, 300_000, "r1").unwrap();
+    assert_eq!(world.does(withdrawing(HANAKO, 100_001, 1)), Err(Refusal::DayLimit));
+    world.does(withdrawing(HANAKO, 60_000, 1)).unwrap();
+    assert_eq!(world.does(withdrawing(HANAKO, 40_001, 2)), Err(Refusal::DayLimit));
+    world.does(withdrawing(HANAKO, 40_000, 2)).unwrap();
+    world.now = world.now.plus_ms(DAY_MS);
+    world.does(withdrawing(HANAKO, 100_000, 3)).unwrap();
+    world.audit();
 }

@@ -771,6 +771,9 @@ fn ladders() -> Vec<(&'static str, Vec<Refusal>)> {
         holds::setting_aside(),
         holds::taking_held(),
         holds::letting_go(),
+        holds::setting_aside_to_take_out(),
+        holds::taking_out(),
+        holds::not_taking_out(),
         holds::claiming(),
         expecting(),
     ]

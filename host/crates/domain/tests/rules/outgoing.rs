@@ -57,7 +57,8 @@ impl Paying {
             Authorisation { user: TARO, at_most: Money::yen(10_000), expires_at: NOON.plus_ms(300_000) };
         let runs_on = (Digest::of(b"component"), Digest::of(b"settings"));
         let mut opened = Flow::open(flow(1), "bill-slip", runs_on, Beginning::PayBill, authorisation, "ja", NOON);
-        opened.pays(Bill {
+        opened.outgoing.fee = 110;
+        opened.outgoing.bill = Some(Bill {
             biller: "912345".into(),
             name: "a biller".into(),
             reference: "1".into(),

@@ -7,7 +7,7 @@ use koban_domain::ids::{AuditId, FlowId, UserId};
 use koban_domain::ledger::{Answer, Audit, Command, SealedRecord, Work};
 use koban_domain::limits::WalletKind;
 use koban_domain::manifest::Beginning;
-use koban_domain::money::Money;
+use koban_domain::money::{Currency, Money};
 use koban_domain::outcomes::Refusal;
 use koban_domain::records::{Digest, Fault, FaultClass, Input, Output};
 use koban_domain::time::Timestamp;
@@ -34,6 +34,8 @@ pub(crate) struct Opening {
     pub(crate) beginning: Beginning,
     /// The most that the user agreed to.
     pub(crate) at_most: Money,
+    /// What of that the platform keeps for its service, minor units.
+    pub(crate) fee: i64,
     /// The bill that is to be paid.
     pub(crate) bill: Option<Bill>,
     /// The call.
@@ -65,9 +67,7 @@ pub(crate) async fn lay(app: &App, ctx: &Ctx, plugin: &Plugin, opening: Opening,
     let runs_on = (plugin.digest(), plugin.settings_digest());
     let mut flow = Flow::open(id, plugin.id(), runs_on, opening.beginning, authorisation, &ctx.locale, now);
     let due = opening.bill.as_ref().and_then(|bill| bill.due).map(moment);
-    if let Some(bill) = opening.bill {
-        flow.pays(bill);
-    }
+    (flow.outgoing.bill, flow.outgoing.fee) = (opening.bill, opening.fee);
     match flows::advance(&flow, None, step, plugin.manifest(), now) {
         Ok(plan) => {
             let decision = work.records.last().map(|record| record.id);
@@ -97,6 +97,17 @@ pub(crate) async fn lay(app: &App, ctx: &Ctx, plugin: &Plugin, opening: Opening,
         }
     }
     Ok(())
+}
+
+/// A fee is nothing or an amount, in the currency of what it is for.
+pub(crate) fn check_fee(fee: Money, currency: Currency) -> Result<(), Error> {
+    if fee.currency != currency {
+        return Err(Error::invalid("fee", "must be in the currency of `amount`"));
+    }
+    match fee.minor {
+        0..=1_000_000_000_000 => Ok(()),
+        _ => Err(Error::invalid("fee", "give whole minor units, 1 to 1,000,000,000,000, or leave it out")),
+    }
 }
 
 /// The flow that a beginning opened.

@@ -16,8 +16,8 @@ use koban_runtime::Plugin;
 use koban_store::{payments, subscriptions as rows, users};
 
 use crate::app::App;
-use crate::charges::wallet_name;
 use crate::error::Error;
+use crate::flows::begin::wallet_name;
 use crate::guests::{self, For};
 
 /// What an answer means.

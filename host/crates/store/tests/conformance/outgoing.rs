@@ -22,7 +22,7 @@ impl History {
             plugin: plugin(),
             user: user(number),
             currency: Currency::JPY,
-            purpose: Purpose::Bill,
+            purpose: if self.dice.one_in(3) { Purpose::Withdrawal } else { Purpose::Bill },
         };
         let known = held.get(place).map(|held| held.of.clone());
         let bill =

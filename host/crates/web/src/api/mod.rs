@@ -26,6 +26,7 @@ pub(crate) mod users;
 pub(crate) mod verification;
 pub(crate) mod wallet;
 pub(crate) mod webhooks;
+pub(crate) mod withdrawals;
 
 use utoipa_axum::router::OpenApiRouter;
 
@@ -44,6 +45,7 @@ pub(crate) fn routes() -> OpenApiRouter<Web> {
         .merge(charges::routes())
         .merge(consents::routes())
         .merge(bills::routes())
+        .merge(withdrawals::routes())
         .merge(payments::routes())
         .merge(captures::routes())
         .merge(refunds::routes())

@@ -30,7 +30,7 @@ pub(crate) struct LimitRequest {
     /// For which wallets: `prepaid` or `funds`.
     #[schema(value_type = String, example = "funds")]
     wallet: WalletKind,
-    /// About what: `charge`, `pay`, `send` or `hold`.
+    /// About what: `charge`, `pay`, `send`, `withdraw` or `hold`.
     #[schema(value_type = String, example = "send")]
     action: Action,
     /// Over what: `once`, `day` or `month`, in Japan.
