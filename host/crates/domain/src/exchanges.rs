@@ -16,6 +16,7 @@ use crate::limits::WalletKind;
 use crate::money::{Currency, Money};
 use crate::outcomes::Refusal;
 use crate::paths::EntryKind;
+use crate::quotes::{self, Quoted};
 use crate::time::Timestamp;
 
 /// Decimals of a rate that customers see.
@@ -79,9 +80,15 @@ impl Rate {
         self.0
     }
 
-    fn decimal(self) -> Decimal {
+    /// The rate as an exact number.
+    pub fn decimal(self) -> Decimal {
         Decimal::new(self.0, DECIMALS)
     }
+}
+
+/// The rate that is this number exactly; none if it has more than four decimals or is out of reach.
+pub fn rate_exactly(exact: Decimal) -> Option<Rate> {
+    rate_of(exact, RoundingStrategy::ToZero).filter(|rate| rate.decimal() == exact)
 }
 
 /// The rate with four decimals, rounded as told; `None` if it is nought or out of reach.
@@ -192,6 +199,8 @@ pub struct Trade {
     pub amount: Money,
     /// The rate that the customer agreed to. Another one in force: refused, never silently traded.
     pub rate: Rate,
+    /// The quote that the rate is of; without one it is the platform's own.
+    pub quoted: Option<Quoted>,
 }
 
 /// An exchange that was posted.
@@ -236,10 +245,19 @@ pub fn exchange(books: &mut Books, command: &Trade, now: Timestamp) -> Result<(P
     if now.since_ms(reference.at) > REFERENCE_AGE_MS_MAX {
         return Err(Refusal::RateNotAvailable);
     }
-    let in_force = if sell == pair.base { reference.selling() } else { reference.buying() };
-    if in_force != Some(rate) {
-        return Err(Refusal::RateChanged);
-    }
+    let pair = match &command.quoted {
+        Some(quoted) => {
+            quotes::check(&policy.quotes, (pair, reference), quoted, rate, now)?;
+            quoted.pair
+        }
+        None => {
+            let in_force = if sell == pair.base { reference.selling() } else { reference.buying() };
+            if in_force != Some(rate) {
+                return Err(Refusal::RateChanged);
+            }
+            pair
+        }
+    };
     let sides = sides(pair, sell, amount, rate).ok_or(Refusal::Overflow)?;
     if sides.sell.minor <= 0 || sides.buy.minor <= 0 {
         return Err(Refusal::AmountTooSmall);

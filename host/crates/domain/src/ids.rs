@@ -90,6 +90,8 @@ ids! {
     TransferId "trf" "a transfer id";
     /// An exchange of one currency for another.
     ExchangeId "exc" "an exchange id";
+    /// A price that a user was named for an exchange.
+    QuoteId "quo" "a quote id";
     /// A dealing that is to be done later.
     ScheduleId "sch" "a schedule id";
     /// A journal entry.

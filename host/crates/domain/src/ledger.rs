@@ -580,7 +580,8 @@ impl Commit {
             }
             Command::Exchange(command) => {
                 let (postings, exchange) = exchanges::exchange(books, command, now)?;
-                let meta = meta(&[("rate", Some(&command.rate.to_string()))]);
+                let quote = command.quoted.map(|quoted| quoted.quote.to_string());
+                let meta = meta(&[("rate", Some(&command.rate.to_string())), ("quote", quote.as_deref())]);
                 let subject = command.exchange.0;
                 (draft(EntryKind::Exchange, subject, None, meta, postings), Answer::Exchanged(exchange))
             }

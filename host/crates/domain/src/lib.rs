@@ -34,6 +34,7 @@ pub mod paths;
 pub mod payments;
 pub mod permissions;
 pub mod policy;
+pub mod quotes;
 pub mod records;
 pub mod refunds;
 pub mod releases;

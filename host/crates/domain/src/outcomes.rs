@@ -90,6 +90,15 @@ pub enum Refusal {
     /// Another rate is in force than the customer agreed to.
     #[error("the rate has changed")]
     RateChanged,
+    /// The quote ran out before it was accepted.
+    #[error("the quote has run out")]
+    QuoteExpired,
+    /// The quote rests on rates that are too old by now.
+    #[error("the rates behind the quote are too old")]
+    RateStale,
+    /// The quote's rate is further from the platform's own reference than it may be.
+    #[error("the quoted rate is too far from the platform's reference")]
+    RateOutOfBand,
     /// Nothing would be left of the amount in the other currency.
     #[error("the amount is worth less than the smallest unit of the other currency")]
     AmountTooSmall,
@@ -285,6 +294,9 @@ impl Refusal {
         Refusal::VerificationState,
         Refusal::RateNotAvailable,
         Refusal::RateChanged,
+        Refusal::QuoteExpired,
+        Refusal::RateStale,
+        Refusal::RateOutOfBand,
         Refusal::AmountTooSmall,
         Refusal::RepaymentDue,
         Refusal::HoldsOpen,
@@ -369,6 +381,9 @@ impl Refusal {
             Refusal::VerificationState => "verification_state",
             Refusal::RateNotAvailable => "rate_not_available",
             Refusal::RateChanged => "rate_changed",
+            Refusal::QuoteExpired => "quote_expired",
+            Refusal::RateStale => "rate_stale",
+            Refusal::RateOutOfBand => "rate_out_of_band",
             Refusal::AmountTooSmall => "amount_too_small",
             Refusal::RepaymentDue => "repayment_due",
             Refusal::HoldsOpen => "holds_open",
@@ -470,6 +485,7 @@ impl Refusal {
             | Refusal::AdjustmentClosed
             | Refusal::FileUsed
             | Refusal::RateChanged
+            | Refusal::QuoteExpired
             | Refusal::CorrelationTaken
             | Refusal::BillPaid => 409,
             Refusal::SameParty
@@ -502,7 +518,9 @@ impl Refusal {
             | Refusal::AuthorisationExpired
             | Refusal::Overflow
             | Refusal::BillOverdue => 422,
-            Refusal::ChannelNotAvailable | Refusal::RateNotAvailable => 503,
+            Refusal::ChannelNotAvailable | Refusal::RateNotAvailable | Refusal::RateStale | Refusal::RateOutOfBand => {
+                503
+            }
             Refusal::PathNotAllowed => 500,
         }
     }
@@ -540,6 +558,9 @@ impl Refusal {
             | Refusal::InsufficientFunds
             | Refusal::RateNotAvailable
             | Refusal::RateChanged
+            | Refusal::QuoteExpired
+            | Refusal::RateStale
+            | Refusal::RateOutOfBand
             | Refusal::PositionLimit
             | Refusal::MerchantBalanceTooLow
             | Refusal::BillPaid => Retry::AfterChange,

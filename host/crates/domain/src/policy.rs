@@ -11,6 +11,7 @@ use crate::ids::KeyId;
 use crate::limits::Limits;
 use crate::manifest::Kind;
 use crate::money::Currency;
+use crate::quotes::QuotePolicy;
 use crate::records::Digest;
 use crate::releases::{Scope, falls_into};
 
@@ -48,6 +49,8 @@ pub struct Policy {
     pub currencies: BTreeMap<Currency, i64>,
     /// What pairs of currencies are exchanged at.
     pub references: BTreeMap<Pair, Reference>,
+    /// How far the quotes of plugins are trusted.
+    pub quotes: QuotePolicy,
 }
 
 /// A plugin in force.

@@ -5,6 +5,7 @@ use koban_domain::ids::{ExchangeId, UserId};
 use koban_domain::ledger::Audit;
 use koban_domain::money::{Currency, Money};
 use koban_domain::policy::Policy;
+use koban_domain::quotes::QuotePolicy;
 use koban_domain::time::Timestamp;
 
 use crate::database::{Columns, Store, all, blob, one};
@@ -57,6 +58,19 @@ fn read(row: &impl Columns) -> Result<Exchange, StoreError> {
 
 const CURRENCY: &str = "currency.";
 const REFERENCE: &str = "reference.";
+const BAND: &str = "quote.band";
+const LAST_GOOD: &str = "quote.last_good_s";
+
+/// Sets how far quotes are trusted. Returns the new generation.
+pub async fn put_quote_policy(
+    store: &Store,
+    policy: &QuotePolicy,
+    audit: &Audit,
+    now: Timestamp,
+) -> Result<i64, StoreError> {
+    let (band, last_good_s) = (policy.band.to_string(), policy.last_good_s.to_string());
+    put_settings(store, &[(BAND, &band), (LAST_GOOD, &last_good_s)], audit, now).await
+}
 
 /// Offers a currency, or changes the limit of the platform's position in it. Returns the new generation.
 pub async fn put_currency(
@@ -90,6 +104,15 @@ pub(crate) fn setting(policy: &mut Policy, name: &str, value: &str) -> Result<()
     } else if let Some(pair) = name.strip_prefix(REFERENCE) {
         let (pair, reference) = read_reference(pair, value).ok_or_else(damaged)?;
         policy.references.insert(pair, reference);
+    } else if name == BAND {
+        policy.quotes.band = value
+            .parse()
+            .ok()
+            .filter(|band| QuotePolicy { band: *band, ..policy.quotes }.is_sound())
+            .ok_or_else(damaged)?;
+    } else if name == LAST_GOOD {
+        let seconds = value.parse().ok().filter(|seconds| *seconds <= QuotePolicy::LAST_GOOD_S_MAX);
+        policy.quotes.last_good_s = seconds.ok_or_else(damaged)?;
     }
     Ok(())
 }

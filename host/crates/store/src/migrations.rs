@@ -38,6 +38,7 @@ const STEPS: &[Step] = &[
     step!(5, "operating", "0005_operating.sql"),
     step!(9, "histories", "0009_histories.sql"),
     step!(10, "operations", "0010_operations.sql"),
+    step!(11, "quotes", "0011_quotes.sql"),
     step!(12, "subscriptions", "0012_subscriptions.sql"),
     step!(13, "outgoing", "0013_outgoing.sql"),
     step!(16, "releases", "0016_releases.sql"),

@@ -480,7 +480,7 @@ pub(crate) fn offer_dollars(world: &mut World, most_cents: i64) {
 pub(crate) fn trade(sell: Currency, buy: Currency, amount: Money) -> Trade {
     let (pair, reference) = dollar_in_yen();
     let rate = if sell == pair.base { reference.selling() } else { reference.buying() };
-    Trade { exchange: ExchangeId::default(), user: HANAKO, sell, buy, amount, rate: rate.unwrap() }
+    Trade { exchange: ExchangeId::default(), user: HANAKO, sell, buy, amount, rate: rate.unwrap(), quoted: None }
 }
 
 /// A person, a shop or a channel by the name that examples give it.

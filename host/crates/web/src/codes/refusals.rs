@@ -277,6 +277,24 @@ pub(super) fn words_of(refusal: Refusal) -> (Words, Words) {
             "新しい相場を確かめて、新しいキーでお試しください。",
             "Show the user the rate of `GET /v1/exchange-rates` and ask again with a new key.",
         ),
+        Refusal::QuoteExpired => (
+            "提示したレートの有効期限が切れました",
+            "the quote has run out",
+            "新しい見積もりを取って、利用者に確かめてください。",
+            "Take a new quote, `POST /v1/exchange-quotes`, and show it to the user.",
+        ),
+        Refusal::RateStale => (
+            "見積もりのもとになる相場が古すぎます",
+            "the rates behind the quote are too old",
+            "新しい相場が届いてから、新しい見積もりを取ってください。",
+            "Take a new quote once newer rates have come.",
+        ),
+        Refusal::RateOutOfBand => (
+            "提示された相場が基準から離れすぎています",
+            "the quoted rate is too far from the platform's reference",
+            "しばらくしてから、新しい見積もりを取ってください。運営は基準を確かめてください。",
+            "Take a new quote later. Operators look at the reference, `PUT /v1/operator/exchange-rates`, and at the source.",
+        ),
         Refusal::AmountTooSmall => (
             "金額が小さすぎます",
             "the amount is worth less than the smallest unit of the other currency",
