@@ -90,15 +90,6 @@ pub enum Refusal {
     /// Another rate is in force than the customer agreed to.
     #[error("the rate has changed")]
     RateChanged,
-    /// The quote ran out before it was accepted.
-    #[error("the quote has run out")]
-    QuoteExpired,
-    /// The quote rests on rates that are too old by now.
-    #[error("the rates behind the quote are too old")]
-    RateStale,
-    /// The quote's rate is further from the platform's own reference than it may be.
-    #[error("the quoted rate is too far from the platform's reference")]
-    RateOutOfBand,
     /// Nothing would be left of the amount in the other currency.
     #[error("the amount is worth less than the smallest unit of the other currency")]
     AmountTooSmall,
@@ -252,6 +243,15 @@ pub enum Refusal {
     /// The bill's last day has passed.
     #[error("the bill can no longer be paid: its last day has passed")]
     BillOverdue,
+    /// The quote ran out before it was accepted.
+    #[error("the quote has run out")]
+    QuoteExpired,
+    /// The quote rests on rates that are too old by now.
+    #[error("the rates behind the quote are too old")]
+    RateStale,
+    /// The quote's rate is further from the platform's own reference than it may be.
+    #[error("the quoted rate is too far from the platform's reference")]
+    RateOutOfBand,
 }
 
 /// Whether trying again can help.
@@ -294,9 +294,6 @@ impl Refusal {
         Refusal::VerificationState,
         Refusal::RateNotAvailable,
         Refusal::RateChanged,
-        Refusal::QuoteExpired,
-        Refusal::RateStale,
-        Refusal::RateOutOfBand,
         Refusal::AmountTooSmall,
         Refusal::RepaymentDue,
         Refusal::HoldsOpen,
@@ -348,6 +345,9 @@ impl Refusal {
         Refusal::PathNotAllowed,
         Refusal::BillPaid,
         Refusal::BillOverdue,
+        Refusal::QuoteExpired,
+        Refusal::RateStale,
+        Refusal::RateOutOfBand,
     ];
 
     /// The stable code in problems, records and plugin refusals.

@@ -99,7 +99,7 @@ pub(crate) fn order(ctx: &Ctx, input: ExchangeInput) -> Result<Order, Error> {
     }
     let ExchangeInput { sell, buy, amount, rate } = input;
     Order::new("exchange", "POST /v1/exchanges", &input, move |id, _| {
-        Command::Exchange(Trade { exchange: ExchangeId(id), user, sell, buy, amount, rate })
+        Command::Exchange(Trade { exchange: ExchangeId(id), user, sell, buy, amount, rate, quoted: None })
     })
 }
 

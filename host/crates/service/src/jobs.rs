@@ -71,6 +71,7 @@ pub fn start(app: &App) -> Jobs {
         tokio::spawn(crate::subscriptions::run(app.clone(), told.clone())),
         tokio::spawn(watch_policy(app.clone(), told.clone())),
         tokio::spawn(beside::run(app.clone(), told.clone())),
+        tokio::spawn(feeds::run(app.clone(), told.clone())),
         tokio::spawn(sweep(app.clone(), told)),
     ];
     Jobs { stop, tasks }
@@ -225,6 +226,7 @@ pub async fn sweep_once(app: &App, round: &mut Round) -> Result<(), Error> {
     closings::make_due(app, now).await?;
     step_ups::sweep(app, now).await?;
     erasures::sweep(app, now).await?;
+    quotes::sweep(app, now).await?;
     releases::finish_draining(app).await?;
     app.metrics.queue_waiting.set(i64::try_from(app.ledger.waiting()).unwrap_or(i64::MAX));
     app.metrics.clocks(app.ledger.counts());

@@ -16,6 +16,7 @@ pub(crate) mod me;
 pub(crate) mod merchant;
 pub(crate) mod operator;
 pub(crate) mod payments;
+pub(crate) mod quotes;
 pub(crate) mod refunds;
 pub(crate) mod schedules;
 pub(crate) mod sessions;
@@ -52,6 +53,7 @@ pub(crate) fn routes() -> OpenApiRouter<Web> {
         .merge(step_ups::routes())
         .merge(transfers::routes())
         .merge(exchanges::routes())
+        .merge(quotes::routes())
         .merge(bulk::routes())
         .merge(schedules::routes())
         .merge(merchant::routes())

@@ -12,6 +12,7 @@ pub(crate) mod decisions;
 pub(crate) mod differences;
 pub(crate) mod disputes;
 pub(crate) mod endpoints;
+pub(crate) mod feeds;
 pub(crate) mod flows;
 pub(crate) mod ledger;
 pub(crate) mod limits;
@@ -59,6 +60,7 @@ pub(super) fn routes() -> OpenApiRouter<Web> {
         .merge(reviews::routes())
         .merge(subscriptions::routes())
         .merge(currencies::routes())
+        .merge(feeds::routes())
         .merge(audit::routes())
         .merge(operators::routes())
         .merge(ledger::routes())
