@@ -51,6 +51,7 @@ mod operators;
 mod overload;
 mod payments;
 mod planted;
+mod quotes;
 mod records;
 mod refunds;
 mod releases;

@@ -8,6 +8,12 @@
 use std::collections::BTreeMap;
 
 use hyper::Method;
+use koban_domain::exchanges::Pair;
+use koban_domain::ids::{QuoteId, RecordId};
+use koban_domain::money::{Currency, Money};
+use koban_domain::quotes::Quote;
+use koban_domain::records::Digest;
+use koban_service::App;
 use serde_json::{Value, json};
 
 use crate::client::{Client, Reply};
@@ -31,6 +37,8 @@ enum Object {
     Transfer,
     /// A user's.
     Exchange,
+    /// A user's.
+    Quote,
     /// A user's.
     Schedule,
     /// A merchant's.
@@ -67,6 +75,7 @@ const OBJECTS: &[(&str, Object)] = &[
     ("/v1/payments/{id}", Object::Payment),
     ("/v1/transfers/{id}", Object::Transfer),
     ("/v1/exchanges/{id}", Object::Exchange),
+    ("/v1/quotes/{id}", Object::Quote),
     ("/v1/schedules/{id}", Object::Schedule),
     ("/v1/merchant/keys/{id}", Object::Key),
     ("/v1/merchant/disputes/{id}", Object::Dispute),
@@ -99,6 +108,7 @@ fn body_of(method: &str, path: &str) -> Value {
             | "/v1/charges/{id}/cancel"
             | "/v1/withdrawals/{id}/cancel"
             | "/v1/payments/{id}/void"
+            | "/v1/quotes/{id}/accept"
             | "/v1/schedules/{id}/cancel"
             | "/v1/webhook-endpoints/{id}/test"
             | "/v1/webhook-endpoints/{id}/deliveries/{event}/replay",
@@ -122,6 +132,7 @@ struct Side {
     friend: User,
     shop: Shop,
     desk: Operator,
+    app: App,
 }
 
 /// The ids that stand in a path.
@@ -143,6 +154,7 @@ impl Place {
             Object::Payment | Object::Held => "pay",
             Object::Transfer => "trf",
             Object::Exchange => "exc",
+            Object::Quote => "quo",
             Object::Schedule => "sch",
             Object::Key => "key",
             Object::Dispute => "dsp",
@@ -158,7 +170,31 @@ impl Place {
 impl Side {
     async fn of(app: &TestApp) -> Side {
         let (user, friend) = (app.verified_user_holding(500_000).await, app.verified_user_holding(0).await);
-        Side { user, friend, shop: app.shop().await, desk: app.operator().await }
+        Side { user, friend, shop: app.shop().await, desk: app.operator().await, app: app.app.clone() }
+    }
+
+    /// A price as an exchange would have named it.
+    async fn quote(&self) -> QuoteId {
+        let (now, usd) = (self.app.clock.now(), Currency::new("USD").expect("a currency"));
+        let quote = Quote {
+            id: QuoteId(self.app.clock.id()),
+            user: self.user.id,
+            plugin: "exchange".into(),
+            component: Digest::of(b"exchange"),
+            decision: RecordId(self.app.clock.id()),
+            asked: Money::new(1, usd),
+            sell: Money::yen(2),
+            buy: Money::new(1, usd),
+            pair: Pair { base: usd, quote: Currency::JPY },
+            rate: "113.8727".parse().expect("a rate"),
+            mid: "112.745".parse().expect("a number"),
+            fixed_at: now,
+            at: now,
+            expires_at: now.plus_ms(120_000),
+            last_good: false,
+        };
+        koban_store::quotes::put(&self.app.store, &quote).await.expect("it is kept");
+        quote.id
     }
 
     /// A new object of this tenant.
@@ -181,6 +217,7 @@ impl Side {
                 let buy = json!({ "sell": "JPY", "buy": "USD", "amount": 1, "currency": "USD", "rate": "113.8727" });
                 self.user.post("/v1/exchanges", buy).await.created()
             }
+            Object::Quote => return Place::of(self.quote().await.to_string()),
             Object::Schedule => {
                 let at = koban_service::clock::Clock::machine().now().0 + 86_400_000;
                 let later = json!({ "merchant": self.shop.id, "amount": 1, "currency": "JPY", "execute_at_ms": at });
@@ -423,6 +460,7 @@ async fn snapshot(side: &Side, object: Option<Object>, place: Option<&Place>) ->
         Object::Payment | Object::Held => side.user.get(format!("/v1/payments/{id}")).await.ok(),
         Object::Transfer => side.user.get(format!("/v1/transfers/{id}")).await.ok(),
         Object::Exchange => side.user.get(format!("/v1/exchanges/{id}")).await.ok(),
+        Object::Quote => side.user.get(format!("/v1/quotes/{id}")).await.ok(),
         Object::Schedule => side.user.get(format!("/v1/schedules/{id}")).await.ok(),
         Object::Key => side.shop.get("/v1/merchant/keys").await.ok(),
         Object::Dispute => side.shop.get(format!("/v1/merchant/disputes/{id}")).await.ok(),

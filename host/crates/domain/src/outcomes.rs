@@ -3,6 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 /// A refusal. Where several apply, the one that stands first in a command's list in docs/reference/outcomes.md wins.
+///
+/// Rows have a refusal by its place here: a new one is appended at the end, and takes its place in [`Refusal::ALL`] by its precedence.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, thiserror::Error)]
 #[serde(rename_all = "snake_case")]
 pub enum Refusal {
@@ -180,9 +182,6 @@ pub enum Refusal {
     /// The campaign would grant more than its budget.
     #[error("the campaign's budget is used up")]
     CampaignBudgetExhausted,
-    /// The user would have more from the campaign than one user may.
-    #[error("the user has had from this campaign what one user may")]
-    CampaignShareExhausted,
     /// More would be contested than is left of the payment.
     #[error("more would be contested than is left of the payment")]
     DisputeExceedsPayment,
@@ -243,6 +242,9 @@ pub enum Refusal {
     /// The bill's last day has passed.
     #[error("the bill can no longer be paid: its last day has passed")]
     BillOverdue,
+    /// The user would have more from the campaign than one user may.
+    #[error("the user has had from this campaign what one user may")]
+    CampaignShareExhausted,
     /// The quote ran out before it was accepted.
     #[error("the quote has run out")]
     QuoteExpired,
@@ -265,7 +267,7 @@ pub enum Retry {
 
 impl Refusal {
     /// Every refusal, in the order of precedence.
-    pub const ALL: [Refusal; 79] = [
+    pub const ALL: [Refusal; 82] = [
         Refusal::AmountNotPositive,
         Refusal::UserNotFound,
         Refusal::MerchantNotFound,
@@ -294,6 +296,9 @@ impl Refusal {
         Refusal::VerificationState,
         Refusal::RateNotAvailable,
         Refusal::RateChanged,
+        Refusal::QuoteExpired,
+        Refusal::RateStale,
+        Refusal::RateOutOfBand,
         Refusal::AmountTooSmall,
         Refusal::RepaymentDue,
         Refusal::HoldsOpen,
@@ -345,9 +350,6 @@ impl Refusal {
         Refusal::PathNotAllowed,
         Refusal::BillPaid,
         Refusal::BillOverdue,
-        Refusal::QuoteExpired,
-        Refusal::RateStale,
-        Refusal::RateOutOfBand,
     ];
 
     /// The stable code in problems, records and plugin refusals.
@@ -619,12 +621,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_list_is_complete_ordered_and_without_doubles() {
-        assert!(Refusal::ALL.windows(2).all(|pair| pair[0] < pair[1]));
+    fn the_list_is_complete_and_without_doubles() {
         let codes: std::collections::BTreeSet<_> = Refusal::ALL.iter().map(|refusal| refusal.code()).collect();
         assert_eq!(codes.len(), Refusal::ALL.len());
         for refusal in Refusal::ALL {
             assert_eq!(serde_json::to_value(refusal).unwrap(), refusal.code());
         }
+    }
+
+    /// Rows have a refusal by its place in the enum.
+    #[test]
+    fn new_refusals_are_appended_whatever_their_precedence() {
+        let places = [Refusal::AmountNotPositive, Refusal::LossBudgetExhausted, Refusal::PathNotAllowed];
+        assert_eq!(places.map(|refusal| refusal as usize), [0, 60, 75]);
+        assert!(Refusal::ALL.iter().all(|refusal| (*refusal as usize) < Refusal::ALL.len()));
     }
 }

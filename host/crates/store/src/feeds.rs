@@ -76,8 +76,7 @@ pub async fn ask_soon(store: &Store, plugin: &str, now: Timestamp) -> Result<(),
 /// How every feed stands, in the order of the plugins.
 pub async fn list(store: &Store) -> Result<Vec<FeedRow>, StoreError> {
     const SQL: &str = "select plugin, due_at, read_at, problem from feeds order by plugin";
-    let no_bounds: [i64; 0] = [];
-    all!(store, SQL, no_bounds, feed)
+    all!(store, SQL, [], feed)
 }
 
 /// The newest rates of a plugin, in the order of their pairs.

@@ -6,7 +6,7 @@ use axum::extract::{FromRequestParts, Path as AnyPath, Query as AnyQuery};
 use axum::http::request::Parts;
 use koban_domain::ids::{
     AdjustmentId, CampaignId, ClosingId, DisputeId, EventId, ExchangeId, FlowId, IdError, KeyId, LotId, MerchantId,
-    OperatorId, PaymentId, RecordId, ReviewId, ScheduleId, StepUpId, TransferId, UserId, WebhookId,
+    OperatorId, PaymentId, QuoteId, RecordId, ReviewId, ScheduleId, StepUpId, TransferId, UserId, WebhookId,
 };
 use koban_domain::money::Currency;
 use koban_domain::records::Digest;
@@ -39,6 +39,7 @@ named! {
     StepUpId: "step-up",
     TransferId: "transfer",
     ExchangeId: "exchange",
+    QuoteId: "quote",
     ScheduleId: "schedule",
     FlowId: "flow",
     ChargeId: "charge",

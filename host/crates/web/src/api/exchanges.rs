@@ -94,7 +94,7 @@ impl ExchangeRequest {
 pub(crate) struct ExchangeBody {
     /// Its id.
     #[schema(value_type = String, example = "exc_019a3f0c7b2e7c41a5d3000000000000")]
-    id: ExchangeId,
+    pub(crate) id: ExchangeId,
     /// Who exchanged.
     #[schema(value_type = String)]
     user: UserId,

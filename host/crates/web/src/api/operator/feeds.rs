@@ -13,10 +13,10 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::Web;
-use crate::amounts::moment;
+use crate::amounts::{Line, moment};
 use crate::identity::Operator;
-use crate::json::{Json, Line};
-use crate::place::{Name, PageBody};
+use crate::json::Json;
+use crate::place::{Id, PageBody, PluginName};
 use crate::problem::Problem;
 
 /// Routes of feeds.
@@ -79,10 +79,21 @@ impl From<FeedView> for FeedBody {
 }
 
 /// How far quotes are trusted.
-#[derive(Debug, Serialize, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
+#[derive(Debug, Serialize, ToSchema)]
 #[schema(as = QuotePolicy)]
 pub(crate) struct QuotePolicyBody {
+    /// The furthest that a quoted rate may be from the platform's reference, as a share.
+    #[schema(example = "0.05")]
+    band: String,
+    /// How many seconds an earlier price is named again when an exchange gives no new one.
+    #[schema(example = 300)]
+    last_good_s: u32,
+}
+
+/// How far quotes shall be trusted.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct QuotePolicyRequest {
     /// The furthest that a quoted rate may be from the platform's reference, as a share in text: 0 to below 0.5 with at most 6 decimals.
     #[schema(value_type = String, example = "0.05")]
     band: Line,
@@ -105,7 +116,7 @@ pub(crate) async fn list(State(app): State<App>, operator: Operator) -> Result<J
 pub(crate) async fn ask(
     State(app): State<App>,
     operator: Operator,
-    Name(plugin): Name,
+    Id(PluginName(plugin)): Id<PluginName>,
 ) -> Result<StatusCode, Problem> {
     feeds::ask_soon(&app, &operator.reading(), &plugin).await?;
     Ok(StatusCode::NO_CONTENT)
@@ -124,7 +135,7 @@ pub(crate) async fn get_policy(State(app): State<App>, _: Operator) -> Result<Js
 pub(crate) async fn put_policy(
     State(app): State<App>,
     operator: Operator,
-    Json(body): Json<QuotePolicyBody>,
+    Json(body): Json<QuotePolicyRequest>,
 ) -> Result<Json<QuotePolicyBody>, Problem> {
     quotes::set_policy(&app, &operator.reading(), &body.band.0, body.last_good_s).await?;
     Ok(Json(policy(&app)))
@@ -132,5 +143,5 @@ pub(crate) async fn put_policy(
 
 fn policy(app: &App) -> QuotePolicyBody {
     let policy = quotes::policy(app);
-    QuotePolicyBody { band: Line(policy.band.normalize().to_string()), last_good_s: policy.last_good_s }
+    QuotePolicyBody { band: policy.band.normalize().to_string(), last_good_s: policy.last_good_s }
 }
