@@ -16,6 +16,7 @@ mod courier;
 pub mod household;
 mod koban;
 mod network;
+mod rates;
 mod serve;
 pub mod settlement;
 pub mod signing;
@@ -146,6 +147,7 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
     let router = network::router()
         .merge(collector::router())
         .merge(teller::router())
+        .merge(rates::router())
         .merge(controls::router())
         .with_state(world.clone());
     let handle = tokio::spawn(serve::serve(listener, router));
