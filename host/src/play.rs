@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Context, bail};
+use hyper::Method;
 use koban_domain::ids::MerchantId;
 use koban_service::page::Page;
 use koban_service::{App, decisions, plugins, verify};
@@ -26,6 +27,11 @@ const FEE: i64 = 110;
 /// What Hana takes out to her bank account, and what that costs, in yen.
 const WITHDRAWN: i64 = 500;
 const WITHDRAWAL_FEE: i64 = 216;
+
+/// What Hana charges before she travels, in yen; 100 dollars, in cents, and what they cost at the played bank's rates, in yen.
+const JOURNEY: i64 = 20_000;
+const DOLLARS: i64 = 10_000;
+const DOLLARS_COST: i64 = 11_388;
 
 /// Who plays, and where.
 #[derive(Debug, Clone)]
@@ -83,7 +89,9 @@ pub(crate) async fn play(stage: Stage, app: &App, cast: &Cast) -> anyhow::Result
     play.gets_bonus().await?;
     play.pays_a_bill().await?;
     play.withdraws().await?;
-    play.settles("The network settles the day", "charge-atm", "/control/end-of-day", 15_000).await?;
+    play.charge("She charges for her journey", JOURNEY, "normal", "accepted-cash").await?;
+    play.buys_dollars().await?;
+    play.settles("The network settles the day", "charge-atm", "/control/end-of-day", 15_000 + JOURNEY).await?;
     play.settles("The collector settles the day", "bill-slip", "/control/bills/end-of-day", BILL).await?;
     play.settles("The bank settles the day", "bank-transfer", "/control/bank/end-of-day", WITHDRAWN).await?;
     play.exports().await?;
@@ -225,7 +233,7 @@ impl Play<'_> {
     async fn is_declined(&mut self) -> anyhow::Result<()> {
         let settings = json!({ "settings": [{ "name": "deny_devices", "value": STOLEN }] });
         let path = "/v1/operator/plugins/fraud-rules/settings";
-        expect(self.operator.send(hyper::Method::PUT, path, &[], Some(settings.to_string().into_bytes())).await?, 200)?;
+        expect(self.operator.send(Method::PUT, path, &[], Some(settings.to_string().into_bytes())).await?, 200)?;
         let thief = self.hana.with_header("koban-device", STOLEN);
         let body = json!({ "merchant": self.cast.shop, "amount": 4_500, "currency": "JPY" });
         let reply = thief.post_once("/v1/payments", "play-declined", body).await?;
@@ -328,6 +336,54 @@ impl Play<'_> {
             took,
             came: format!("{standing}, fee {WITHDRAWAL_FEE}, balance {after}"),
             good: standing == "done" && after == before - WITHDRAWN - WITHDRAWAL_FEE,
+        });
+        Ok(())
+    }
+
+    /// The operator offers dollars; a plugin prices them at the bank's rates of the day, and Hana buys a hundred.
+    async fn buys_dollars(&mut self) -> anyhow::Result<()> {
+        let limit = |action: &str, window: &str| json!({ "wallet": "funds", "action": action, "window": window, "amount": 1_000_000, "currency": "USD" });
+        for (path, body) in [
+            ("/v1/operator/limits", limit("hold", "once")),
+            ("/v1/operator/limits", limit("send", "day")),
+            ("/v1/operator/currencies", json!({ "currency": "USD", "position_limit": 1_000_000 })),
+            (
+                "/v1/operator/exchange-rates",
+                json!({ "base": "USD", "quote": "JPY", "mid": "112.745181285556", "spread": "0.01" }),
+            ),
+        ] {
+            let reply = self.operator.send(Method::PUT, path, &[], Some(body.to_string().into_bytes())).await?;
+            if reply.status != 204 {
+                bail!("{path}: {} {}", reply.status, reply.body);
+            }
+        }
+        let before = self.balance().await?;
+        let asked = json!({ "sell": "JPY", "buy": "USD", "amount": DOLLARS, "currency": "USD" });
+        let mut named = self.hana.post("/v1/quotes", asked.clone()).await?;
+        // The feed is read within a second of the start. Bounded.
+        for _ in 0..250 {
+            if named.status != 503 {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+            named = self.hana.post("/v1/quotes", asked.clone()).await?;
+        }
+        let mut took = named.took;
+        let quote = expect(named, 201)?;
+        let path = format!("/v1/quotes/{}/accept", text(&quote, "id")?);
+        let reply = self.hana.post_once(&path, "play-dollars", json!({})).await?;
+        took += reply.took;
+        let exchange = expect(reply, 201)?;
+        let after = self.balance().await?;
+        let rate = exchange["rate"].as_str().unwrap_or("?");
+        self.say(Line {
+            what: "Hana buys 100 dollars at the day's rate",
+            amount: Some(DOLLARS_COST),
+            plugin: "exchange-ecb",
+            decision: quote["decision"].as_str().map(str::to_owned),
+            took,
+            came: format!("{rate} yen a dollar, balance {after}"),
+            good: exchange["buy"]["amount"] == DOLLARS && after == before - DOLLARS_COST,
         });
         Ok(())
     }

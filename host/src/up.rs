@@ -229,14 +229,22 @@ async fn install(
         ("budget-export", None, vec![]),
         ("bill-slip", Some((EXPOSURE_CAP, LOSS_BUDGET)), vec!["fee=110".to_owned()]),
         ("bank-transfer", Some((EXPOSURE_CAP, LOSS_BUDGET)), vec![]),
+        ("exchange-ecb", None, vec![]),
     ] {
         install_one(stage, app, &packages.join(id), key, caps, &settings, State::Enabled).await?;
     }
-    for (id, name) in [("charge-atm", "network"), ("bill-slip", "collector"), ("bank-transfer", "bank")] {
+    let signed = vec![secret];
+    for (id, name, secrets) in [
+        ("charge-atm", "network", &signed),
+        ("bill-slip", "collector", &signed),
+        ("bank-transfer", "bank", &signed),
+        // What everybody may read is signed by nobody.
+        ("exchange-ecb", "bank", &vec![]),
+    ] {
         let endpoint = EndpointInput {
             name: name.to_owned(),
             base: network.to_owned(),
-            secrets: vec![secret.clone()],
+            secrets: secrets.clone(),
             // The played partners are on this machine: exactly these endpoints may be private.
             allow_private: true,
             ..EndpointInput::default()

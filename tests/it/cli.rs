@@ -200,7 +200,9 @@ fn the_play_goes_as_it_should() {
     let output = command.output().expect("koban runs");
     let said = String::from_utf8_lossy(&output.stdout);
     assert!(output.status.success(), "{said}\n{}", String::from_utf8_lossy(&output.stderr));
-    for word in ["10000", "1280", "280", "declined_by_fraud", "gave-cash-back", "fee 110", "fee 216", "clean"] {
+    for word in
+        ["10000", "1280", "280", "declined_by_fraud", "gave-cash-back", "fee 110", "fee 216", "113.8727", "clean"]
+    {
         assert!(said.contains(word), "no `{word}` in\n{said}");
     }
 }

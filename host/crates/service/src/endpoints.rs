@@ -241,7 +241,8 @@ pub async fn set(app: &App, ctx: &Ctx, id: &str, input: EndpointInput) -> Result
         detail,
     };
     endpoints::put(&app.store, &endpoint, &audit, app.clock.now()).await?;
-    Ok(())
+    // A feed that lies there is read at once.
+    Ok(koban_store::feeds::ask_soon(&app.store, id, app.clock.now()).await?)
 }
 
 /// The endpoints of a plugin's manifest, with every side that was set; one that was not stands there without an address.
