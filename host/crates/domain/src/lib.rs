@@ -44,6 +44,7 @@ pub mod settlements;
 pub mod signals;
 pub mod step_ups;
 pub mod subscriptions;
+pub mod texts;
 pub mod time;
 pub mod touched;
 pub mod transfers;

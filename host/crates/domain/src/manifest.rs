@@ -9,6 +9,7 @@ mod inbound;
 mod kinds;
 mod offers;
 mod settings;
+mod words;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -217,6 +218,8 @@ fn wrong(place: impl Into<String>, problem: impl Into<String>) -> ManifestError 
     ManifestError { place: place.into(), problem: problem.into() }
 }
 
+/// What no plugin's id begins with: who reads a log or a list must not take a plugin for the platform.
+const RESERVED: &str = "koban";
 /// Most items of any list in a manifest.
 const LIST_MAX: usize = 200;
 
@@ -227,17 +230,16 @@ impl Manifest {
         if !is_plugin_id(&self.id) {
             errors.push(wrong("id", "use 3 to 40 of a-z, 0-9 and `-`, beginning with a letter"));
         }
+        if self.id.starts_with(RESERVED) {
+            errors.push(wrong("id", format!("`{RESERVED}…` is what the platform calls its own: choose another name")));
+        }
         if !is_version(&self.version) {
             errors.push(wrong("version", "use three numbers such as 1.0.0"));
         }
         if self.contract != crate::guest::CONTRACT {
             errors.push(wrong("contract", format!("this host speaks {}", crate::guest::CONTRACT)));
         }
-        for (place, words) in [("name", &self.name), ("purpose", &self.purpose)] {
-            if words.ja.trim().is_empty() || words.en.trim().is_empty() || words.ja.len() + words.en.len() > 2_000 {
-                errors.push(wrong(place, "give both `ja` and `en`, at most 2,000 bytes together"));
-            }
-        }
+        words::check(self, &mut errors);
         self.check_settings_declared(&mut errors);
         for fact in &self.facts {
             if facts::fact(fact).is_none() {
@@ -453,14 +455,14 @@ fn is_version(version: &str) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
 
     fn words() -> Words {
         Words { ja: "あ".into(), en: "a".into() }
     }
 
-    fn manifest() -> Manifest {
+    pub(super) fn manifest() -> Manifest {
         Manifest {
             id: "charge-test".into(),
             version: "1.0.0".into(),
@@ -495,6 +497,14 @@ mod tests {
     #[test]
     fn a_good_manifest_has_nothing_wrong() {
         assert_eq!(manifest().check(), vec![]);
+    }
+
+    #[test]
+    fn no_plugin_is_called_as_the_platform_is() {
+        for (id, good) in [("charge-koban", true), ("koban", false), ("koban-charge", false)] {
+            let manifest = Manifest { id: id.into(), ..manifest() };
+            assert_eq!(manifest.check().is_empty(), good, "{id}");
+        }
     }
 
     #[test]

@@ -7,6 +7,7 @@ use koban_domain::guest::{self as domain, CONTRACT};
 use koban_domain::manifest::Manifest;
 use koban_domain::money::{Currency, Money};
 use koban_domain::records::{Fault, Input, Output};
+use koban_domain::texts::misleads;
 
 use crate::bindings::exports::koban::plugin::plugin;
 use crate::bindings::koban::plugin::types;
@@ -109,8 +110,8 @@ impl Gate<'_> {
         at_most("bytes of a failure's message", failure.message.len(), LINE_BYTES_MAX)?;
         Ok(domain::Failure {
             code: self.code("failure", failure.code)?,
-            // It goes into logs and notes, where a control character could pass for something else.
-            message: failure.message.chars().map(|c| if c.is_control() { ' ' } else { c }).collect(),
+            // It goes into logs and notes, where what is not seen could pass for something else.
+            message: failure.message.chars().map(|c| if misleads(c) { ' ' } else { c }).collect(),
             text: failure.text.map(|key| self.text(key)).transpose()?,
             retryable: failure.retryable,
         })
@@ -174,12 +175,12 @@ fn reference(reference: String) -> Result<String, Fault> {
     word("a reference", reference, REFERENCE_BYTES_MAX)
 }
 
-/// Text that names something: not empty, on one line, not too long.
+/// Text that names something: not empty, on one line, not too long, and all of it seen.
 fn word(what: &str, text: String, bytes_max: usize) -> Result<String, Fault> {
-    if text.is_empty() || text.len() > bytes_max || text.chars().any(char::is_control) {
+    if text.is_empty() || text.len() > bytes_max || text.chars().any(misleads) {
         let length = text.len();
         return Err(bad(format!(
-            "{what} has 1 to {bytes_max} bytes and no control characters, not {length} bytes: {}",
+            "{what} has 1 to {bytes_max} bytes and no control characters or others that are not seen, not {length} bytes: {}",
             quote(&text)
         )));
     }

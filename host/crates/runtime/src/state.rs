@@ -1,5 +1,6 @@
 //! What the host keeps for one running guest: its log, its memory bound and its deadline.
 
+use koban_domain::texts::misleads;
 use wasmtime::{ResourceLimiter, UpdateDeadline};
 
 use crate::bindings::koban::plugin::{accounts, flow, log, market, types};
@@ -80,10 +81,7 @@ fn one_line(text: &str, bytes_max: usize) -> String {
     let mut line = String::with_capacity(text.len().min(bytes_max));
     for char in text.chars() {
         let before = line.len();
-        // Line separators and the marks that turn the direction of writing.
-        if char.is_control()
-            || matches!(char, '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{200e}' | '\u{200f}')
-        {
+        if misleads(char) {
             line.extend(char.escape_default());
         } else {
             line.push(char);
