@@ -17,7 +17,7 @@ use koban_store::users::UserRow;
 use crate::app::App;
 use crate::ctx::Ctx;
 use crate::error::Error;
-use crate::flows::own;
+use crate::flows::{links, own};
 use crate::guests::{self, For};
 use crate::metrics::Faulted;
 
@@ -68,7 +68,11 @@ pub(crate) async fn lay(app: &App, ctx: &Ctx, plugin: &Plugin, opening: Opening,
     let mut flow = Flow::open(id, plugin.id(), runs_on, opening.beginning, authorisation, &ctx.locale, now);
     let due = opening.bill.as_ref().and_then(|bill| bill.due).map(moment);
     (flow.outgoing.bill, flow.outgoing.fee) = (opening.bill, opening.fee);
-    match flows::advance(&flow, None, step, plugin.manifest(), now) {
+    let advanced = match links::check(app, plugin.id(), &step).await? {
+        Some(why) => Err(StepRefused::Broken(why)),
+        None => flows::advance(&flow, None, step, plugin.manifest(), now),
+    };
+    match advanced {
         Ok(plan) => {
             let decision = work.records.last().map(|record| record.id);
             let detail = serde_json::json!({ "decision": decision, "standing": plan.step.flow.standing });

@@ -14,6 +14,7 @@ use koban_store::flows as rows;
 use crate::app::App;
 use crate::crash::{self, Point};
 use crate::error::Error;
+use crate::flows::links;
 use crate::guests::{self, For};
 use crate::metrics::Faulted;
 use crate::plugins;
@@ -87,6 +88,9 @@ pub async fn drive(app: &App, id: FlowId) -> Result<Driven, Error> {
         Err(fault) if fault.class == FaultClass::Busy => return Ok(Driven::Later(BUSY_PAUSE)),
         Err(fault) => return faulted(app, &flow, fault, record).await,
     };
+    if let Some(why) = links::check(app, &flow.plugin, &step).await? {
+        return broken(app, &flow, &why, record).await;
+    }
     let proposals = step.proposals.len();
     match flows::advance(&flow, Some(&consumed), step, plugin.manifest(), app.clock.now()) {
         Ok(plan) => {
@@ -114,13 +118,16 @@ pub async fn drive(app: &App, id: FlowId) -> Result<Driven, Error> {
             }
         }
         Err(StepRefused::Refused(refusal)) => refuse(app, &flow, &consumed, refusal, &record, true).await,
-        Err(StepRefused::Broken(why)) => {
-            let by = Faulted { plugin: flow.plugin.clone(), class: FaultClass::Denied.word() };
-            app.metrics.faults.get_or_create(&by).inc();
-            faulted(app, &flow, Fault { class: FaultClass::Denied, detail: why.chars().take(500).collect() }, record)
-                .await
-        }
+        Err(StepRefused::Broken(why)) => broken(app, &flow, &why, record).await,
     }
+}
+
+/// A step that breaks a rule of flows: a fault that only shows once the flow is known.
+async fn broken(app: &App, flow: &Flow, why: &str, record: SealedRecord) -> Result<Driven, Error> {
+    let by = Faulted { plugin: flow.plugin.clone(), class: FaultClass::Denied.word() };
+    app.metrics.faults.get_or_create(&by).inc();
+    let fault = Fault { class: FaultClass::Denied, detail: why.chars().take(500).collect() };
+    faulted(app, flow, fault, record).await
 }
 
 /// The books, or the authorisation, would not have the step: the plugin is told and asked once more.

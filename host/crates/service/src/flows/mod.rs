@@ -9,6 +9,7 @@ pub mod drive;
 pub mod effects;
 mod form;
 pub mod inbound;
+pub(crate) mod links;
 pub mod moving;
 pub(crate) mod own;
 pub(crate) mod partner;
