@@ -31,6 +31,10 @@ const SLOTS_MAX: u32 = 4_096;
 /// Most calls of interpreters that may run at once: each slot reserves 4 GiB of address space and may hold 128 MiB of memory.
 const INTERPRETER_SLOTS_MAX: u32 = 256;
 
+/// The part of a side's slots that one component may take at once, and the least that it may: calls of others always find room.
+const SHARE: u32 = 8;
+const SHARE_MIN: u32 = 4;
+
 /// How the door is set up.
 pub struct DoorConfig {
     /// Where compiled code is kept: a directory that only this host writes. Without it every start compiles.
@@ -225,6 +229,7 @@ impl Door {
             cache: side.cache.as_ref(),
             class,
             limits: inner.limits.of(class),
+            share: share(side.slots_max),
         };
         plugin::load(&place, component, manifest, settings)
     }
@@ -342,8 +347,15 @@ impl Door {
             return nothing_ran(fault(FaultClass::HostDataTooLarge, detail));
         }
         let Some(side) = self.side(plugin.code.engine) else { return nothing_ran(not_loaded_here()) };
-        let Some(permit) = self.slot(side).await else {
-            let detail = format!("all {} slots of the {} engine are taken", side.slots_max, side.engine.kind.word());
+        let word = side.engine.kind.word();
+        // Its own share first: whoever waits for that holds nothing that another could use.
+        let Some(own) = self.slot(&plugin.code.share).await else {
+            let most = share(side.slots_max);
+            let detail = format!("all {most} slots of the {word} engine that one component may take at once are taken");
+            return nothing_ran(fault(FaultClass::Busy, detail));
+        };
+        let Some(permit) = self.slot(&side.slots).await else {
+            let detail = format!("all {} slots of the {word} engine are taken", side.slots_max);
             return nothing_ran(fault(FaultClass::Busy, detail));
         };
         let mut store = match side.engine.store(limits) {
@@ -354,7 +366,7 @@ impl Door {
         let fuel = limits.fuel.saturating_sub(store.get_fuel().unwrap_or(0));
         let memory_bytes = store.data().memory_seen();
         let (log, panic) = store.into_data().into_log();
-        drop(permit);
+        drop((permit, own));
         let exports = &plugin.code.exports;
         let (has_files, has_machine) = (exports.files.is_some(), exports.machine.is_some());
         let gate = Gate { manifest: plugin.manifest(), has_files, has_machine };
@@ -367,12 +379,12 @@ impl Door {
 
     /// A free slot, at once or after a bounded wait that is measured.
     #[expect(clippy::disallowed_methods, reason = "measures a wait for the metrics; no decision sees it")]
-    async fn slot<'s>(&self, side: &'s Side) -> Option<SemaphorePermit<'s>> {
-        if let Ok(permit) = side.slots.try_acquire() {
+    async fn slot<'s>(&self, slots: &'s Semaphore) -> Option<SemaphorePermit<'s>> {
+        if let Ok(permit) = slots.try_acquire() {
             return Some(permit);
         }
         let since = Instant::now();
-        let permit = tokio::time::timeout(self.inner.wait, side.slots.acquire()).await;
+        let permit = tokio::time::timeout(self.inner.wait, slots.acquire()).await;
         self.inner.counters.waited(u64::try_from(since.elapsed().as_micros()).unwrap_or(u64::MAX));
         permit.ok()?.ok()
     }
@@ -389,6 +401,11 @@ impl Side {
         let permits = Semaphore::new(usize::try_from(slots).unwrap_or(1));
         Ok(Side { engine, linker, cache, slots: permits, slots_max: slots })
     }
+}
+
+/// How many of so many slots one component may take at once.
+fn share(slots: u32) -> u32 {
+    (slots / SHARE).max(SHARE_MIN).min(slots)
 }
 
 /// A plugin that another door loaded, for an engine that this one never needed.

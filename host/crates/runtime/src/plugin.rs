@@ -6,6 +6,7 @@ use std::sync::Arc;
 use koban_domain::guest::Named;
 use koban_domain::manifest::{EngineKind, Manifest};
 use koban_domain::records::{Digest, Fault, settings_digest};
+use tokio::sync::Semaphore;
 use wasmtime::Precompiled;
 use wasmtime::component::{HasSelf, InstancePre, Linker};
 
@@ -35,6 +36,8 @@ pub(crate) struct Code {
     pub(crate) grants: Digest,
     pub(crate) engine: EngineKind,
     pub(crate) engine_id: Arc<str>,
+    /// The slots that its calls may take at once.
+    pub(crate) share: Semaphore,
     cache: CacheUse,
 }
 
@@ -194,6 +197,8 @@ pub(crate) struct Place<'a> {
     pub(crate) cache: Option<&'a Cache>,
     pub(crate) class: Class,
     pub(crate) limits: &'a Limits,
+    /// How many calls of the component may run at once.
+    pub(crate) share: u32,
 }
 
 /// Checks, compiles and links. `probe` runs the component's own start once.
@@ -226,6 +231,7 @@ pub(crate) fn load(
         grants: grants_digest(manifest),
         engine: place.engine.kind,
         engine_id: place.engine.id.as_str().into(),
+        share: Semaphore::new(usize::try_from(place.share).unwrap_or(1)),
         cache,
     };
     Ok(Plugin { code: Arc::new(code), settings_digest: settings_digest(&settings), settings: settings.into() })

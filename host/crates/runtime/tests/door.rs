@@ -366,6 +366,33 @@ async fn a_call_that_finds_no_slot_in_time_is_busy() {
     assert!(busy, "the only slot was free at each of {tries} tries");
 }
 
+/// Goal: whoever finds an input on which a plugin never answers cannot keep others from answering by sending it often.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_component_leaves_slots_for_the_others() {
+    let door = Door::new(DoorConfig { slots: 16, wait_ms: 0, ..DoorConfig::default() }).unwrap();
+    let load = |body: &str| door.load(&rule("", body), &manifest(), Vec::new()).unwrap();
+    let (endless, good) = (load(&format!("(loop $again (br $again)) {ANSWER}")), load(ANSWER));
+    let mut attacks = tokio::task::JoinSet::new();
+    for number in 0..64 {
+        let (door, endless) = (door.clone(), endless.clone());
+        attacks.spawn(async move { door.call(&endless, context(number), assess()).await.result.unwrap_err() });
+    }
+    let mut most = 0;
+    for number in 0..200 {
+        door.call(&good, context(1_000 + number), assess()).await.result.expect("others find a slot at once");
+        most = most.max(door.meters().running);
+        tokio::task::yield_now().await;
+    }
+    assert!((1..=5).contains(&most), "an eighth of the slots, at least four, and the good call: {most} at once");
+    while let Some(fault) = attacks.join_next().await {
+        let fault = fault.unwrap();
+        match fault.class {
+            FaultClass::Busy => assert!(fault.detail.contains("all 4 slots of the native engine that one"), "{fault}"),
+            class => assert_eq!(class, FaultClass::FuelExhausted, "{fault}"),
+        }
+    }
+}
+
 /// The manifest of the same rules for the other engine.
 fn interpreted() -> Manifest {
     Manifest { engine: EngineKind::Interpreter, ..manifest() }
