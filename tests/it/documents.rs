@@ -1,10 +1,14 @@
 //! Documents: a statement as a file that other programs read, for its owner alone.
 
+use std::collections::BTreeSet;
+use std::io::Write as _;
+use std::process::{Command, Stdio};
+
 use koban_domain::guest::{Named, Value as GuestValue};
 use outside_world::household;
-use serde_json::json;
+use serde_json::{Value, json};
 
-use crate::harness::{Caller, TestApp, User, koban, minor};
+use crate::harness::{Caller, TestApp, User, koban, minor, programs, root};
 
 const WRITER: &str = "budget-export";
 
@@ -59,6 +63,35 @@ async fn a_statement_is_read_back_by_a_program_that_knows_only_the_format() {
     let replayed = operator.post(format!("/v1/operator/decisions/{decision}/replay"), json!({})).await.ok();
     assert_eq!(replayed["same"], true);
     app.ledger_is_clean().await;
+}
+
+/// What a parser that is not ours reads in a file.
+fn read_by_others(file: &[u8]) -> Value {
+    let mut python = Command::new(programs("ofx").join("python3"));
+    python.arg(root().join("tests/ofx/read.py")).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut reading = python.spawn().expect("Python runs");
+    reading.stdin.take().expect("its input").write_all(file).expect("it reads");
+    let output = reading.wait_with_output().expect("it ends");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    serde_json::from_slice(&output.stdout).expect("JSON")
+}
+
+#[tokio::test]
+async fn parsers_of_others_read_both_versions_of_ofx_alike() {
+    let (app, user) = month().await;
+    let (friend, shop) = (app.verified_user_holding(0).await, app.shop().await);
+    user.send(&friend, 1).with("message", "ランチ <代> & co").await.created();
+    user.pay(&shop, 2).await.created();
+    let old = read_by_others(&user.client().get(&path("ofx")).await.expect("an answer").bytes);
+    let new = read_by_others(&user.client().get(&path("ofx-2")).await.expect("an answer").bytes);
+    assert_eq!(old, new);
+    assert_eq!((&old["currency"], &old["balance"]), (&json!("JPY"), &json!("6997")));
+    let lines = old["lines"].as_array().expect("lines");
+    let amounts: Vec<&str> = lines.iter().map(|line| line[2].as_str().expect("an amount")).collect();
+    assert_eq!(amounts, ["10000", "-1280", "280", "-2000", "-1", "-2"]);
+    assert_eq!((&lines[1][3], &lines[4][4]), (&json!("Corner shop"), &json!("ランチ <代> & co")));
+    let ids: BTreeSet<&str> = lines.iter().filter_map(|line| line[0].as_str()).collect();
+    assert_eq!(ids.len(), lines.len(), "each line has an id of its own");
 }
 
 #[tokio::test]

@@ -5,7 +5,7 @@ use koban_service::page::Page;
 use koban_service::{decisions, platform};
 use serde_json::json;
 
-use crate::harness::{Caller as _, Database, Operator, Setup, TestApp, yen};
+use crate::harness::{Caller as _, Database, Operator, Setup, TestApp, eventually, minor, whole, yen};
 
 const DAY_S: i64 = 86_400;
 /// Nine hours before UTC all year.
@@ -76,6 +76,45 @@ async fn a_rule_in_javascript_decides_payments_at_night_and_lets_the_day_alone()
     {
         assert!(record.head.engine.contains(" interpreter "), "{}", record.head.engine);
         let again = decisions::replay(&app.app, record.head.id).await.expect("it runs again");
+        assert!(again.same && again.fuel_compared, "{again:?}");
+    }
+    app.ledger_is_clean().await;
+}
+
+/// Goal: a tool in Python is as good as any. Method: three payments fill a card, the fourth begins another, and every one of its records runs
+/// again.
+#[tokio::test]
+async fn a_stamp_card_in_python_grants_its_bonus_when_it_is_full() {
+    const TOOL: &str = "merchant-stamp-card";
+    let app = TestApp::start().await;
+    app.install(TOOL, &[whole("stamps", 3), yen("bonus", 500), yen("least_amount", 100)], None).await;
+    let (operator, shop) = (app.operator().await, app.shop().await);
+    let campaign = json!({
+        "name": "Full cards", "budget": 10_000, "currency": "JPY", "reason": "agreed with the shop",
+        "bound": { "plugin": TOOL, "budget": "stamp_card", "lasts_days": 30 },
+    });
+    operator.post("/v1/operator/campaigns", campaign).await.created();
+    let user = app.user_holding(10_000).await;
+    for _ in 0..2 {
+        user.pay(&shop, 1_000).await.created();
+    }
+    user.pay(&shop, 99).await.created();
+    let full = user.pay(&shop, 1_000).await.created();
+    let bonus = || async { minor(&user.wallet().await, "bonus") };
+    eventually("the bonus of a full card", bonus, |found| *found == 500).await;
+    // The bonus pays first; the payment is the first stamp of the next card.
+    user.pay(&shop, 1_000).await.created();
+    let heard = async || decided(&app, TOOL, "on-event.on-event").await.len();
+    eventually("every payment heard", heard, |found| *found == 5).await;
+    assert_eq!(minor(&user.wallet().await, "bonus"), 0);
+    // Given back, the payment that filled the card takes what is left of its bonus along; it is spent.
+    let full = format!("/v1/payments/{}/refunds", full.id);
+    shop.post(full, json!({ "amount": 1_000, "currency": "JPY" })).await.created();
+    eventually("the refund heard", heard, |found| *found == 6).await;
+    assert_eq!(minor(&user.wallet().await, "bonus"), 0);
+    for record in decided(&app, TOOL, "on-event.on-event").await {
+        assert!(record.engine.contains(" interpreter "), "{}", record.engine);
+        let again = decisions::replay(&app.app, record.id).await.expect("it runs again");
         assert!(again.same && again.fuel_compared, "{again:?}");
     }
     app.ledger_is_clean().await;

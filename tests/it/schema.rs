@@ -4,46 +4,14 @@
 //! bounded number of random requests, 3 in tests and 60 in soak. The program comes from the Python package index, pinned with all it
 //! needs, into a virtual environment below the build folder.
 
-use std::path::{Path, PathBuf};
-use std::process::Command;
-use std::sync::OnceLock;
-
 use serde_json::{Value, json};
 
-use crate::harness::{Caller, Kind, PASSWORD, TestApp, root};
+use crate::harness::{Caller, Kind, PASSWORD, TestApp, programs, root};
 use crate::load::is_soak;
 
 /// Ours first, then what every answer must keep to.
 const CHECKS: &str = "the_host_makes_no_mistake,status_code_conformance,content_type_conformance,response_headers_conformance,\
      response_schema_conformance,unsupported_method,ignored_auth,negative_data_rejection";
-
-/// The program. Tests that need it at the same moment wait for one installation.
-fn schemathesis() -> PathBuf {
-    static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
-    PROGRAM.get_or_init(install).clone()
-}
-
-/// Installs it, once for all runs of a build folder.
-fn install() -> PathBuf {
-    let wanted = root().join("tests/schemathesis/requirements.txt");
-    let pins = std::fs::read(&wanted).expect("the pinned packages");
-    let digest = koban_domain::records::Digest::of(&pins).to_string();
-    let home = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("schemathesis-{}", &digest[..12]));
-    let program = home.join("bin/schemathesis");
-    if program.is_file() && home.join("complete").is_file() {
-        return program;
-    }
-    let _ = std::fs::remove_dir_all(&home);
-    run(Command::new("python3").args(["-m", "venv"]).arg(&home));
-    run(Command::new(home.join("bin/pip")).args(["install", "--quiet", "--no-deps", "--requirement"]).arg(&wanted));
-    std::fs::write(home.join("complete"), "").expect("the folder can be written");
-    program
-}
-
-fn run(command: &mut Command) {
-    let output = command.output().unwrap_or_else(|error| panic!("{command:?}: {error}"));
-    assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
-}
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn whatever_is_sent_the_answer_is_one_that_the_description_has() {
@@ -97,7 +65,7 @@ async fn whatever_is_sent_the_answer_is_one_that_the_description_has() {
 }
 
 fn command(app: &TestApp, description: &str, token: &str, known: &Value) -> tokio::process::Command {
-    let mut command = tokio::process::Command::new(schemathesis());
+    let mut command = tokio::process::Command::new(programs("schemathesis").join("schemathesis"));
     command
         .args(["run", description, "--url", &app.base(), "--header", &format!("Authorization: Bearer {token}")])
         .args(["--no-color", "--warnings", "off", "--request-timeout", "30"])

@@ -11,6 +11,7 @@ mod disk;
 mod line;
 mod packages;
 mod process;
+mod python;
 mod sink;
 mod wait;
 
@@ -61,6 +62,7 @@ pub(crate) use disk::{Disk, Ill};
 pub(crate) use line::{Cut, Line};
 pub(crate) use packages::{compiled, door, drifting_door, package, package_as, packages, replayer};
 pub(crate) use process::{HostProcess, koban, koban_in, program};
+pub(crate) use python::programs;
 pub(crate) use sink::Sink;
 pub(crate) use wait::{Stopwatch, eventually, eventually_for};
 

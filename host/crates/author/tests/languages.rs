@@ -35,3 +35,10 @@ fn the_sdk_for_python_passes_its_tests() {
     python.env("PYTHONDONTWRITEBYTECODE", "1").env("PYTHONPATH", ".");
     passes(python.args(["-m", "unittest", "discover", "--start-directory", "tests"]).current_dir(folder("sdk/python")));
 }
+
+#[test]
+fn the_stamp_card_in_python_passes_its_tests() {
+    let mut python = Command::new("python3");
+    python.env("PYTHONDONTWRITEBYTECODE", "1").env("PYTHONPATH", folder("sdk/python"));
+    passes(python.args(["-m", "unittest", "discover", "tests"]).current_dir(folder("plugins/merchant-stamp-card")));
+}
