@@ -41,11 +41,7 @@ impl Charge for BankTransfer {
 }
 
 impl Withdraw for BankTransfer {
-    fn begin(
-        ctx: &Context,
-        settings: &BankSettings,
-        request: &withdraw::Request,
-    ) -> Result<Step<Transfer>, Failure> {
+    fn begin(ctx: &Context, settings: &BankSettings, request: &withdraw::Request) -> Result<Step<Transfer>, Failure> {
         outgoing::begin(ctx, settings, request)
     }
 }

@@ -68,8 +68,7 @@ fn attributes(tag: &str) -> Result<Vec<(&str, &str)>, Failure> {
 
 /// 14:15 in Frankfurt is 13:15 UTC in winter and 12:15 in summer; the earlier is taken, so that a rate is never younger than it is.
 fn fixed_at(date: &str) -> Result<u64, Failure> {
-    time::parse_rfc3339(&format!("{date}T12:15:00Z"))
-        .ok_or_else(|| unreadable(&format!("`{}` is no day", short(date))))
+    time::parse_rfc3339(&format!("{date}T12:15:00Z")).ok_or_else(|| unreadable(&format!("`{}` is no day", short(date))))
 }
 
 fn code(currency: &str) -> Result<String, Failure> {

@@ -24,13 +24,7 @@ fn rates() -> Vec<Rate> {
 }
 
 fn asked(sell: &str, buy: &str) -> Request {
-    Request {
-        sell: sell.into(),
-        buy: buy.into(),
-        amount: Money::new(10_000, "USD"),
-        rates: rates(),
-        facts: vec![],
-    }
+    Request { sell: sell.into(), buy: buy.into(), amount: Money::new(10_000, "USD"), rates: rates(), facts: vec![] }
 }
 
 #[track_caller]
