@@ -22,5 +22,7 @@ def xml(file):
 
 
 file = sys.stdin.buffer.read()
+if file.startswith(b"{"):
+    sys.exit(f"no file: {file}")
 account, currency, balance, lines = (xml if file.startswith(b"<?xml") else sgml)(file)
 print(json.dumps({"account": account, "currency": currency, "balance": balance, "lines": lines}))
