@@ -26,7 +26,7 @@ use koban_domain::exchanges::{REFERENCE_AGE_MS_MAX, Trade};
 use koban_domain::flows::{self, Authorisation, Closing, Flow, Resolution};
 use koban_domain::gifts::TakeBack;
 use koban_domain::guest::Side;
-use koban_domain::ids::{CampaignId, CaptureId, KeyId, MerchantId, PaymentId, RefundId, TransferId};
+use koban_domain::ids::{CampaignId, CaptureId, KeyId, MerchantId, PaymentId, QuoteId, RefundId, TransferId};
 use koban_domain::ledger::{Command, Decided, Expect, Unexpected, Work};
 use koban_domain::limits::{Action, Limit, WalletKind, Window};
 use koban_domain::manifest::Beginning;
@@ -34,6 +34,7 @@ use koban_domain::money::{Currency, Money};
 use koban_domain::outcomes::Refusal;
 use koban_domain::paths::EntryKind;
 use koban_domain::payments::{Pay, Payment, PaymentState, Terms};
+use koban_domain::quotes::Quoted;
 use koban_domain::records::Digest;
 use koban_domain::refunds::GiveBack;
 use koban_domain::reviews::{Conclude, Reviewed, Ruling};
@@ -47,8 +48,9 @@ use crate::flows::{Charge, credit_of};
 use crate::gifts;
 use crate::pages;
 use crate::world::{
-    COLLEAGUE, DAY_MS, HANAKO, HOUR_MS, KENJI, NOBODY, NOON, OPERATOR, SHOP, TARO, World, arrived, atm, credit, flow,
-    grant, judgement, offer_dollars, pay, payment, plan, proposal, reverse, settle, submission, trade, usd,
+    COLLEAGUE, DAY_MS, HANAKO, HOUR_MS, KENJI, NOBODY, NOON, OPERATOR, SHOP, TARO, World, arrived, atm, credit,
+    dollar_in_yen, flow, grant, judgement, offer_dollars, pay, payment, plan, proposal, reverse, settle, submission,
+    trade, usd,
 };
 
 /// One after the other, what is wrong with a command; each repair uncovers the next refusal of its list.
@@ -430,7 +432,8 @@ fn sending() -> (&'static str, Vec<Refusal>) {
         .done()
 }
 
-fn exchanging() -> (&'static str, Vec<Refusal>) {
+/// What every exchange is held against before its rate is.
+fn up_to_the_rate(name: &'static str, quoted: Option<Quoted>) -> Ladder {
     let mut world = World::limited_by(vec![Limit {
         wallet: WalletKind::Funds,
         action: Action::Hold,
@@ -443,8 +446,9 @@ fn exchanging() -> (&'static str, Vec<Refusal>) {
     world.reverse(HANAKO, 5, "r1", "r1").unwrap();
     world.unverify(HANAKO);
     let good = trade(Currency::JPY, usd(), Money::new(100, usd()));
-    let bad = Trade { user: NOBODY, buy: Currency::JPY, amount: Money::yen(0), rate: "1".parse().unwrap(), ..good };
-    Ladder::new("exchange", world, Command::Exchange(bad))
+    let bad =
+        Trade { user: NOBODY, buy: Currency::JPY, amount: Money::yen(0), rate: "1".parse().unwrap(), quoted, ..good };
+    Ladder::new(name, world, Command::Exchange(bad))
         .refused(Refusal::AmountNotPositive, repair!(Exchange, amount = Money::new(100, usd())))
         .refused(Refusal::UserNotFound, |world, command| {
             repair!(Exchange, user = HANAKO)(world, command);
@@ -477,7 +481,29 @@ fn exchanging() -> (&'static str, Vec<Refusal>) {
                 trade.amount = Money::yen(1);
             }
         })
-        .refused(Refusal::RateChanged, repair!(Exchange, rate = "113.8727".parse().unwrap()))
+}
+
+fn exchanging() -> (&'static str, Vec<Refusal>) {
+    let ladder = up_to_the_rate("exchange", None);
+    from_the_rate(ladder.refused(Refusal::RateChanged, repair!(Exchange, rate = "113.8727".parse().unwrap())))
+}
+
+fn quoting() -> (&'static str, Vec<Refusal>) {
+    let (pair, _) = dollar_in_yen();
+    let quoted = Quoted { quote: QuoteId::default(), pair, fixed_at: Timestamp(0), expires_at: Timestamp(0) };
+    let in_time = Quoted { expires_at: Timestamp(i64::MAX), ..quoted };
+    let ladder = up_to_the_rate("exchange at a quote", Some(quoted))
+        .refused(Refusal::QuoteExpired, repair!(Exchange, quoted = Some(in_time)))
+        .refused(Refusal::RateStale, |world, command| {
+            let fresh = Quoted { fixed_at: world.now, ..in_time };
+            repair!(Exchange, quoted = Some(fresh))(world, command);
+        })
+        .refused(Refusal::RateOutOfBand, repair!(Exchange, rate = "113.8727".parse().unwrap()));
+    from_the_rate(ladder)
+}
+
+fn from_the_rate(ladder: Ladder) -> (&'static str, Vec<Refusal>) {
+    ladder
         .refused(Refusal::AmountTooSmall, repair!(Exchange, amount = Money::new(100, usd())))
         .refused(Refusal::RepaymentDue, |world, _| drop(world.charge(HANAKO, 5, "r2").unwrap()))
         .refused(Refusal::BalanceLimit, |world, _| lift(world, Action::Hold, Window::Once))
@@ -748,6 +774,7 @@ fn ladders() -> Vec<(&'static str, Vec<Refusal>)> {
         reviewing(),
         refunding(),
         sending(),
+        quoting(),
         exchanging(),
         verifying(),
         submitting(),
@@ -858,7 +885,8 @@ fn the_page_says_which_refusal_wins_where_several_apply() {
         let codes: Vec<String> = list.iter().map(|refusal| format!("`{}`", refusal.code())).collect();
         rows.push_str(&format!("\n| {name} | {} |", codes.join(", ")));
         // The one exception: which channel it is follows from what is found.
-        let ascends = list.windows(2).all(|pair| pair[0] < pair[1]);
+        let place = |refusal| Refusal::ALL.iter().position(|known| *known == refusal);
+        let ascends = list.windows(2).all(|pair| place(pair[0]) < place(pair[1]));
         assert!(ascends || name == "write-off", "{name} leaves the order of the list: {list:?}");
     }
     pages::check_section("outcomes.md", "## What each command checks", &rows);
