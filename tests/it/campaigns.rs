@@ -56,12 +56,21 @@ impl Fair {
     }
 
     async fn subscription(&self) -> Value {
-        self.operator.get(format!("/v1/operator/subscriptions/{TOOL}")).await.ok()
+        subscription(&self.operator, TOOL).await
     }
 
     /// Waits until the plugin has taken so many events in all.
     async fn heard(&self, wanted: i64) -> Value {
         eventually("events", || self.subscription(), |found| minor(found, "heard") >= wanted).await
+    }
+}
+
+/// A plugin's subscription; with nothing heard as long as the host has not come to make one.
+async fn subscription(operator: &Operator, plugin: &str) -> Value {
+    let reply = operator.get(format!("/v1/operator/subscriptions/{plugin}")).await.reply;
+    match reply.status {
+        404 => json!({ "heard": 0, "parked": 0, "remembered": 0 }),
+        _ => reply.body,
     }
 }
 
@@ -222,7 +231,7 @@ async fn what_a_plugin_cannot_take_is_put_aside_and_an_operator_gives_it_again_o
     user.pay(&shop, 2_000).await.created();
     user.pay(&shop, 4_000).await.created();
     let of = |path: &str| format!("/v1/operator/subscriptions/{TOOL}{path}");
-    let look = || async { minor(&operator.get(of("")).await.ok(), "parked") };
+    let look = || async { minor(&subscription(&operator, TOOL).await, "parked") };
     eventually_for(Duration::from_secs(40), "two events are put aside", look, |parked| *parked == 2).await;
     let parked = operator.get(of("/parked")).await.ok();
     let (first, second) = (&parked["items"][0], &parked["items"][1]);
@@ -337,7 +346,7 @@ async fn a_tool_that_asks_for_what_is_not_done_or_for_more_memory_than_it_has_is
             user.pay(&shop, 10).await.created();
         }
         let of = |path: &str| format!("/v1/operator/subscriptions/hostile-tool{path}");
-        let look = || async { operator.get(of("")).await.ok() };
+        let look = || async { subscription(&operator, "hostile-tool").await };
         let view = eventually_for(Duration::from_secs(30), attack, look, |view| minor(view, "parked") == 1).await;
         assert_eq!(minor(&view, "heard"), payments - 1);
         assert!(minor(&view, "remembered") <= 200, "{view}");

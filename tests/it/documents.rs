@@ -92,6 +92,7 @@ async fn parsers_of_others_read_both_versions_of_ofx_alike() {
     assert_eq!((&lines[1][3], &lines[4][4]), (&json!("Corner shop"), &json!("ランチ <代> & co")));
     let ids: BTreeSet<&str> = lines.iter().filter_map(|line| line[0].as_str()).collect();
     assert_eq!(ids.len(), lines.len(), "each line has an id of its own");
+    app.ledger_is_clean().await;
 }
 
 #[tokio::test]

@@ -139,7 +139,7 @@ async fn what_the_bank_publishes_wrongly_changes_no_rate() {
     let operator = app.operator().await;
     let before = feed(&operator).await["rates"].clone();
     for (status, body, problem) in
-        [(500, "later", "status 500"), (200, "<Cube", "feed_unreadable"), (200, "", "feed_unreadable")]
+        [(500, "later", "failed with 500"), (200, "<Cube", "feed_unreadable"), (200, "", "feed_unreadable")]
     {
         bank.publish(status, body);
         ask_feed(&operator).await;

@@ -32,16 +32,6 @@ pub struct Decimal {
     pub scale: u8,
 }
 
-impl std::fmt::Display for Decimal {
-    /// With all its digits, such as `132.78`.
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let (scale, sign) = (usize::from(self.scale), if self.mantissa < 0 { "-" } else { "" });
-        let digits = format!("{:0>width$}", self.mantissa.unsigned_abs(), width = scale + 1);
-        let (whole, part) = digits.split_at(digits.len() - scale);
-        if part.is_empty() { write!(f, "{sign}{whole}") } else { write!(f, "{sign}{whole}.{part}") }
-    }
-}
-
 /// A typed value of a setting, a fact, a query or a form answer.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]

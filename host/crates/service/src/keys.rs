@@ -195,7 +195,7 @@ pub async fn revoke(app: &App, ctx: &Ctx, merchant: MerchantId, key: KeyId) -> R
     own(app, ctx, merchant, key).await?;
     let audit = users::audit(app, ctx, "key.revoke", key.to_string(), "{}");
     keys::revoke(&app.store, (merchant, key), &audit, app.clock.now()).await?;
-    Ok(())
+    Ok(app.store.commit_under_way_has_ended().await?)
 }
 
 /// A merchant's keys, the hundred newest first: all that are live and some that were.

@@ -103,7 +103,7 @@ pub async fn remove(app: &App, ctx: &Ctx, id: OperatorId, reason: &str) -> Resul
     let detail = json!({ "email": operator.email, "name": operator.name, "reason": reason }).to_string();
     let audit = users::audit(app, ctx, "operator.remove", id.to_string(), &detail);
     match koban_store::operators::remove(&app.store, id, &audit, app.clock.now()).await? {
-        Removed::Gone => Ok(()),
+        Removed::Gone => Ok(app.store.commit_under_way_has_ended().await?),
         Removed::Unknown => Err(Error::NotFound("operator")),
         Removed::Last => {
             Err(Error::Conflict("this is the last operator; make another one before you remove it".to_owned()))
@@ -124,7 +124,7 @@ pub async fn change_password(app: &App, ctx: &Ctx, token: &str, change: Password
     let now = app.clock.now();
     match passwords::change(&app.store, SessionOwner::Operator(id), (Some(&before), &hash), keep, (&audit, now)).await?
     {
-        true => Ok(()),
+        true => Ok(app.store.commit_under_way_has_ended().await?),
         false => Err(users::password_moved()),
     }
 }
@@ -138,7 +138,7 @@ pub async fn reset_password(app: &App, ctx: &Ctx, id: OperatorId, password: Stri
     let audit = users::audit(app, ctx, "operator.password-reset", id.to_string(), "{}");
     let now = app.clock.now();
     match passwords::change(&app.store, SessionOwner::Operator(id), (None, &hash), None, (&audit, now)).await? {
-        true => Ok(()),
+        true => Ok(app.store.commit_under_way_has_ended().await?),
         false => Err(Error::NotFound("operator")),
     }
 }

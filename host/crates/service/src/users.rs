@@ -150,7 +150,7 @@ pub async fn change_password(app: &App, ctx: &Ctx, token: &str, change: Password
     let keep = Some(token_hash(token));
     let now = app.clock.now();
     match passwords::change(&app.store, SessionOwner::User(id), (Some(&before), &hash), keep, (&audit, now)).await? {
-        true => Ok(()),
+        true => Ok(app.store.commit_under_way_has_ended().await?),
         false => Err(password_moved()),
     }
 }
@@ -163,7 +163,7 @@ pub(crate) fn password_moved() -> Error {
 /// Ends a session. Ending it twice is the same as once.
 pub async fn sign_out(app: &App, token: &str) -> Result<(), Error> {
     sessions::delete(&app.store, token_hash(token)).await?;
-    Ok(())
+    Ok(app.store.commit_under_way_has_ended().await?)
 }
 
 /// Whose token this is. Errors: [`Error::NotSignedIn`] when it is unknown, ended or idle for too long.

@@ -96,6 +96,15 @@ impl Store {
         read_head(&mut self.begin_read().await?).await
     }
 
+    /// Waits until the commit that is under way has ended, if one is: whatever was taken back before, no commit rests on it afterwards.
+    pub async fn commit_under_way_has_ended(&self) -> Result<(), StoreError> {
+        // SQLite has one writer: what was taken back waited for it.
+        if let Backend::Postgres(backend) = &*self.backend {
+            sqlx::query("select 1 from lane_heads where lane = 0 for share").execute(backend.pool()).await?;
+        }
+        Ok(())
+    }
+
     /// The books as they stand now and until the reader is dropped. Ask again within seconds: the server ends a reader that
     /// pauses for long.
     pub async fn journal(&self) -> Result<JournalReader, StoreError> {

@@ -18,7 +18,7 @@ use crate::Web;
 use crate::amounts::{Minor, MoneyBody, moment};
 use crate::headers::IdempotencyKey;
 use crate::identity::SignedInUser;
-use crate::json::{Created, Json};
+use crate::json::{Created, Json, NoBody};
 use crate::place::Id;
 use crate::problem::Problem;
 
@@ -141,6 +141,7 @@ pub(crate) async fn accept(
     user: SignedInUser,
     key: IdempotencyKey,
     Id(id): Id<QuoteId>,
+    _: NoBody,
 ) -> Result<Created<ExchangeBody>, Problem> {
     let made = quotes::accept(&app, &user.ctx(key), id).await?;
     Ok(Created::answered(made, |exchange: &ExchangeBody| format!("/v1/exchanges/{}", exchange.id)))
