@@ -100,7 +100,7 @@ impl Store {
     pub async fn commit_under_way_has_ended(&self) -> Result<(), StoreError> {
         // SQLite has one writer: what was taken back waited for it.
         if let Backend::Postgres(backend) = &*self.backend {
-            sqlx::query("select 1 from lane_heads where lane = 0 for share").execute(backend.pool()).await?;
+            sqlx::query("select 1 from lane_heads where lane = 0 for share").execute(&backend.pool()).await?;
         }
         Ok(())
     }
