@@ -167,6 +167,7 @@ mod tests {
             "/v1/wallet/documents",
             "/v1/operator/limits",
             "/v1/operator/currencies",
+            "/v1/operator/feeds",
             "/v1/exchange-rates",
             "/v1/wallets",
             "/v1/operator/merchants/{id}/arrangement",
