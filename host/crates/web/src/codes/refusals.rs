@@ -281,7 +281,7 @@ pub(super) fn words_of(refusal: Refusal) -> (Words, Words) {
             "提示したレートの有効期限が切れました",
             "the quote has run out",
             "新しい見積もりを取って、利用者に確かめてください。",
-            "Take a new quote, `POST /v1/exchange-quotes`, and show it to the user.",
+            "Take a new quote, `POST /v1/quotes`, and show it to the user.",
         ),
         Refusal::RateStale => (
             "見積もりのもとになる相場が古すぎます",
