@@ -15,7 +15,7 @@ use utoipa_axum::routes;
 use crate::Web;
 use crate::amounts::{Line, moment};
 use crate::identity::Operator;
-use crate::json::Json;
+use crate::json::{Json, NoBody};
 use crate::place::{Id, PageBody, PluginName};
 use crate::problem::Problem;
 
@@ -117,6 +117,7 @@ pub(crate) async fn ask(
     State(app): State<App>,
     operator: Operator,
     Id(PluginName(plugin)): Id<PluginName>,
+    _: NoBody,
 ) -> Result<StatusCode, Problem> {
     feeds::ask_soon(&app, &operator.reading(), &plugin).await?;
     Ok(StatusCode::NO_CONTENT)
