@@ -280,6 +280,7 @@ fn path_of_nothing(template: &str) -> String {
         ("/step-ups/", "stu"),
         ("/transfers/", "trf"),
         ("/exchanges/", "exc"),
+        ("/quotes/", "quo"),
         ("/schedules/", "sch"),
         ("/webhook-endpoints/", "whk"),
         ("/operators/", "opr"),
