@@ -6,7 +6,6 @@
 use std::time::Duration;
 
 use koban_domain::guest::MarketRate;
-use koban_domain::ledger::{Decided, SealedRecord, Work};
 use koban_domain::manifest::{EndpointSpec, Kind, OperationSpec};
 use koban_domain::records::{Input, Output};
 use koban_domain::time::Timestamp;
@@ -17,9 +16,9 @@ pub use koban_store::feeds::FeedRow;
 use tokio::sync::watch;
 
 use crate::app::App;
-use crate::ctx::Ctx;
+use crate::ctx::{Actor, Ctx};
 use crate::error::Error;
-use crate::flows::partner;
+use crate::flows::{begin, partner};
 use crate::guests::{self, For};
 use crate::plugins;
 
@@ -77,6 +76,10 @@ pub async fn look(app: &App) -> Result<(), Error> {
     for plugin in plugins::all_in_force(app, Kind::Exchange).await? {
         let Some((spec, operation)) = plugin.manifest().feeds().next() else { continue };
         let now = app.clock.now();
+        // Taking up writes; whether it is due is only read.
+        if rows::due_at(&app.store, plugin.id()).await?.is_some_and(|due| due > now) {
+            continue;
+        }
         let every_ms = i64::from(operation.feed_every_s.unwrap_or(3_600)) * 1_000;
         if !rows::take_up(&app.store, plugin.id(), now, now.plus_ms(every_ms)).await? {
             continue;
@@ -135,7 +138,7 @@ async fn fetch(
 /// What the plugin reads in it: the whole feed or why not.
 async fn parse(app: &App, plugin: &Plugin, content: Vec<u8>) -> Result<Result<Vec<MarketRate>, String>, Error> {
     let (answer, record) = guests::call(app, plugin, For::PLATFORM, Input::ParseRates(content)).await;
-    keep(app, record).await?;
+    begin::keep(app, &Ctx::new(Actor::System, ""), vec![record]).await?;
     Ok(match answer {
         Ok(Output::Rates(rates)) if rates.is_empty() => Err("the plugin found no rates in it".to_owned()),
         Ok(Output::Rates(rates)) if rates.len() > RATES_MAX => {
@@ -146,14 +149,4 @@ async fn parse(app: &App, plugin: &Plugin, content: Vec<u8>) -> Result<Result<Ve
         Ok(_) => Err("the plugin gave another answer".to_owned()),
         Err(fault) => Err(format!("the plugin faulted: {fault}")),
     })
-}
-
-/// Commits the record of a call that moves no money.
-pub(crate) async fn keep(app: &App, record: SealedRecord) -> Result<(), Error> {
-    let mut work = Work::new(app.clock.id(), "system");
-    work.records = vec![record];
-    match app.ledger.commit(work).await? {
-        Decided::Done(_) => Ok(()),
-        other => Err(Error::Internal(format!("a record alone was decided as {other:?}"))),
-    }
 }

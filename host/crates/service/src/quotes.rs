@@ -4,7 +4,7 @@
 //! earlier one of the same pair and side is named again while it is young enough.
 
 use koban_domain::exchanges::{Exchange, REFERENCE_AGE_MS_MAX, Trade, sides};
-use koban_domain::guest::{Named, QuoteRequest};
+use koban_domain::guest::QuoteRequest;
 use koban_domain::ids::{ExchangeId, QuoteId, UserId};
 use koban_domain::ledger::{Answer, Command};
 use koban_domain::limits::WalletKind;
@@ -24,7 +24,7 @@ use serde_json::json;
 use crate::app::App;
 use crate::ctx::Ctx;
 use crate::error::Error;
-use crate::feeds;
+use crate::flows::begin;
 use crate::guests::{self, For};
 use crate::operations::Answered;
 use crate::orders::Order;
@@ -126,7 +126,8 @@ async fn fresh(
 ) -> Result<Result<Quote, Refusal>, Error> {
     let QuoteInput { sell, buy, amount } = input;
     let rates = koban_store::feeds::rates(&app.store, plugin.id()).await?;
-    let facts = facts(&plugin.manifest().facts, ctx, user, app.clock.now());
+    let owner = Some((user.kind, user.created_at));
+    let facts = begin::facts(&plugin.manifest().facts, ctx, owner, app.clock.now());
     let whom = For { scope: "platform", locale: &ctx.locale, about: Some(user.id) };
     let request = QuoteRequest { sell, buy, amount, rates, facts };
     let (answer, record) = guests::call(app, plugin, whom, Input::Quote(request)).await;
@@ -134,7 +135,7 @@ async fn fresh(
     if answer.as_ref().is_err_and(|fault| fault.class == FaultClass::Busy) {
         return Err(Error::Busy);
     }
-    feeds::keep(app, record).await?;
+    begin::keep(app, ctx, vec![record]).await?;
     let Ok(Output::Price(price)) = answer else { return Ok(Err(Refusal::RateNotAvailable)) };
     let now = app.clock.now();
     let Some((quoted, rate, mid)) = domain::read(&price, now) else {
@@ -233,16 +234,4 @@ pub async fn set_policy(app: &App, ctx: &Ctx, band: &str, last_good_s: u32) -> R
 pub(crate) async fn sweep(app: &App, now: Timestamp) -> Result<(), Error> {
     rows::forget(&app.store, now.plus_ms(-KEPT_MS), FORGOTTEN_MAX).await?;
     Ok(())
-}
-
-fn facts(asked: &[String], ctx: &Ctx, user: &UserRow, now: Timestamp) -> Vec<Named> {
-    const DAY_MS: i64 = 86_400_000;
-    let fact = |name: &String| match name.as_str() {
-        "account.kind" => Some(Named::text(name, user.kind.word())),
-        "account.age_days" => Some(Named::whole(name, now.since_ms(user.created_at).max(0) / DAY_MS)),
-        "device.id" => ctx.device.as_deref().map(|device| Named::text(name, device)),
-        // The others are about a payee, which an exchange does not have.
-        _ => None,
-    };
-    asked.iter().filter_map(fact).collect()
 }

@@ -3,7 +3,7 @@
 use koban_domain::guest::{Decimal, MarketRate};
 use koban_domain::time::Timestamp;
 
-use crate::database::{Columns, Store, all, on_tx, on_write};
+use crate::database::{Columns, Store, all, on_tx, on_write, one};
 use crate::error::StoreError;
 
 /// How a feed stands.
@@ -17,6 +17,12 @@ pub struct FeedRow {
     pub read_at: Timestamp,
     /// What went wrong last; empty if nothing.
     pub problem: String,
+}
+
+/// When a feed is asked next; none if it never was.
+pub async fn due_at(store: &Store, plugin: &str) -> Result<Option<Timestamp>, StoreError> {
+    const SQL: &str = "select due_at from feeds where plugin = $1";
+    one!(store, SQL, [plugin], |row| Columns::time(row, 0))
 }
 
 /// Takes up a feed that is due, for one host: it is due again at `next`. False if it is not due, or another host was faster.

@@ -4,7 +4,7 @@ use koban_domain::bills::ClaimBill;
 use koban_domain::flows::{self, Authorisation, Flow, StepRefused};
 use koban_domain::guest::{Bill, Named};
 use koban_domain::ids::{AuditId, FlowId, UserId};
-use koban_domain::ledger::{Answer, Audit, Command, SealedRecord, Work};
+use koban_domain::ledger::{Answer, Audit, Command, Decided, SealedRecord, Work};
 use koban_domain::limits::WalletKind;
 use koban_domain::manifest::Beginning;
 use koban_domain::money::{Currency, Money};
@@ -175,8 +175,11 @@ pub(crate) async fn keep(app: &App, ctx: &Ctx, records: Vec<SealedRecord>) -> Re
     }
     let mut work = ctx.work(app.clock.id());
     work.records = records;
-    app.ledger.commit(work).await?;
-    Ok(())
+    match app.ledger.commit(work).await? {
+        Decided::Done(_) => Ok(()),
+        Decided::SignedOut => Err(Error::NotSignedIn),
+        other => Err(Error::Internal(format!("records alone were decided as {other:?}"))),
+    }
 }
 
 pub(crate) fn bad_answer() -> Fault {
