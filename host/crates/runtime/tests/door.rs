@@ -349,20 +349,28 @@ async fn good_calls_do_not_notice_bad_ones() {
     assert_eq!(meters.faults.iter().map(|(_, count)| count).sum::<u64>(), 64);
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_call_that_finds_no_slot_in_time_is_busy() {
     let door = Door::new(DoorConfig { slots: 1, wait_ms: 0, ..DoorConfig::default() }).unwrap();
     let endless =
         door.load(&rule("", &format!("(loop $again (br $again)) {ANSWER}")), &manifest(), Vec::new()).unwrap();
     let good = door.load(&good_rule(), &manifest(), Vec::new()).unwrap();
+    // Endless calls, one after the other, have the only slot nearly all the time.
+    let taken = door.clone();
+    let attack = tokio::spawn(async move {
+        loop {
+            drop(taken.call(&endless, context(1), assess()).await);
+            tokio::task::yield_now().await;
+        }
+    });
     let (mut busy, mut tries) = (false, 0);
-    // The endless call gives way at every tick of the clock, and the good one then finds the only slot taken.
-    while !busy && tries < 50 {
+    while !busy && tries < 10_000 {
         tries += 1;
-        let (_, called) =
-            tokio::join!(door.call(&endless, context(1), assess()), door.call(&good, context(2), assess()));
+        let called = door.call(&good, context(2), assess()).await;
         busy = called.result.is_err_and(|fault| fault.class == FaultClass::Busy);
+        tokio::task::yield_now().await;
     }
+    attack.abort();
     assert!(busy, "the only slot was free at each of {tries} tries");
 }
 
@@ -377,13 +385,19 @@ async fn one_component_leaves_slots_for_the_others() {
         let (door, endless) = (door.clone(), endless.clone());
         attacks.spawn(async move { door.call(&endless, context(number), assess()).await.result.unwrap_err() });
     }
+    // On a busy machine it takes a while until the first of them runs.
+    for _ in 0..10_000 {
+        if door.meters().running > 0 {
+            break;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+    }
     let mut most = 0;
     for number in 0..200 {
-        door.call(&good, context(1_000 + number), assess()).await.result.expect("others find a slot at once");
         most = most.max(door.meters().running);
-        tokio::task::yield_now().await;
+        door.call(&good, context(1_000 + number), assess()).await.result.expect("others find a slot at once");
     }
-    assert!((1..=5).contains(&most), "an eighth of the slots, at least four, and the good call: {most} at once");
+    assert!((1..=4).contains(&most), "an eighth of the slots, at least four: {most} at once");
     while let Some(fault) = attacks.join_next().await {
         let fault = fault.unwrap();
         match fault.class {
