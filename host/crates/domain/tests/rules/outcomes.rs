@@ -9,6 +9,7 @@ macro_rules! repair {
     };
 }
 
+mod exchanges;
 mod holds;
 mod merchants;
 
@@ -22,11 +23,10 @@ use koban_domain::books::Postings;
 use koban_domain::captures::{Collect, Increase, OfPayment};
 use koban_domain::charges::{ChargeCredit, ChargeReversal, Exposure};
 use koban_domain::closures::Close;
-use koban_domain::exchanges::{REFERENCE_AGE_MS_MAX, Trade};
 use koban_domain::flows::{self, Authorisation, Closing, Flow, Resolution};
 use koban_domain::gifts::TakeBack;
 use koban_domain::guest::Side;
-use koban_domain::ids::{CampaignId, CaptureId, KeyId, MerchantId, PaymentId, QuoteId, RefundId, TransferId};
+use koban_domain::ids::{CampaignId, CaptureId, KeyId, MerchantId, PaymentId, RefundId, TransferId};
 use koban_domain::ledger::{Command, Decided, Expect, Unexpected, Work};
 use koban_domain::limits::{Action, Limit, WalletKind, Window};
 use koban_domain::manifest::Beginning;
@@ -34,7 +34,6 @@ use koban_domain::money::{Currency, Money};
 use koban_domain::outcomes::Refusal;
 use koban_domain::paths::EntryKind;
 use koban_domain::payments::{Pay, Payment, PaymentState, Terms};
-use koban_domain::quotes::Quoted;
 use koban_domain::records::Digest;
 use koban_domain::refunds::GiveBack;
 use koban_domain::reviews::{Conclude, Reviewed, Ruling};
@@ -48,9 +47,8 @@ use crate::flows::{Charge, credit_of};
 use crate::gifts;
 use crate::pages;
 use crate::world::{
-    COLLEAGUE, DAY_MS, HANAKO, HOUR_MS, KENJI, NOBODY, NOON, OPERATOR, SHOP, TARO, World, arrived, atm, credit,
-    dollar_in_yen, flow, grant, judgement, offer_dollars, pay, payment, plan, proposal, reverse, settle, submission,
-    trade, usd,
+    COLLEAGUE, DAY_MS, HANAKO, HOUR_MS, KENJI, NOBODY, NOON, OPERATOR, SHOP, TARO, World, arrived, atm, credit, flow,
+    grant, judgement, pay, payment, plan, proposal, reverse, settle, submission, usd,
 };
 
 /// One after the other, what is wrong with a command; each repair uncovers the next refusal of its list.
@@ -432,90 +430,6 @@ fn sending() -> (&'static str, Vec<Refusal>) {
         .done()
 }
 
-/// What every exchange is held against before its rate is.
-fn up_to_the_rate(name: &'static str, quoted: Option<Quoted>) -> Ladder {
-    let mut world = World::limited_by(vec![Limit {
-        wallet: WalletKind::Funds,
-        action: Action::Hold,
-        window: Window::Once,
-        amount: Money::new(10, usd()),
-        from: Timestamp(0),
-    }]);
-    world.charge(HANAKO, 5, "r1").unwrap();
-    world.pay(HANAKO, 5, 1).unwrap();
-    world.reverse(HANAKO, 5, "r1", "r1").unwrap();
-    world.unverify(HANAKO);
-    let good = trade(Currency::JPY, usd(), Money::new(100, usd()));
-    let bad =
-        Trade { user: NOBODY, buy: Currency::JPY, amount: Money::yen(0), rate: "1".parse().unwrap(), quoted, ..good };
-    Ladder::new(name, world, Command::Exchange(bad))
-        .refused(Refusal::AmountNotPositive, repair!(Exchange, amount = Money::new(100, usd())))
-        .refused(Refusal::UserNotFound, |world, command| {
-            repair!(Exchange, user = HANAKO)(world, command);
-            world.access(HANAKO, Access::Frozen);
-        })
-        .refused(Refusal::WalletFrozen, |world, _| world.access(HANAKO, Access::Closed))
-        .refused(Refusal::AccountClosed, |world, _| world.access(HANAKO, Access::Open))
-        .refused(Refusal::CurrencyNotAccepted, repair!(Exchange, buy = usd()))
-        .refused(Refusal::CurrencyNotAccepted, |world, _| {
-            offer_dollars(world, 99);
-            let mut policy = (*world.shelf.books.policy).clone();
-            policy.references.clear();
-            world.shelf.books.policy = std::sync::Arc::new(policy);
-        })
-        .refused(Refusal::NotVerified, |world, _| {
-            world.verify(HANAKO).unwrap();
-            world.revoke(HANAKO);
-        })
-        .refused(Refusal::VerificationRevoked, |world, _| drop(world.verify(HANAKO).unwrap()))
-        .refused(Refusal::RateNotAvailable, |world, _| {
-            offer_dollars(world, 99);
-            world.now = world.now.plus_ms(REFERENCE_AGE_MS_MAX + 1);
-        })
-        .refused(Refusal::RateNotAvailable, |world, command| {
-            // The head's time does not run backwards: the reference is set anew instead.
-            let mut policy = (*world.shelf.books.policy).clone();
-            policy.references.values_mut().for_each(|reference| reference.at = world.now);
-            world.shelf.books.policy = std::sync::Arc::new(policy);
-            if let Command::Exchange(trade) = command {
-                trade.amount = Money::yen(1);
-            }
-        })
-}
-
-fn exchanging() -> (&'static str, Vec<Refusal>) {
-    let ladder = up_to_the_rate("exchange", None);
-    from_the_rate(ladder.refused(Refusal::RateChanged, repair!(Exchange, rate = "113.8727".parse().unwrap())))
-}
-
-fn quoting() -> (&'static str, Vec<Refusal>) {
-    let (pair, _) = dollar_in_yen();
-    let quoted = Quoted { quote: QuoteId::default(), pair, fixed_at: Timestamp(0), expires_at: Timestamp(0) };
-    let in_time = Quoted { expires_at: Timestamp(i64::MAX), ..quoted };
-    let ladder = up_to_the_rate("exchange at a quote", Some(quoted))
-        .refused(Refusal::QuoteExpired, repair!(Exchange, quoted = Some(in_time)))
-        .refused(Refusal::RateStale, |world, command| {
-            let fresh = Quoted { fixed_at: world.now, ..in_time };
-            repair!(Exchange, quoted = Some(fresh))(world, command);
-        })
-        .refused(Refusal::RateOutOfBand, repair!(Exchange, rate = "113.8727".parse().unwrap()));
-    from_the_rate(ladder)
-}
-
-fn from_the_rate(ladder: Ladder) -> (&'static str, Vec<Refusal>) {
-    ladder
-        .refused(Refusal::AmountTooSmall, repair!(Exchange, amount = Money::new(100, usd())))
-        .refused(Refusal::RepaymentDue, |world, _| drop(world.charge(HANAKO, 5, "r2").unwrap()))
-        .refused(Refusal::BalanceLimit, |world, _| lift(world, Action::Hold, Window::Once))
-        .refused(Refusal::InsufficientFunds, |world, _| drop(world.charge(HANAKO, 200, "r3").unwrap()))
-        .refused(Refusal::PositionLimit, |world, _| {
-            let mut policy = (*world.shelf.books.policy).clone();
-            policy.currencies.insert(usd(), 100);
-            world.shelf.books.policy = std::sync::Arc::new(policy);
-        })
-        .done()
-}
-
 fn verifying() -> (&'static str, Vec<Refusal>) {
     Ladder::new("verification", World::new(), Command::Verify(Verify { user: NOBODY, operator: OPERATOR }))
         .refused(Refusal::UserNotFound, |world, command| {
@@ -774,8 +688,8 @@ fn ladders() -> Vec<(&'static str, Vec<Refusal>)> {
         reviewing(),
         refunding(),
         sending(),
-        quoting(),
-        exchanging(),
+        exchanges::quoting(),
+        exchanges::exchanging(),
         verifying(),
         submitting(),
         unverifying(),
