@@ -34,7 +34,7 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Run a host with demo data, a played outside world and both first plugins; play the main job visibly
+    /// Run a host with demo data, a played outside world and the first plugins; play the main job visibly
     Up(up::Arguments),
     /// Run the host
     Serve(serve::Arguments),

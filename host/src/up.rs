@@ -79,7 +79,7 @@ pub(crate) async fn run(global: &Global, arguments: Arguments) -> anyhow::Result
         .await
         .context("the outside world cannot start")?;
     stage.tell("world", json!({ "atm_network": world.base() }), || {
-        format!("world    ATM network and bill collector on {}", world.base())
+        format!("world    ATM network, bill collector and banks on {}", world.base())
     });
 
     let key = publisher(&app, &data).await?;
