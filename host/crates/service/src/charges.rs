@@ -100,15 +100,8 @@ async fn begin_once(
             }
             Err(refusal) => work.refused = Some(refusal),
         }
-        let queued = work.step.as_ref().is_some_and(|step| !step.queued.is_empty());
-        if let Some(answered) = operation.commit(app, work).await? {
-            if queued {
-                app.bell.effects();
-            }
-            let answered = answered.expect(begin::opened)?;
-            // Something may have arisen in the commit itself, such as an expectation that another flow has.
-            app.bell.flow(answered.value);
-            return Ok(Some(answered));
+        if let Some(begun) = begin::commit(app, operation, work).await? {
+            return Ok(Some(begun));
         }
     }
     Ok(None)

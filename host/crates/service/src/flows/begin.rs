@@ -20,6 +20,7 @@ use crate::error::Error;
 use crate::flows::{links, own};
 use crate::guests::{self, For};
 use crate::metrics::Faulted;
+use crate::operations::{Answered, Begun};
 
 /// How long an authorisation holds; a plugin's own timers are usually shorter.
 pub(crate) const AUTHORISED_MS: i64 = 30 * 60_000;
@@ -166,6 +167,19 @@ pub(crate) async fn faulted(app: &App, ctx: &Ctx, plugin: &Plugin, records: Vec<
         Ok(()) => Error::PluginFault { plugin: plugin.id().to_owned(), fault },
         Err(error) => error,
     }
+}
+
+/// Commits a beginning, and rings for what it has to do. None: the plugin was switched meanwhile, so it must be asked anew.
+pub(crate) async fn commit(app: &App, operation: &Begun, work: Work) -> Result<Option<Answered<FlowId>>, Error> {
+    let queued = work.step.as_ref().is_some_and(|step| !step.queued.is_empty());
+    let Some(answered) = operation.commit(app, work).await? else { return Ok(None) };
+    if queued {
+        app.bell.effects();
+    }
+    let answered = answered.expect(opened)?;
+    // Something may have arisen in the commit itself, such as an expectation that another flow has.
+    app.bell.flow(answered.value);
+    Ok(Some(answered))
 }
 
 /// Keeps the records of calls that decided nothing.
