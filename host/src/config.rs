@@ -196,14 +196,18 @@ impl Global {
 
     /// Opens the door to guests.
     pub(crate) fn door(&self) -> anyhow::Result<Door> {
-        let cache = self.data.join("compiled");
-        make_private(&cache)?;
-        let cache = cap_std::fs::Dir::open_ambient_dir(&cache, cap_std::ambient_authority())
-            .with_context(|| format!("{} cannot be opened", cache.display()))?;
-        // This very program, also when its file was replaced meanwhile (proc(5)).
-        let compiler = Compiler::Worker(PathBuf::from("/proc/self/exe"));
-        Ok(Door::new(DoorConfig { cache: Some(cache), compiler, ..DoorConfig::default() })?)
+        door_in(&self.data.join("compiled"), DoorConfig::default())
     }
+}
+
+/// Opens a door to guests, as every command of this program does, that keeps compiled code in this folder.
+pub(crate) fn door_in(cache: &Path, config: DoorConfig) -> anyhow::Result<Door> {
+    make_private(cache)?;
+    let cache = cap_std::fs::Dir::open_ambient_dir(cache, cap_std::ambient_authority())
+        .with_context(|| format!("{} cannot be opened", cache.display()))?;
+    // This very program, also when its file was replaced meanwhile (proc(5)).
+    let compiler = Compiler::Worker(PathBuf::from("/proc/self/exe"));
+    Ok(Door::new(DoorConfig { cache: Some(cache), compiler, ..config })?)
 }
 
 /// Where checkpoints are kept.

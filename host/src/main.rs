@@ -9,6 +9,7 @@ mod config;
 mod person;
 mod play;
 mod progress;
+mod selftest;
 mod serve;
 mod traces;
 mod up;
@@ -132,6 +133,8 @@ enum Command {
     #[command(subcommand)]
     #[command(after_help = "Examples:\n  koban webhook listen\n  koban webhook trigger whk_0193…")]
     Webhook(commands::webhooks::Webhooks),
+    /// Attack a host of its own, put together like this one, with hostile plugins: is each attack contained here
+    Selftest(selftest::Arguments),
     /// Measure the ledger and the door beside a baseline (release builds only)
     Bench(bench::Arguments),
 }
@@ -184,6 +187,7 @@ async fn run(arguments: Arguments) -> anyhow::Result<()> {
         Command::Publisher(command) => commands::publishers::run(&global, command).await,
         Command::Plugin(command) => commands::plugins::run(&global, command).await,
         Command::Webhook(command) => commands::webhooks::run(&global, command).await,
+        Command::Selftest(arguments) => selftest::run(&global, arguments).await,
         Command::Bench(arguments) => bench::run(&global, arguments).await,
     }
 }

@@ -59,6 +59,7 @@ mod reviews;
 mod schedules;
 mod schema;
 mod seal_keys;
+mod selftest;
 mod sessions;
 mod settlements;
 mod simulation;

@@ -3,7 +3,7 @@
 use super::{none, sources};
 
 /// Files that may read a clock of the machine, and what for. Nothing is ever decided by the times of the others.
-const READERS: [(&str, &str); 16] = [
+const READERS: [(&str, &str); 17] = [
     ("host/crates/service/src/clock.rs", "the one clock"),
     ("host/crates/runtime/src/door.rs", "how long a call waited, for metrics"),
     ("host/crates/runtime/examples/door-cost.rs", "a measurement"),
@@ -19,6 +19,7 @@ const READERS: [(&str, &str); 16] = [
     ("host/src/client.rs", "the play's stopwatch"),
     ("host/src/commands/authoring/door.rs", "how long an author's call took"),
     ("host/src/bench/clients.rs", "a measurement"),
+    ("host/src/selftest/mod.rs", "how long attacks and the neighbours' payments took"),
     ("host/xtask/src/run.rs", "how long chores take"),
     ("examples/outside-world/src/clock.rs", "another program, with a clock of its own"),
     ("tests/it/harness/wait.rs", "a test's patience"),

@@ -8,6 +8,7 @@
 mod build;
 pub mod call;
 mod check;
+mod component;
 pub mod manifest;
 pub mod package;
 pub mod permissions;
@@ -21,5 +22,6 @@ mod values;
 
 pub use build::{BuildError, Built, build};
 pub use check::{CheckError, Checked, check};
+pub use component::{ComponentError, component};
 pub use problem::Problem;
 pub use unit::{Unit, UnitError, unit_tests};

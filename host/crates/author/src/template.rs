@@ -166,6 +166,11 @@ fn template(language: &str) -> Result<Template, NewError> {
         .map_err(|error| NewError::Damaged { language: language.to_owned(), problem: error.message().to_owned() })
 }
 
+/// The contract as this program carries it: the files of `wit/preview`, by name.
+pub fn contract() -> impl Iterator<Item = (&'static str, &'static str)> {
+    below("wit/preview/")
+}
+
 fn carried(path: &str) -> Option<&'static str> {
     CARRIED.iter().find(|(known, _)| *known == path).map(|(_, text)| *text)
 }
