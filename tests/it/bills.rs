@@ -101,6 +101,13 @@ async fn a_bill_is_paid_by_what_was_agreed_to_and_by_nothing_else() {
     let mut other = found.clone();
     other["amount"] = json!(12_799);
     user.pay_recognised(&other, &slip, "k-1").await.problem(409, "conflict");
+    // Who is paid is compared where the client says whom it has shown.
+    for (field, key) in [("biller", "k-b"), ("reference", "k-r")] {
+        let mut body = json!({ "payer": "bill-slip", "code": bar_code(&slip), "amount": 12_800, "currency": "JPY",
+            "biller": found["biller"], "reference": found["reference"] });
+        body[field] = json!("another");
+        user.post("/v1/bills", body).key(key).await.problem(409, "conflict");
+    }
     let mut elsewhere = found.clone();
     elsewhere["payer"] = json!("charge-atm");
     user.pay_recognised(&elsewhere, &slip, "k-2").await.problem(503, "channel_not_available");

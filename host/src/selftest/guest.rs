@@ -241,7 +241,8 @@ impl Answering {
             }
         }
         Ok(format!(
-            r#"(func ${short} (export "{name}#{function}") (param{params}) (result{results}) {first} {body} unreachable)"#,
+            r#"(func ${interface}-{short} (export "{name}#{function}") (param{params}) (result{results}) {first} {body} unreachable)"#,
+            interface = self.interface,
             short = self.function,
             function = self.function,
             first = self.first,

@@ -1,7 +1,9 @@
 //! Manifests of the pack's guests: what they ask for is what their attacks need and nothing more.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use koban_domain::guest::CONTRACT;
-use koban_domain::manifest::Manifest;
+use koban_domain::manifest::{Beginning, Kind, Manifest, ProposalKind};
 use koban_domain::packages::Package;
 use serde_json::{Value, json};
 
@@ -11,6 +13,8 @@ use super::guest::{Guest, VERSION};
 pub(super) const PARTNER: &str = "partner";
 /// What it says.
 pub(super) const SAY: &str = "say";
+/// The budget of a tool.
+pub(super) const BUDGET: &str = "loot";
 /// Calls that guests may ask for, at every endpoint `out-…`.
 pub(super) const OPERATIONS: &[&str] = &["echo", "redirect", "slow", "endless", "gzip", "heads"];
 
@@ -35,6 +39,48 @@ pub(super) fn channel(id: &str, endpoints: &[&str]) -> Manifest {
         "name": words("Selftest"), "purpose": words("Attacks the host that tries itself"),
         "endpoints": endpoints,
         "proposals": { "charge": ["credit", "reverse", "tombstone"] },
+        "codes": [{ "code": "known", "about": words("A code of the manifest") }],
+        "texts": { "known": words("A text of the manifest") },
+    }))
+}
+
+/// The same for a channel that takes money out.
+pub(super) fn withdrawing(id: &str, endpoints: &[&str]) -> Manifest {
+    let mut manifest = channel(id, endpoints);
+    manifest.proposals.insert(Beginning::Withdraw, outgoing());
+    manifest
+}
+
+/// The same for a payer of bills.
+pub(super) fn payer(id: &str, endpoints: &[&str]) -> Manifest {
+    let mut manifest = channel(id, endpoints);
+    manifest.kind = Kind::BillPayer;
+    manifest.proposals = BTreeMap::from([(Beginning::PayBill, outgoing())]);
+    manifest
+}
+
+fn outgoing() -> BTreeSet<ProposalKind> {
+    [ProposalKind::Hold, ProposalKind::Capture, ProposalKind::Release].into()
+}
+
+/// The manifest of an exchange. Nobody says where its feed is: it quotes what its guest makes up.
+pub(super) fn exchange(id: &str) -> Manifest {
+    let feed = json!({ "name": "daily", "method": "GET", "path": "/daily", "repeat": "safe", "timeout_s": 1, "deadline_s": 5,
+        "feed_every_s": 3_600 });
+    read(json!({
+        "id": id, "version": VERSION, "contract": CONTRACT, "kind": "exchange",
+        "name": words("Selftest"), "purpose": words("Attacks the host that tries itself"),
+        "endpoints": [{ "name": "feed", "credential": "none", "operations": [feed] }],
+        "codes": [{ "code": "known", "about": words("A code of the manifest") }],
+    }))
+}
+
+/// The manifest of a tool that hears these events and has one budget.
+pub(super) fn tool(id: &str, events: &[&str]) -> Manifest {
+    read(json!({
+        "id": id, "version": VERSION, "contract": CONTRACT, "kind": "merchant-tool", "events": events,
+        "name": words("Selftest"), "purpose": words("Attacks the host that tries itself"),
+        "budgets": [{ "name": BUDGET, "about": words("What it is after") }],
         "codes": [{ "code": "known", "about": words("A code of the manifest") }],
         "texts": { "known": words("A text of the manifest") },
     }))

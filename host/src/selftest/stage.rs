@@ -16,7 +16,7 @@ use koban_domain::money::Money;
 use koban_domain::packages::Package;
 use koban_domain::payments::Payment;
 use koban_domain::policy::FailurePolicy;
-use koban_domain::records::{Ending, Record};
+use koban_domain::records::{Ending, Input, Record};
 use koban_domain::releases::{Scope, State};
 use koban_domain::verification::Verification;
 use koban_outside::{Keyring, Outside, Resolver, Settings, signature};
@@ -31,7 +31,7 @@ use koban_service::payments::{self, PayInput};
 use koban_service::plugins::{self, EndpointInput};
 use koban_service::releases::{self, Accept, Move, ReleaseView, Upload};
 use koban_service::sealing::Sealer;
-use koban_service::{App, Ctx, Error, clock, decisions, operators, platform, policy, wallets};
+use koban_service::{App, Ctx, Error, clock, decisions, operators, platform, policy, users as users_service, wallets};
 use koban_store::users::{self, UserRow};
 use koban_store::{Config as StoreConfig, Store};
 
@@ -178,7 +178,15 @@ impl Stage {
     /// What is in a wallet, in yen.
     pub(super) async fn balance(&self, user: UserId) -> anyhow::Result<i64> {
         let wallet = wallets::balances(&self.app, user).await?;
-        Ok(wallet.prepaid.minor)
+        Ok(wallet.prepaid.minor + wallet.funds.minor)
+    }
+
+    /// Somebody else with so much as a charge brings, verified, so that it may be taken out and exchanged.
+    pub(super) async fn somebody(&self) -> anyhow::Result<UserId> {
+        let user = sign_up(&self.app, "somebody").await?;
+        users_service::verify(&self.app, &self.operator(), user).await?;
+        self.charge_honestly(user).await?;
+        Ok(user)
     }
 
     /// Uploads a package as an operator takes one from an author, unsigned.
@@ -216,8 +224,13 @@ impl Stage {
 
     /// Ken pays at a shop.
     pub(super) async fn pay(&self, shop: MerchantId, yen: i64) -> Result<Payment, Error> {
+        self.pays(self.ken, shop, yen).await
+    }
+
+    /// A user pays at a shop.
+    pub(super) async fn pays(&self, user: UserId, shop: MerchantId, yen: i64) -> Result<Payment, Error> {
         let input = PayInput { merchant: shop, amount: Money::yen(yen), reference: None, hold_s: None };
-        Ok(payments::pay(&self.app, &self.of_user(self.ken), input).await?.value)
+        Ok(payments::pay(&self.app, &self.of_user(user), input).await?.value)
     }
 
     /// Installs a guest as a rule, and has it judge one payment of ten yen: what is recorded of the call, if there was one.
@@ -313,7 +326,8 @@ impl Stage {
         let plugin = flows::get(&self.app, flow).await?.summary.plugin;
         let records = self.records(&plugin).await?;
         let wallets = records.iter().filter_map(|record| match &record.input {
-            koban_domain::records::Input::BeginCharge(request) => Some(request.wallet.clone()),
+            Input::BeginCharge(request) => Some(request.wallet.clone()),
+            Input::BeginWithdraw(request) => Some(request.wallet.clone()),
             _ => None,
         });
         wallets.into_iter().next().context("the beginning is recorded")

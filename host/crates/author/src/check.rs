@@ -7,14 +7,6 @@ use wasmparser::{
     ComponentExternalKind, ComponentTypeRef, Encoding, Instance, Parser, Payload, Validator, WasmFeatures,
 };
 
-/// Most functions in a component: far more than 2 MiB of honest code have, and than CPython has.
-const fn functions_max(engine: EngineKind) -> u32 {
-    match engine {
-        EngineKind::Native => 20_000,
-        EngineKind::Interpreter => 60_000,
-    }
-}
-
 /// What a component may import. All but `log` have types only, so `log` is all that a plugin can call.
 const IMPORTS: &[&str] = &["log", "types", "flow", "market", "accounts"];
 
@@ -256,8 +248,8 @@ fn surface(bytes: &[u8], engine: EngineKind) -> Result<Surface, CheckError> {
             Payload::End(_) => depth = depth.saturating_sub(1),
             Payload::FunctionSection(section) => {
                 functions = functions.saturating_add(section.count());
-                if functions > functions_max(engine) {
-                    return Err(CheckError::TooManyFunctions(functions_max(engine)));
+                if functions > engine.functions_max() {
+                    return Err(CheckError::TooManyFunctions(engine.functions_max()));
                 }
             }
             Payload::InstanceSection(section) => {

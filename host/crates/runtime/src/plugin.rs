@@ -7,6 +7,7 @@ use koban_domain::guest::Named;
 use koban_domain::manifest::{EngineKind, Manifest};
 use koban_domain::records::{Digest, Fault, settings_digest};
 use tokio::sync::Semaphore;
+use wasmparser::{Parser, Payload};
 use wasmtime::Precompiled;
 use wasmtime::component::{HasSelf, InstancePre, Linker};
 
@@ -67,6 +68,9 @@ pub enum LoadError {
         "this is compiled machine code, which is never accepted from outside: give the component.wasm of the package"
     )]
     Precompiled,
+    /// More functions than any honest plugin has.
+    #[error("the component has more than {0} functions: leave out dependencies that it does not need")]
+    TooManyFunctions(u32),
     /// Not valid, or made of features that guests may not use.
     #[error("the component is not valid here: {0}")]
     Invalid(String),
@@ -211,9 +215,13 @@ pub(crate) fn load(
     check_shape(bytes, place.engine.kind)?;
     let digest = Digest::of(bytes);
     let wasm = &place.engine.wasm;
-    let compile = || match place.compiler {
-        Compiler::InProcess => compile_here(wasm, bytes),
-        Compiler::Worker(program) => Ok(worker::compile(program, bytes, place.engine)?),
+    // What was compiled before was counted before.
+    let compile = || {
+        check_functions(bytes, place.engine.kind)?;
+        match place.compiler {
+            Compiler::InProcess => compile_here(wasm, bytes),
+            Compiler::Worker(program) => Ok(worker::compile(program, bytes, place.engine)?),
+        }
     };
     let (component, cache) = match place.cache {
         Some(cache) => cache.component::<LoadError>(wasm, digest, compile)?,
@@ -251,6 +259,20 @@ fn check_shape(bytes: &[u8], engine: EngineKind) -> Result<(), LoadError> {
         Some([0, b'a', b's', b'm', _, _, 0, 0]) => Err(LoadError::CoreModule),
         _ => Err(LoadError::NotWasm),
     }
+}
+
+/// Counts the functions of all modules inside. Bytes that cannot be read are the compiler's to refuse.
+fn check_functions(bytes: &[u8], engine: EngineKind) -> Result<(), LoadError> {
+    let mut functions = 0_u32;
+    for payload in Parser::new(0).parse_all(bytes) {
+        if let Ok(Payload::FunctionSection(section)) = payload {
+            functions = functions.saturating_add(section.count());
+        }
+        if functions > engine.functions_max() {
+            return Err(LoadError::TooManyFunctions(engine.functions_max()));
+        }
+    }
+    Ok(())
 }
 
 /// Starts the component once and looks at the types of its functions, so that neither can be a surprise at the first payment.

@@ -487,6 +487,16 @@ async fn a_native_call_never_waits_for_an_interpreter() {
 }
 
 #[test]
+fn a_component_with_more_functions_than_honest_ones_have_is_not_compiled() {
+    let functions = |count: usize| wat::parse_str(format!("(component (core module {}))", "(func)".repeat(count)));
+    let door = door();
+    let load = |bytes: &[u8]| door.load(bytes, &manifest(), Vec::new()).err().unwrap();
+    let most = load(&functions(20_000).unwrap());
+    assert!(matches!(most, LoadError::MissingExport { .. }), "it was compiled: {most}");
+    assert!(matches!(load(&functions(20_001).unwrap()), LoadError::TooManyFunctions(20_000)));
+}
+
+#[test]
 fn a_component_is_measured_by_its_engines_size() {
     let door = door();
     let large = vec![0; 3 << 20];

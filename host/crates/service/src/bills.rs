@@ -27,6 +27,8 @@ use crate::plugins;
 
 /// Most bytes of a scanned code: a QR code of the largest version holds no more.
 const CODE_BYTES_MAX: usize = 2_000;
+/// Most bytes of a biller's id, and of its id of a bill.
+const PAYEE_BYTES_MAX: usize = 200;
 /// Most plugins that are asked what a code is.
 const ASKED_MAX: usize = 20;
 
@@ -52,6 +54,22 @@ pub struct PayInput {
     pub amount: Money,
     /// What the user pays on top.
     pub fee: Money,
+    /// Who is paid, as the user was shown it; nothing is begun if the code names another one by now. None does not ask.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub biller: Option<String>,
+    /// The biller's own id of the bill, likewise.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reference: Option<String>,
+}
+
+impl PayInput {
+    /// Whether this is the bill that the user agreed to.
+    fn means(&self, bill: &Bill) -> bool {
+        let same = |agreed: &Option<String>, is: &str| agreed.as_deref().is_none_or(|agreed| agreed == is);
+        (bill.amount, bill.fee) == (self.amount, self.fee)
+            && same(&self.biller, &bill.biller)
+            && same(&self.reference, &bill.reference)
+    }
 }
 
 /// A bill as its payer sees it.
@@ -204,10 +222,10 @@ async fn agreed(
 ) -> Result<Bill, Error> {
     let found = ask(app, ctx, plugin, Some(owner), &input.code, &mut work.records).await;
     let bill = match found {
-        Ok(Some(bill)) if (bill.amount, bill.fee) == (input.amount, input.fee) => return Ok(bill),
+        Ok(Some(bill)) if input.means(&bill) => return Ok(bill),
         Ok(Some(bill)) => Error::Conflict(format!(
-            "the bill is {} and {} on top, not what was agreed to; recognise the code again",
-            bill.amount, bill.fee
+            "the bill is {} and {} on top, to {} as {}, not what was agreed to; recognise the code again",
+            bill.amount, bill.fee, bill.biller, bill.reference
         )),
         Ok(None) => Error::NotFound("bill"),
         Err(error) => error,
@@ -246,6 +264,11 @@ fn check(input: &PayInput) -> Result<(), Error> {
     }
     check_code(&input.code)?;
     check_amount(input.amount)?;
+    for (field, agreed) in [("biller", &input.biller), ("reference", &input.reference)] {
+        if agreed.as_ref().is_some_and(|agreed| agreed.is_empty() || agreed.len() > PAYEE_BYTES_MAX) {
+            return Err(Error::invalid(field, "send it as the code was recognised, or leave it out"));
+        }
+    }
     begin::check_fee(input.fee, input.amount.currency)
 }
 

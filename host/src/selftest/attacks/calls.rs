@@ -40,7 +40,7 @@ pub(super) async fn endless(stage: &Stage) -> Tries {
 }
 
 pub(super) async fn recursion(stage: &Stage) -> Tries {
-    bodies(stage, "recursion", &["(drop (call $assess (local.get 0)))"]).await
+    bodies(stage, "recursion", &["(drop (call $assess-assess (local.get 0)))"]).await
 }
 
 pub(super) async fn memory(stage: &Stage) -> Tries {

@@ -38,7 +38,7 @@ async fn effects(stage: &Stage, guest: &Guest, endpoints: Vec<EndpointInput>) ->
 }
 
 /// What a plugin's flows were told of their effects, oldest first.
-async fn heard(stage: &Stage, plugin: &str) -> Tries {
+pub(super) async fn heard(stage: &Stage, plugin: &str) -> Tries {
     let records = stage.records(plugin).await?;
     let told = records.iter().rev().filter_map(|record| match &record.input {
         Input::Resume(_, event, _) => came(&event.what),

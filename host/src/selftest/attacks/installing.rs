@@ -127,6 +127,7 @@ pub(super) async fn malformed(stage: &Stage) -> Tries {
         noise,
         nested_types(100_000),
         many_functions(1_000_001),
+        wat::parse_str(format!("(component (core module {}))", "(func)".repeat(20_001)))?,
         padded,
         wat::parse_str(twice)?,
         wat::parse_str("(module)")?,

@@ -1,9 +1,11 @@
 //! The attacks: what is tried, how, and what must come of it. docs/reference/attacks.md is made from this table.
 
 mod calls;
+mod deciding;
 mod effects;
 mod flows;
 mod installing;
+mod leaving;
 mod money;
 mod showing;
 
@@ -92,7 +94,7 @@ attacks! {
     36 "memory of its own", "20 calls, each traps if it finds what the last one left in memory or a global", "answered", 0, calls::memory_of_its_own;
     37 "timing", "the contract has no clock: components that import one", "install refused: imports what no plugin gets", 0, installing::clocks;
     38 "randomness", "the contract has none but the seed: a component that imports some", "install refused: imports what no plugin gets", 0, installing::random;
-    39 "malformed binaries", "nothing, a script, cut, noise, 100,000 nested types, a million functions, 3 MiB of padding, a name twice, a module", "install refused", 0, installing::malformed;
+    39 "malformed binaries", "nothing, a script, cut, noise, 100,000 nested types, a million functions, 20,001 of them, 3 MiB of padding, a name twice, a module", "install refused", 0, installing::malformed;
     40 "compile bomb", "9 KB: a jump to any of 2,000 nested places, with 1,000 values each", "install refused: was ended", 0, installing::compile_bomb;
     41 "machine code", "code that this host's own compiler made, brought as a component", "install refused: compiled machine code", 0, installing::machine_code;
     42 "signatures", "none, a stranger's, over another document, manifest or component; two components in one package", "install refused", 0, installing::signatures;
@@ -129,8 +131,22 @@ attacks! {
     73 "a neighbour's memory", "a guest fills 16 MiB; others look for it in the same slot, and it itself again", "answered", 0, calls::memory_of_a_neighbour;
     74 "faults again and again", "a rule that faults at every call", "quarantined; others decide", 0, installing::quarantined;
     75 "all slots at once", "50 calls more than there are slots, none of which ends, while neighbours pay", "fuel-exhausted or busy", 0, calls::all_slots;
-    76 "a flow that never rests", "a timer of 1970 at every step", "stuck: 500 steps", 0, flows::never_ends;
-    77 "a flow that waits for ever", "15 days pass, then its partner calls", "stuck: 14 days; answered: 503", 0, flows::waits_for_ever;
+    76 "more than was set aside", "withdrawals that set aside more than was agreed to, or take more than that, at once and in parts", "refused: authorisation_exceeded; refused: capture_exceeds_hold", 0, leaving::more_than_held;
+    77 "after the release", "what was let go is taken, or let go again; a hold is let go while the partner may be paying", "refused: hold_ended; denied: something left to release; denied: while the call", 0, leaving::after_the_release;
+    78 "one payment for two", "one reference of the partner's for the captures of two withdrawals", "1000 yen taken; refused: reference_used", 0, leaving::same_reference;
+    79 "taken without a word", "captures because of nothing, of the flow's own timer, and in the beginning", "denied: no authenticated answer or message; begin refused: denied", 0, leaving::no_partner_said_so;
+    80 "a fee of its own", "a capture that keeps 100 yen where the user agreed to no fee", "denied: left of the fee", 0, leaving::own_fee;
+    81 "an account of its own", "a call that has the partner pay a million to another account, and its capture", "effect answered: 200; refused: capture_exceeds_hold", 0, leaving::own_account;
+    82 "another bill", "by the time the user agrees, the code is another amount, biller or bill; more is set aside than it is", "begin refused: not what was agreed to; refused: authorisation_exceeded", 0, leaving::another_bill;
+    83 "a bill twice", "two flows pay the same bill", "1000 yen taken; refused: bill_paid", 0, leaving::paid_twice;
+    84 "paid, and not paid", "a bill that is done and nothing was taken; one that is done and taken afterwards", "nothing taken; denied: final flow", 0, leaving::done_unpaid;
+    85 "prices", "a dollar 5 % too dear and too cheap, for nothing, of too much, of another pair, too long, too old; then 4 % below cost, twice", "refused: rate_out_of_band; refused: rate_not_available; refused: rate_stale; answered; refused: position_limit", 0, deciding::prices;
+    86 "a greedy bonus", "more than the budget has, more than a user's share, two for one event", "granted once", 0, deciding::greedy_bonuses;
+    87 "a wild bonus", "less than nothing, for a reason that nobody knows, of another's budget, in dollars", "bad-answer; denied; nothing granted", 0, deciding::wild_bonuses;
+    88 "a bonus for nobody", "for an event that is about no user", "set aside: this event has none; nothing granted", 0, deciding::bonus_for_nobody;
+    89 "the loss budget", "a credit after what was lost has used it up", "1000 yen written off; refused: loss_budget_exhausted; within its budget", 0, deciding::loss_budget;
+    90 "a flow that never rests", "a timer of 1970 at every step", "stuck: 500 steps", 0, flows::never_ends;
+    91 "a flow that waits for ever", "15 days pass, then its partner calls", "stuck: 14 days; answered: 503", 0, flows::waits_for_ever;
 }
 
 /// Whether what was seen is what is expected, and what of it to show.
@@ -239,7 +255,7 @@ mod tests {
     #[test]
     fn every_number_stands_once_and_in_order() {
         let numbers: Vec<u16> = ATTACKS.iter().map(|attack| attack.number).collect();
-        assert_eq!(numbers, (1..=77).collect::<Vec<_>>());
+        assert_eq!(numbers, (1..=91).collect::<Vec<_>>());
     }
 
     #[test]
@@ -249,7 +265,8 @@ mod tests {
         let (head, rest) = text.split_once("| # |").unwrap();
         let end = rest.split_once("\n\n").map_or("", |(_, end)| end);
         if std::env::var_os("UPDATE_EXPECT").is_some() {
-            std::fs::write(page, format!("{head}{}\n{end}", table())).unwrap();
+            let end = if end.is_empty() { String::new() } else { format!("\n{end}") };
+            std::fs::write(page, format!("{head}{}{end}", table())).unwrap();
         }
         assert!(
             text.contains(&table()),

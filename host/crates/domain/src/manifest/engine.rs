@@ -41,4 +41,13 @@ impl EngineKind {
             EngineKind::Interpreter => 32 << 20,
         }
     }
+
+    /// Most functions in a component: far more than 2 MiB of honest code have, and than CPython has. The author's check and the host's door
+    /// both count them.
+    pub const fn functions_max(self) -> u32 {
+        match self {
+            EngineKind::Native => 20_000,
+            EngineKind::Interpreter => 60_000,
+        }
+    }
 }

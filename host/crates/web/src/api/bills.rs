@@ -87,12 +87,26 @@ pub(crate) struct PayBillRequest {
     /// ISO 4217 code.
     #[schema(value_type = String, example = "JPY")]
     currency: Currency,
+    /// Who is paid, as the code was recognised. If it is said, nothing is begun when the code names another one by now.
+    #[schema(value_type = Option<String>, min_length = 1, max_length = 200, example = "912345")]
+    biller: Option<Line>,
+    /// The biller's own id of the bill, likewise.
+    #[schema(value_type = Option<String>, min_length = 1, max_length = 200)]
+    reference: Option<Line>,
 }
 
 impl From<PayBillRequest> for PayInput {
     fn from(body: PayBillRequest) -> PayInput {
         let fee = body.fee.map_or(Money::new(0, body.currency), |fee| fee.of(body.currency));
-        PayInput { payer: body.payer.0, code: body.code.into(), amount: body.amount.of(body.currency), fee }
+        let (biller, reference) = (body.biller.map(|line| line.0), body.reference.map(|line| line.0));
+        PayInput {
+            payer: body.payer.0,
+            code: body.code.into(),
+            amount: body.amount.of(body.currency),
+            fee,
+            biller,
+            reference,
+        }
     }
 }
 
