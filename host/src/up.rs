@@ -26,8 +26,8 @@ use crate::config::Global;
 use crate::play::{self, Cast};
 use crate::serve;
 
-/// How often the play looks for calls in shadow, ten times a second.
-const SHADOW_LOOKS: u32 = 100;
+/// Most times that the play looks whether calls in shadow are still open, ten times a second.
+const SHADOW_LOOKS: u32 = 600;
 
 /// Arguments of `up`.
 #[derive(Debug, Args)]
@@ -302,15 +302,13 @@ async fn install_one(
 
 /// Tells what a rule in shadow would have decided, once it was asked: calls in shadow are made behind the payments that they are about.
 async fn tell_of_shadow(stage: Stage, app: &App, plugin: &str, digest: Digest) -> anyhow::Result<()> {
-    let mut found = beside::agreement(app, plugin, digest).await?;
     for _ in 0..SHADOW_LOOKS {
-        tokio::time::sleep(Duration::from_millis(100)).await;
-        let before = found.calls;
-        found = beside::agreement(app, plugin, digest).await?;
-        if found.calls > 0 && found.calls == before {
+        if app.shadows.open() == 0 {
             break;
         }
+        tokio::time::sleep(Duration::from_millis(100)).await;
     }
+    let found = beside::agreement(app, plugin, digest).await?;
     let Agreement { calls, differ, faults } = found;
     let value = json!({ "id": plugin, "digest": digest, "calls": calls, "differ": differ, "faults": faults });
     stage.tell("shadow", value, || {

@@ -1,6 +1,7 @@
 //! Rules in shadow: asked beside each decision once it is made, on their own time, with records that are marked as theirs.
 
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use koban_domain::guest::Verdict;
 use koban_domain::ids::{RecordId, UserId};
@@ -26,12 +27,20 @@ const TOGETHER_MAX: usize = 64;
 pub struct Shadows {
     offer: mpsc::Sender<Asked>,
     waiting: Mutex<Option<mpsc::Receiver<Asked>>>,
+    open: AtomicUsize,
 }
 
 impl Default for Shadows {
     fn default() -> Shadows {
         let (offer, waiting) = mpsc::channel(WAITING_MAX);
-        Shadows { offer, waiting: Mutex::new(Some(waiting)) }
+        Shadows { offer, waiting: Mutex::new(Some(waiting)), open: AtomicUsize::new(0) }
+    }
+}
+
+impl Shadows {
+    /// Calls whose records are not kept yet.
+    pub fn open(&self) -> usize {
+        self.open.load(Ordering::Relaxed)
     }
 }
 
@@ -67,7 +76,9 @@ pub(crate) fn offer(app: &App, made: &Beside<'_>, input: impl Fn(&Manifest) -> I
         // What it is told follows from its manifest, which is known once it is ready: the first decision only makes it so.
         let input = ready(app, version.digest, version.settings).map(|ready| input(ready.manifest()));
         let asked = asked(plugin, version, input, made);
+        app.shadows.open.fetch_add(1, Ordering::Relaxed);
         if app.shadows.offer.try_send(asked).is_err() {
+            app.shadows.open.fetch_sub(1, Ordering::Relaxed);
             app.metrics.shadowed(plugin, "left-out");
         }
     }
@@ -96,10 +107,11 @@ pub(crate) async fn run(app: App, mut stop: watch::Receiver<bool>) {
     while !*stop.borrow() {
         tokio::select! {
             _ = stop.changed() => {}
-            _ = waiting.recv_many(&mut batch, TOGETHER_MAX) => {
+            came = waiting.recv_many(&mut batch, TOGETHER_MAX) => {
                 if let Err(error) = ask(&app, batch.drain(..)).await {
                     tracing::warn!(error = %crate::ledger::chain(&error), "calls in shadow were not kept");
                 }
+                app.shadows.open.fetch_sub(came, Ordering::Relaxed);
             }
         }
     }

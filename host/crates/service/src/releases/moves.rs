@@ -13,6 +13,7 @@ use crate::app::App;
 use crate::backtests;
 use crate::ctx::{Actor, Ctx};
 use crate::error::Error;
+use crate::loaded::loaded;
 use crate::plugins::{check_not_revoked, check_reason};
 use crate::users::audit;
 
@@ -54,10 +55,14 @@ pub async fn move_to(app: &App, ctx: &Ctx, id: &str, digest: Digest, step: &Move
     if !leaving {
         check_not_revoked(app, digest).await?;
     }
-    if matches!(step.to, State::Enabled | State::Canary) {
+    if matches!(step.to, State::Shadow | State::Enabled | State::Canary) {
         let standing = rows::standing(&app.store, id).await?;
         let moving = moving(find(&standing, digest)?)?;
-        backtests::check_gate(app, moving.kind, digest, moving.settings).await?;
+        if step.to != State::Shadow {
+            backtests::check_gate(app, moving.kind, digest, moving.settings).await?;
+        }
+        // Nobody's payment waits until it is ready, and what cannot be loaded is not let in.
+        loaded(app, digest, moving.settings).await?;
     }
     decide(app, id, |standing| {
         let release = find(standing, digest)?;
