@@ -11,6 +11,8 @@ use serde_json::Value;
 use tokio::net::TcpStream;
 use tokio::sync::Mutex;
 
+use crate::harness::told;
+
 /// Somebody who calls the API.
 pub(crate) struct Client {
     address: String,
@@ -84,7 +86,7 @@ impl Client {
         headers: &[(&str, &str)],
         body: Option<Vec<u8>>,
     ) -> Result<Reply, anyhow::Error> {
-        let mut request = Request::builder().method(method).uri(path).header("host", &self.address);
+        let mut request = Request::builder().method(method.clone()).uri(path).header("host", &self.address);
         if let Some(token) = &self.bearer {
             request = request.header("authorization", format!("Bearer {token}"));
         }
@@ -95,7 +97,11 @@ impl Client {
             request = request.header("content-type", "application/json");
         }
         let request = request.body(Full::new(Bytes::from(body.unwrap_or_default())))?;
-        tokio::time::timeout(TIMEOUT, self.exchange(request)).await?
+        told::asks(&self.address, path);
+        let reply = tokio::time::timeout(TIMEOUT, self.exchange(request)).await??;
+        let key = headers.iter().find(|(name, _)| name.eq_ignore_ascii_case("idempotency-key")).map(|(_, key)| *key);
+        told::hear(&self.address, (&method, path), self.bearer.as_deref().zip(key), &reply);
+        Ok(reply)
     }
 
     async fn exchange(&self, request: Request<Full<Bytes>>) -> Result<Reply, anyhow::Error> {

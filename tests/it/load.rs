@@ -262,7 +262,7 @@ impl Town {
         }
         let all = made.iter().chain(&told.captures).chain(&told.exchanges).chain(&told.refunds).chain(&told.transfers);
         let acknowledged =
-            all.map(|(id, amount)| Told { id: id.clone(), amount: *amount, key: told.keys.get(id).cloned() });
+            all.map(|(id, amount)| Told { id: id.clone(), amount: Some(*amount), key: told.keys.get(id).cloned() });
         let evidence = Evidence {
             acknowledged: acknowledged.collect(),
             is_complete: true,

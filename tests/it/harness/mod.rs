@@ -13,6 +13,7 @@ mod packages;
 mod process;
 mod python;
 mod sink;
+pub(crate) mod told;
 mod wait;
 
 use std::net::SocketAddr;
@@ -21,7 +22,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use koban_auditor::Evidence;
 use koban_domain::accounts::PluginKey;
 use koban_domain::charges::ChargeCredit;
 use koban_domain::exchanges::Pair;
@@ -136,6 +136,7 @@ impl TestApp {
         let jobs = if setup.jobs { Some(jobs::start(&app)) } else { None };
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("an address");
+        told::serves(&address.to_string(), database.url());
         let (stop, stopped) = oneshot::channel();
         let web = Web::new(app.clone(), setup.web);
         let serving = tokio::spawn(koban_web::serve(listener, web, async {
@@ -254,6 +255,9 @@ impl TestApp {
     /// The same with more settings and other caps.
     pub(crate) async fn atm_with(&self, settings: &[Named], caps: (i64, i64)) -> Atm {
         let atm = Atm::start(&self.base()).await;
+        let before = "select count(*) from partner_references where flow is not null";
+        let before = self.database.hand().await.number(before).await > 0;
+        told::works_with(&self.address(), atm.controls().address(), before);
         seed_atm(&self.app, &atm, settings, caps).await;
         atm
     }
@@ -284,12 +288,12 @@ impl TestApp {
         self.database.hand().await.number("select count(*) from entries").await
     }
 
-    /// The journal and everything beside it agree: so say `ledger verify` and, by itself, the auditor. And every call of a guest
-    /// ends again as its record says.
+    /// The journal, everything beside it and everything that is known outside agree: so say `ledger verify` and, by itself, the auditor.
+    /// And every call of a guest ends again as its record says.
     pub(crate) async fn ledger_is_clean(&self) {
         let verdict = verify::verify(&self.app.store).await.expect("the ledger can be read");
         assert!(verdict.difference.is_none(), "{verdict}");
-        self.database.holds(Evidence::default()).await;
+        self.database.holds().await;
         database::calls_end_as_recorded(&self.app.store).await;
     }
 }

@@ -71,6 +71,7 @@ impl HostProcess {
                 panic!("koban serve did not say where it listens: {}", log.lock().expect("the log"));
             }
         };
+        super::told::serves(&address, database.url());
         let mut host = HostProcess { child, address, log, ready_after: Duration::ZERO };
         host.is_ready(&stopwatch).await;
         host.ready_after = stopwatch.elapsed();

@@ -9,6 +9,7 @@ use axum::Router;
 use axum::body::Bytes;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
+use koban_auditor::Heard;
 use koban_domain::time::Timestamp;
 use koban_outside::{Keyring, PublicKey, verify};
 use koban_service::clock::Clock;
@@ -47,6 +48,7 @@ struct Shared {
 }
 
 /// A server that receives webhooks.
+#[derive(Clone)]
 pub(crate) struct Sink {
     address: SocketAddr,
     shared: Shared,
@@ -95,6 +97,13 @@ impl Sink {
         self.shared.calls.lock().expect("whole").clone()
     }
 
+    /// The same as the auditor compares it.
+    pub(crate) fn heard(&self) -> Vec<Heard> {
+        let calls = self.shared.calls.lock().expect("whole").clone();
+        let body = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        calls.into_iter().map(|call| Heard { body: body(&call.bytes), id: call.id }).collect()
+    }
+
     /// Each event once, by its id.
     pub(crate) fn events(&self) -> BTreeMap<String, Value> {
         let mut events = BTreeMap::new();
@@ -121,7 +130,9 @@ impl Sink {
         let body = serde_json::json!({ "merchant": merchant, "url": self.url(), "allow_private": true });
         let made = operator.post("/v1/operator/webhook-endpoints", body).await.created();
         self.knows(&made);
-        made.body["endpoint"]["id"].as_str().expect("an id").to_owned()
+        let endpoint = made.body["endpoint"]["id"].as_str().expect("an id").to_owned();
+        super::told::hears(operator.client().address(), &endpoint, self);
+        endpoint
     }
 }
 

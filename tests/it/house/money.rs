@@ -6,7 +6,8 @@ use super::{none, sources};
 const MOVES: [&str; 7] = ["_holding(", ".bring(", ".charge(&", "seed_money(", ".pay(&", ".send(&", ".deposit("];
 
 /// What has the auditor look.
-const LOOKS: [&str; 5] = ["ledger_is_clean()", "books_hold_what_was_told()", "is_sound(", "audited(", "is_clean("];
+const LOOKS: [&str; 6] =
+    ["ledger_is_clean()", "books_hold_what_was_told()", "is_sound(", "is_sound_with(", "audited(", "is_clean("];
 
 /// Tests that leave their books broken, or that move nothing after all.
 const SPARED: [(&str, &str); 4] = [

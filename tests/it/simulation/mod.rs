@@ -225,7 +225,7 @@ async fn live(seeds: &[u64], came: &mut Came) {
     came.cuts += hosts.cuts();
     assert!(hosts.database.kind == Kind::Sqlite || hosts.cuts() > 0, "no commit was cut");
     let evidence = Evidence { tills: seeds.iter().map(|seed| till(*seed)).collect(), ..Evidence::default() };
-    hosts.database.is_sound(evidence).await;
+    hosts.database.is_sound_with(evidence).await;
 }
 
 async fn one_round(hosts: &Arc<Hosts>, towns: Vec<Town>, round: &Round, now: Timestamp, came: &mut Came) -> Vec<Town> {

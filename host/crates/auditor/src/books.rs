@@ -10,7 +10,7 @@ use crate::records::{self, Record, RecordPage};
 use crate::source::{Id, Row, Source};
 
 /// Tables that are read whole. One that is not there (a later version may have none) reads as empty.
-const TABLES: [&str; 35] = [
+const TABLES: [&str; 36] = [
     "accounts",
     "adjustments",
     "api_keys",
@@ -46,6 +46,7 @@ const TABLES: [&str; 35] = [
     "webhook_endpoints",
     "disputes",
     "closings",
+    "arrangements",
 ];
 
 /// An entry of the journal.

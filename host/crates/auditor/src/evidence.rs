@@ -9,10 +9,10 @@ use crate::{AuditError, Invariant, Look, Report};
 /// Something that a client was told was done.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Acknowledged {
-    /// Its id, such as `pay_…`, `ref_…`, `trf_…`, `cap_…` or `exc_…`.
+    /// Its id, such as `pay_…`, `ref_…`, `trf_…`, `cap_…`, `exc_…`, `dsp_…`, `clo_…`, `cmp_…`, `lot_…`, `adj_…`, `rev_…`, `sch_…` or `flw_…`.
     pub id: String,
-    /// How much, minor units; of an exchange what was given.
-    pub amount: i64,
+    /// How much, minor units, where it has an amount and whoever was told knows it; of an exchange what was given, of a closing what is due.
+    pub amount: Option<i64>,
     /// Under which idempotency key, and whose.
     pub key: Option<(String, String)>,
 }
@@ -51,13 +51,13 @@ pub struct Evidence {
 pub struct NotEvidence(usize);
 
 impl Evidence {
-    /// Takes in a clients' log: one JSON object a line, with `id`, `amount` and, where they are known, `actor` and `key`.
+    /// Takes in a clients' log: one JSON object a line, with `id` and, where they are known, `amount`, `actor` and `key`.
     pub fn read_acknowledged(&mut self, log: &str) -> Result<(), NotEvidence> {
         for (number, line) in (1..).zip(log.lines()).filter(|(_, line)| !line.trim().is_empty()) {
             let wrong = || NotEvidence(number);
             let value: Value = serde_json::from_str(line).map_err(|_| wrong())?;
             let text = |name: &str| value.get(name).and_then(Value::as_str).map(str::to_owned);
-            let amount = value.get("amount").and_then(Value::as_i64).ok_or_else(wrong)?;
+            let amount = value.get("amount").and_then(Value::as_i64);
             let key = text("key").map(|key| (text("actor").unwrap_or_default(), key));
             self.acknowledged.push(Acknowledged { id: text("id").ok_or_else(wrong)?, amount, key });
         }
@@ -108,8 +108,9 @@ mod tests {
             "{\"id\":\"pay_1\",\"amount\":5,\"actor\":\"usr_1\",\"key\":\"k\"}\n\n{\"id\":\"trf_1\",\"amount\":7}\n";
         evidence.read_acknowledged(log).unwrap();
         let key = Some(("usr_1".to_owned(), "k".to_owned()));
-        assert_eq!(evidence.acknowledged[0], Acknowledged { id: "pay_1".into(), amount: 5, key });
+        assert_eq!(evidence.acknowledged[0], Acknowledged { id: "pay_1".into(), amount: Some(5), key });
         assert_eq!(evidence.acknowledged[1].key, None);
-        assert_eq!(evidence.read_acknowledged("{\"id\":\"x\",\"amount\":1}\nnonsense"), Err(NotEvidence(2)));
+        assert_eq!(evidence.read_acknowledged("{\"id\":\"x\"}\nnonsense"), Err(NotEvidence(2)));
+        assert_eq!(evidence.acknowledged[2].amount, None);
     }
 }

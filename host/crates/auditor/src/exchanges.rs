@@ -75,9 +75,9 @@ fn legs(look: &Look<'_>, entry: &Entry, class: &str, currency: &str) -> i128 {
     legs.filter(|posting| look.rules.class(posting.class) == class).map(crate::canonical::Posting::signed).sum()
 }
 
-/// I8: of each payment, capture and refund the gross amount of its row is what the merchant gets or gives and what is kept; of each
-/// settlement the gross of the credits, less that of flows' captures, is what comes to the bank and the fee. A merchant's own fees do not exist yet; a class that keeps part of a
-/// payment is counted as kept, so that the sum holds with them as well.
+/// I8: of each payment, capture and refund the amount of its row is what the merchant gets or gives; of each
+/// settlement the gross of the credits, less that of flows' captures, is what comes to the bank and the fee. A merchant's own fees are taken by closings,
+/// never from a payment: `merchants.rs` works those out.
 pub(crate) fn i8_what_is_paid_is_what_is_got_and_kept(look: &Look<'_>, out: &mut Report) -> Result<(), AuditError> {
     let mut gross: BTreeMap<Id, i128> = BTreeMap::new();
     for table in ["payments", "captures", "refunds"] {
@@ -90,11 +90,10 @@ pub(crate) fn i8_what_is_paid_is_what_is_got_and_kept(look: &Look<'_>, out: &mut
         let place = || format!("entry {}", entry.sequence);
         match look.rules.kind(entry.kind) {
             kind @ ("payment" | "capture" | "refund") => {
-                let kept = entry.moved(|class| matches!(look.rules.class(class), "fees" | "tax" | "merchant-fees"));
-                let sum = entry.moved(is("payable")) + kept;
+                let sum = entry.moved(is("payable"));
                 let wanted = gross.get(&entry.subject).copied().unwrap_or(0);
                 if (if kind == "refund" { sum } else { -sum }) != wanted {
-                    out.add(Invariant::I8, place(), format!("is of {wanted}, the payee's part and the fee make {sum}"));
+                    out.add(Invariant::I8, place(), format!("is of {wanted}, the payee's part makes {sum}"));
                 }
             }
             "settlement" => {

@@ -13,12 +13,14 @@ mod evidence;
 mod exchanges;
 mod holds;
 mod journal;
+mod merchants;
 mod outbox;
 mod privileges;
 mod projections;
 mod records;
 mod requests;
 mod rules;
+mod schedules;
 mod source;
 mod tenants;
 
@@ -47,7 +49,7 @@ pub enum Invariant {
     I6,
     /// Both legs of an exchange are there, and rounding leaves at most one minor unit.
     I7,
-    /// What is paid is what the payee gets and what is kept.
+    /// What is paid is what the payee gets; what merchants are closed with is that, less fee and tax.
     I8,
     /// The partner's book equals ours.
     I9,
@@ -203,12 +205,15 @@ pub async fn audit_within(source: &mut Source, evidence: &Evidence) -> Result<Re
     let out = &mut report;
     journal::i1_postings_sum_to_zero(&look, out);
     journal::i2_no_balance_lies_below_its_floor(&look, out);
+    merchants::i2_no_merchant_is_beyond_its_credit(&look, out)?;
     requests::i3_what_was_acknowledged_is_there_and_nothing_else(&look, out)?;
+    schedules::i3_schedules_are_done_once(&look, out)?;
     requests::i4_one_effect_per_key_and_reference(&look, out)?;
     holds::i5_every_hold_ends_once(&look, out)?;
     holds::i6_no_more_goes_back_than_was_captured(&look, out)?;
     exchanges::i7_exchanges_have_both_legs(&look, out)?;
     exchanges::i8_what_is_paid_is_what_is_got_and_kept(&look, out)?;
+    merchants::i8_closings_are_what_the_journal_moved(&look, out)?;
     evidence::i9_the_partners_book_is_ours(&look, out)?;
     outbox::i10_every_event_is_told_in_order(&look, out)?;
     projections::i11_balances_follow_from_the_journal(&look, out)?;

@@ -10,7 +10,7 @@ Checks the fourteen invariants of the books and exits with 1 if one does not hol
 
   koban-auditor DATABASE [OPTIONS]        DATABASE is sqlite:PATH or postgres://…
 
-  --told LOG      what clients were told: one JSON object a line with id, amount, actor and key
+  --told LOG      what clients were told: one JSON object a line with id, and amount, actor and key where known
   --complete      that log has everything that anybody was told
   --book FILE     the partner's book, JSON with `deposits`
   --of PLUGIN     whose partner's book it is

@@ -6,13 +6,24 @@ use crate::canonical::{Postcard, id_of};
 use crate::source::Id;
 use crate::{AuditError, Invariant, Look, Report};
 
-/// Dealings by the prefix of their ids: table, column of the amount, and the kinds of entries that make them.
+/// Dealings by the prefix of their ids: table and column of the amount. A complete log has all of them.
 const DEALINGS: [(&str, &str, &str); 5] = [
     ("pay", "payments", "amount"),
     ("ref", "refunds", "amount"),
     ("trf", "transfers", "amount"),
     ("cap", "captures", "amount"),
     ("exc", "exchanges", "sell_amount"),
+];
+
+/// What else is acknowledged, with its amount where it has one.
+const OTHERS: [(&str, &str, Option<&str>); 7] = [
+    ("dsp", "disputes", Some("amount")),
+    ("clo", "closings", Some("due")),
+    ("cmp", "campaigns", Some("budget")),
+    ("lot", "bonus_lots", Some("amount")),
+    ("adj", "adjustments", None),
+    ("rev", "reviews", None),
+    ("sch", "schedules", None),
 ];
 
 /// Entries that are explained by a row, and rows by an entry: kind of entry, table, whether each row has exactly one such entry.
@@ -44,26 +55,35 @@ pub(crate) fn i3_what_was_acknowledged_is_there_and_nothing_else(
     look: &Look<'_>,
     out: &mut Report,
 ) -> Result<(), AuditError> {
-    let mut kept: BTreeMap<String, i64> = BTreeMap::new();
-    for (prefix, table, column) in DEALINGS {
+    let mut kept: BTreeMap<String, Option<i64>> = BTreeMap::new();
+    let dealings = DEALINGS.map(|(prefix, table, column)| (prefix, table, Some(column)));
+    for (prefix, table, column) in dealings.into_iter().chain(OTHERS) {
         for row in look.books.table(table) {
-            kept.insert(format!("{prefix}_{}", hex::encode(row.id("id")?)), row.int(column)?);
+            let amount = column.map(|column| row.int(column)).transpose()?;
+            kept.insert(format!("{prefix}_{}", hex::encode(row.id("id")?)), amount);
         }
+    }
+    for flow in look.books.flows.keys() {
+        kept.insert(format!("flw_{}", hex::encode(flow)), None);
     }
     let mut told = BTreeSet::new();
     for acknowledged in &look.evidence.acknowledged {
         told.insert(acknowledged.id.as_str());
         match kept.get(&acknowledged.id) {
             None => out.add(Invariant::I3, &acknowledged.id, "was acknowledged and is lost"),
-            Some(amount) if *amount != acknowledged.amount => {
-                let what = format!("was acknowledged with {}, the books say {amount}", acknowledged.amount);
-                out.add(Invariant::I3, &acknowledged.id, what);
+            Some(kept) => {
+                if let (Some(told), Some(kept)) = (acknowledged.amount, kept)
+                    && told != *kept
+                {
+                    let what = format!("was acknowledged with {told}, the books say {kept}");
+                    out.add(Invariant::I3, &acknowledged.id, what);
+                }
             }
-            Some(_) => {}
         }
     }
     if look.evidence.is_complete {
-        for id in kept.keys().filter(|id| !told.contains(id.as_str())) {
+        let dealing = |id: &str| DEALINGS.iter().any(|(prefix, ..)| id.split('_').next() == Some(prefix));
+        for id in kept.keys().filter(|id| dealing(id) && !told.contains(id.as_str())) {
             out.add(Invariant::I3, id, "is there, and nobody was told");
         }
     }
