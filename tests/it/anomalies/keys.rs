@@ -19,14 +19,14 @@ use super::stage::{Said, Stage, first, moment, some_yen};
 use crate::harness::unique;
 use crate::load::Dice;
 
-/// R6. The same request many times at once on two hosts, some of whose callers are cut off in the middle: one effect. (Hosts that are killed in the
+/// R6. The same request fifty times at once on two hosts, some of whose callers are cut off in the middle: one effect. (Hosts that are killed in the
 /// middle are `kills`.)
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn r6_one_key_has_one_effect_however_often_and_wherever_it_comes() {
     async fn race(stage: Arc<Stage>, mut dice: Dice) -> &'static str {
         let (yen, key, who) = (some_yen(&mut dice), unique("r6"), stage.person(2_000).await);
         let (mut asking, cuts) = (JoinSet::new(), dice.below(2) == 0);
-        for number in 0..8_usize {
+        for number in 0..50_usize {
             let (stage, key, cut_us) = (Arc::clone(&stage), key.clone(), dice.below(4_000));
             asking.spawn(async move {
                 let pay = stage.pay(number, who, yen, &key);

@@ -1,19 +1,19 @@
 //! Races on one ledger from two hosts, each provoked many times: only what is allowed ever comes of them.
 //!
-//! The numbers are those of the list of anomalies that the core is held to. R9 (points spent twice) is R1 over bonus lots; R18 (a plugin's own
-//! key-value store) has no such store, for what plugins remember is flow state; R20 (passkeys) waits for passkeys.
+//! The numbers are those of the list of anomalies that the core is held to. R18 (a plugin's own key-value store) has no such store, for what plugins remember is flow state; R20 (passkeys) waits for passkeys.
 
 mod holds;
 mod keys;
 mod money;
 mod others;
+mod shops;
 mod stage;
+mod warrants;
 
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::sync::Arc;
 
-use koban_auditor::Evidence;
 use tokio::task::JoinSet;
 
 use crate::harness::{Kind, Stopwatch};
@@ -78,5 +78,5 @@ async fn provoke_at_once<F>(
         let sql = "select deadlocks from pg_stat_database where datname = current_database()";
         assert_eq!(stage.database.hand().await.number(sql).await, 0, "{id}: nobody deadlocks");
     }
-    stage.database.is_sound(Evidence::default()).await;
+    stage.database.is_sound().await;
 }

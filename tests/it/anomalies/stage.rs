@@ -3,11 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use koban_domain::access::Access;
+use koban_domain::access::{Access, Warrant};
 use koban_domain::accounts::PluginKey;
 use koban_domain::charges::ChargeCredit;
 use koban_domain::guest::Verdict;
-use koban_domain::ids::{AuditId, FlowId, KeyId, MerchantId, OperatorId, PaymentId, UserId};
+use koban_domain::ids::{AuditId, CampaignId, FlowId, KeyId, MerchantId, OperatorId, PaymentId, UserId};
 use koban_domain::ledger::{Answer, Audit, Command, Decided, Work};
 use koban_domain::limits::WalletKind;
 use koban_domain::money::{Currency, Money};
@@ -18,14 +18,15 @@ use koban_domain::policy::FailurePolicy;
 use koban_domain::transfers::Transfer;
 use koban_domain::verification::{Verification, Verify};
 use koban_outside::{Outside, Settings};
+use koban_service::bonus::CampaignInput;
 use koban_service::clock::Clock;
 use koban_service::operations::Answered;
 use koban_service::payments::PayInput;
 use koban_service::transfers::SendInput;
-use koban_service::{Actor, App, Ctx, Error, exchanges, operators, payments, policy, transfers, wallets};
+use koban_service::{Actor, App, Ctx, Error, bonus, exchanges, operators, payments, policy, transfers, wallets};
 use koban_store::users::UserRow;
 
-use crate::harness::{Database, TILL, door, limit_dollars, sealer, seed_shop, seed_till, unique};
+use crate::harness::{Database, Kind, TILL, door, limit_dollars, sealer, seed_shop, seed_till, unique};
 use crate::load::Dice;
 
 /// Who verifies people.
@@ -37,6 +38,8 @@ pub(crate) struct Stage {
     pub(crate) hosts: [App; 2],
     /// A merchant that everybody pays.
     pub(crate) shop: MerchantId,
+    /// What grants bonus.
+    pub(crate) campaign: CampaignId,
 }
 
 /// What somebody was told, as far as races care.
@@ -94,7 +97,18 @@ impl Stage {
         for host in &hosts {
             host.ledger.refresh().await.expect("it looks");
         }
-        Arc::new(Stage { database, hosts, shop })
+        let input = CampaignInput {
+            name: "a race".into(),
+            budget: Money::yen(1_000_000_000),
+            open: true,
+            ends_at: None,
+            per_user: None,
+            bound: None,
+            reason: "a race".into(),
+        };
+        let campaign = bonus::begin(&hosts[0], &operator, input);
+        let campaign = campaign.await.expect("a campaign").value.id;
+        Arc::new(Stage { database, hosts, shop, campaign })
     }
 
     /// One of the hosts.
@@ -144,10 +158,15 @@ impl Stage {
 
     /// Something that is paid, or held for so many milliseconds; by its payer, under a key of its own, with no rule between.
     pub(crate) async fn paid(&self, who: UserId, yen: i64, held_ms: Option<i64>) -> Payment {
+        self.paid_to(self.shop, who, yen, held_ms).await
+    }
+
+    /// The same to another merchant.
+    pub(crate) async fn paid_to(&self, merchant: MerchantId, who: UserId, yen: i64, held_ms: Option<i64>) -> Payment {
         let app = self.host(0);
         let payment = PaymentId(app.clock.id());
         let terms = held_ms.map_or(Terms::AtOnce, |for_ms| Terms::Held { for_ms });
-        let (merchant, amount) = (self.shop, Money::yen(yen));
+        let amount = Money::yen(yen);
         let pay = Pay { payment, payer: who, merchant, amount, reference: None, decision: None, terms, review: false };
         match self.asked(0, Actor::User(who), None, Command::Pay(pay)).await {
             Ok(Answer::Paid(payment)) => payment,
@@ -171,12 +190,49 @@ impl Stage {
         decided(app.ledger.commit(work).await.expect("the ledger answers"))
     }
 
+    /// A command by this actor whose authority may end meanwhile: whether it was done.
+    pub(crate) async fn warranted(&self, host: usize, actor: Actor, warrant: Warrant, command: Command) -> bool {
+        let app = self.host(host);
+        let mut work = Work::new(app.clock.id(), actor.to_string());
+        work.operation = Some(Claim::new(&actor.to_string(), &unique("asked"), "POST /v1/test", b"{}"));
+        work.warrant = Some(warrant);
+        work.commands = vec![command];
+        match app.ledger.commit(work).await.expect("the ledger answers") {
+            Decided::Done(_) => true,
+            Decided::SignedOut => false,
+            other => panic!("{other:?}"),
+        }
+    }
+
     /// A command that no request asked for.
     pub(crate) async fn told(&self, host: usize, command: Command) -> Result<Answer, Refusal> {
         let app = self.host(host);
         let mut work = Work::new(app.clock.id(), Actor::System.to_string());
         work.commands = vec![command];
         decided(app.ledger.commit(work).await.expect("the ledger answers"))
+    }
+
+    /// The entries of captures of what this user holds, by sequence.
+    pub(crate) async fn captures_of(&self, who: UserId) -> Vec<i64> {
+        let sql = format!(
+            "select sequence from entries where kind = 10 and subject in
+             (select c.id from captures c join payments p on p.id = c.payment where p.payer = {}) order by sequence",
+            self.blob(who)
+        );
+        self.database.hand().await.numbers(&sql).await
+    }
+
+    /// An id as this store writes it in a statement.
+    fn blob(&self, id: UserId) -> String {
+        match self.database.kind {
+            Kind::Sqlite => format!("x'{}'", hex::encode(id.bytes())),
+            Kind::Postgres => format!("decode('{}', 'hex')", hex::encode(id.bytes())),
+        }
+    }
+
+    /// What somebody has of bonus, as the other host sees it.
+    pub(crate) async fn bonus(&self, who: UserId) -> i64 {
+        wallets::balances(self.host(1), who).await.expect("a wallet").bonus.left.minor
     }
 
     /// What somebody has, as the other host sees it.
