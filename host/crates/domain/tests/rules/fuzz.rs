@@ -14,7 +14,7 @@ use koban_domain::records::{Digest, Kept, RecordHead};
 use koban_domain::signals::Ring;
 use koban_domain::time::Timestamp;
 
-use crate::soak;
+use crate::{offices, soak};
 
 #[path = "../../../../../tests/fuzz/search.rs"]
 mod search;
@@ -50,6 +50,11 @@ fn kind(error: impl std::fmt::Debug) -> String {
 #[test]
 fn any_bytes_as_a_history_agree_with_the_model() {
     fuzz("decide", &[], 150, |bytes| soak::history_of(&bytes[..bytes.len().min(600)]));
+}
+
+#[test]
+fn any_bytes_as_a_history_of_operators_keep_the_books() {
+    fuzz("offices", &[], 150, |bytes| offices::history_of(&bytes[..bytes.len().min(600)]));
 }
 
 #[test]

@@ -16,6 +16,7 @@ mod gifts;
 mod holds;
 mod limits;
 mod model;
+mod offices;
 mod outcomes;
 mod outgoing;
 mod packages;

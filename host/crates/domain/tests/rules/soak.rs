@@ -38,7 +38,7 @@ const GIFTS: i64 = 200_000;
 const BEFORE_TAX_ROSE: i32 = 16_200;
 
 /// One wish, in numbers that shrink well.
-type Raw = (u8, u8, u8, u16);
+pub(crate) type Raw = (u8, u8, u8, u16);
 
 /// A platform and its model, fed with the same history.
 struct Trial {
@@ -414,7 +414,7 @@ fn operator() -> OperatorId {
 }
 
 /// A sequence of numbers that looks random and depends on the seed alone (SplitMix64, Steele and others 2014).
-struct Numbers(u64);
+pub(crate) struct Numbers(pub(crate) u64);
 
 impl Numbers {
     fn next(&mut self) -> u64 {
@@ -424,7 +424,7 @@ impl Numbers {
         z ^ (z >> 31)
     }
 
-    fn raw(&mut self) -> Raw {
+    pub(crate) fn raw(&mut self) -> Raw {
         let [kind, a, b, c, d, ..] = self.next().to_be_bytes();
         (kind, a, b, u16::from_be_bytes([c, d]))
     }
