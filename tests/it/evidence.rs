@@ -4,11 +4,11 @@ use koban_domain::accounts::PostingSide;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use crate::harness::{Database, HostProcess, TestApp, koban, root};
+use crate::harness::{Caller as _, Database, HostProcess, TestApp, koban, root};
 
-/// A database with a little history, and no host.
+/// A database with a little history of holds, two currencies and a closing, and no host.
 async fn finished() -> std::sync::Arc<Database> {
     let app = TestApp::start().await;
     let (user, shop) = (app.user_holding(10_000).await, app.shop().await);
@@ -17,6 +17,19 @@ async fn finished() -> std::sync::Arc<Database> {
     for yen in 1..=3 {
         user.pay(&shop, yen).await.created();
     }
+    app.offer_dollars(1_000_000).await;
+    let (rich, operator) = (app.verified_user_holding(20_000).await, app.operator().await);
+    let dollars = json!({ "sell": "JPY", "buy": "USD", "amount": 10_000, "currency": "USD", "rate": "113.8727" });
+    rich.post("/v1/exchanges", dollars).await.created();
+    for (of_held, how) in [(Some(400), "captures"), (None, "void")] {
+        let held = user.pay(&shop, 900).with("capture", false).await.created();
+        let body = of_held.map_or_else(|| json!({}), |amount| json!({ "amount": amount }));
+        shop.post(format!("/v1/payments/{}/{how}", held.id), body).await.accepted();
+    }
+    let today = koban_domain::time::date_of_day(app.app.clock.now().jst_day());
+    let path = format!("/v1/operator/merchants/{}/closings", shop.id);
+    operator.post(path, json!({ "currency": "JPY", "until": today })).await.created();
+    app.ledger_is_clean().await;
     app.stop().await
 }
 

@@ -501,16 +501,41 @@ const SILENT: &[Example] = &[
 ];
 
 #[test]
-fn the_page_lists_every_class_with_its_side_and_floor() {
+fn the_page_lists_every_class_with_its_side_floor_and_owner_and_no_other() {
     let page = pages::read("accounts.md");
-    for class in Class::ALL {
+    let (_, table) = page.split_once("## Classes\n").unwrap();
+    let (table, _) = table.split_once("\n## ").unwrap();
+    let rows: Vec<Vec<&str>> = table
+        .lines()
+        .filter(|line| line.starts_with("| `"))
+        .map(|line| line.trim_matches('|').split('|').map(str::trim).collect())
+        .collect();
+    assert_eq!(rows.len(), Class::ALL.len(), "accounts.md has one row for each class");
+    for (class, row) in Class::ALL.into_iter().zip(rows) {
         let side = match class.normal() {
             PostingSide::Debit => "debit",
             PostingSide::Credit => "credit",
         };
         let floor = class.floor().map_or("none".to_owned(), |floor| floor.to_string());
-        let row = format!("| `{}` | {} | {side} | {floor} |", class.word(), class.code());
-        assert!(page.contains(&row), "accounts.md has no row that begins with: {row}");
+        let ceiling = match class {
+            Class::Prepaid | Class::Funds | Class::Bonus => "balance limit of the wallet",
+            Class::Clearing => "exposure cap of the plugin, on unsettled credits",
+            Class::InTransit => "exposure cap of the plugin, with what flows have set aside",
+            Class::WriteOff => "loss budgets of all plugins together",
+            Class::BonusExpense => "budgets of campaigns",
+            Class::FxPosition => "position limit of the currency, either way",
+            _ => "none",
+        };
+        let owner = match class {
+            Class::Prepaid | Class::Funds | Class::Receivable | Class::Bonus => "user",
+            Class::Payable | Class::Disputed | Class::PayoutDue => "merchant",
+            Class::Clearing | Class::InTransit => "plugin",
+            _ => "platform",
+        };
+        let (word, code) = (format!("`{}`", class.word()), class.code().to_string());
+        assert_eq!(row.len(), 7, "the row of {word} has seven cells: {row:?}");
+        assert_eq!(row[..6], [&word, &code, side, &floor, ceiling, owner], "the row of {word}");
+        assert!(row[6].len() > 10, "the row of {word} says what it mirrors");
     }
 }
 

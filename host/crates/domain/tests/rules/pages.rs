@@ -5,7 +5,7 @@ use std::sync::Mutex;
 
 use koban_domain::accounts::{AccountKey, Class, Layer, PostingSide};
 use koban_domain::flows;
-use koban_domain::ids::EntryId;
+use koban_domain::ids::{EntryId, MerchantId, UserId};
 use koban_domain::journal::{Draft, Head, Posting, canonical};
 use koban_domain::limits;
 use koban_domain::manifest::{
@@ -120,12 +120,68 @@ fn the_published_vectors_hold() {
         meta: r#"{"reference":"r1"}"#.into(),
         ..first.clone()
     };
+    let (payer, shop) = (UserId(Uuid::from_u128(3)), MerchantId(Uuid::from_u128(4)));
+    let usd = Currency::new("USD").unwrap();
+    let (prepaid, payable) =
+        (AccountKey::user(Class::Prepaid, payer, Currency::JPY), AccountKey::payable(shop, Currency::JPY));
+    let moved = |account, side, layer, amount| Posting { layer, amount, ..posting(account, side) };
+    let draft = |number, kind, subject, postings| Draft {
+        id: EntryId(Uuid::from_u128(number)),
+        kind,
+        actor: format!("user:{payer}"),
+        subject: [subject; 16],
+        postings,
+        ..first.clone()
+    };
+    let (debit, credit) = (PostingSide::Debit, PostingSide::Credit);
+    let held = draft(
+        3,
+        EntryKind::Authorisation,
+        8,
+        vec![moved(prepaid, debit, Layer::Reserved, 900), moved(payable, credit, Layer::Reserved, 900)],
+    );
+    let captured = draft(
+        4,
+        EntryKind::Capture,
+        9,
+        vec![
+            moved(prepaid, debit, Layer::Released, 900),
+            moved(payable, credit, Layer::Released, 900),
+            moved(prepaid, debit, Layer::Posted, 900),
+            moved(payable, credit, Layer::Posted, 900),
+        ],
+    );
+    let (yen, dollars) =
+        (|class| AccountKey::user(class, payer, Currency::JPY), |class| AccountKey::user(class, payer, usd));
+    let exchanged = draft(
+        5,
+        EntryKind::Exchange,
+        10,
+        vec![
+            moved(yen(Class::Funds), debit, Layer::Posted, 11_388),
+            moved(AccountKey::platform(Class::FxPosition, Currency::JPY), credit, Layer::Posted, 11_387),
+            moved(AccountKey::platform(Class::Rounding, Currency::JPY), credit, Layer::Posted, 1),
+            moved(AccountKey::platform(Class::FxPosition, usd), debit, Layer::Posted, 10_000),
+            moved(dollars(Class::Funds), credit, Layer::Posted, 10_000),
+        ],
+    );
+    let closed = draft(
+        6,
+        EntryKind::Closing,
+        11,
+        vec![
+            moved(payable, debit, Layer::Posted, 900),
+            moved(AccountKey::platform(Class::FeeIncome, Currency::JPY), credit, Layer::Posted, 29),
+            moved(AccountKey::platform(Class::ConsumptionTax, Currency::JPY), credit, Layer::Posted, 2),
+            moved(AccountKey { class: Class::PayoutDue, ..payable }, credit, Layer::Posted, 869),
+        ],
+    );
     let mut head = Head::EMPTY;
     let mut vectors = String::from("```text\n");
     for (name, key) in [("bank", bank), ("clearing", clearing)] {
         vectors.push_str(&format!("account {name:<9} {}\n", hex::encode(key.id().0)));
     }
-    for draft in [first, second] {
+    for draft in [first.clone(), second, held, captured, exchanged, closed] {
         let entry = head.append(draft, Timestamp(1_537_851_600_000));
         let bytes = hex::encode(canonical(entry.sequence, entry.at, &entry.draft));
         vectors.push_str(&format!("entry {} bytes     {bytes}\n", entry.sequence));
