@@ -8,7 +8,6 @@ mod money;
 mod others;
 mod shops;
 mod stage;
-mod warrants;
 
 use std::collections::BTreeMap;
 use std::future::Future;

@@ -182,7 +182,12 @@ pub(crate) async fn say(host: &Client, operation: &str, signed: &[(&'static str,
         .push(("content-type", if operation == "settlement" { "text/csv; charset=utf-8" } else { "application/json" }));
     let path = format!("/v1/inbound/charge-atm/{operation}");
     let client = Client::new(host.address());
-    client.send(Method::POST, &path, &headers, Some(body)).await.expect("the host answers")
+    let reply = client.send(Method::POST, &path, &headers, Some(body)).await.expect("the host answers");
+    if (200..300).contains(&reply.status) {
+        // What is said in the network's name by hand does not stand in its book.
+        super::told::another_speaks(host.address());
+    }
+    reply
 }
 
 /// Answers a form that a charge shows.

@@ -267,6 +267,11 @@ impl TestApp {
         Channel::install(self, attack, caps).await
     }
 
+    /// Says that from here on the network's book and ours differ for good, so that they are not compared.
+    pub(crate) fn books_part(&self) {
+        told::another_speaks(&self.address());
+    }
+
     /// Offers dollars up to this position, and exchanges them at 113.8727 and 111.6177 yen.
     pub(crate) async fn offer_dollars(&self, most_cents: i64) {
         let (ctx, usd) = (self.operator_ctx(), Currency::new("USD").expect("a currency"));

@@ -62,6 +62,11 @@ pub(super) fn works_with(host: &str, controls: &str, before: bool) {
     });
 }
 
+/// Somebody spoke to this host in the network's name, whose book is not the whole any more.
+pub(super) fn another_speaks(host: &str) {
+    behind(host, |known| known.others = true);
+}
+
 /// This sink is that endpoint of this host.
 pub(super) fn hears(host: &str, endpoint: &str, sink: &Sink) {
     behind(host, |known| known.sinks.insert(endpoint.to_owned(), sink.clone()));
