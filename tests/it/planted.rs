@@ -1,18 +1,21 @@
 //! Secrets that can be recognised, planted wherever a secret goes in or comes out: afterwards they lie nowhere open.
 //!
-//! Looked through: every row of the database, its file and its log of writes, what the host wrote to its own log, every answer that is not the
-//! one that hands the secret out, metrics, the ledger's export, a backup, and that backup restored.
+//! Looked through: every row of the database, its file and its log of writes since the beginning, what the host wrote to its own log, its metrics,
+//! its traces, every answer that is not the one that hands the secret out, the ledger's export, a backup, and that backup restored. In each place
+//! something is found that must be there, so that the search is seen to work.
 
-use std::collections::HashMap;
 use std::path::Path;
+use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use serde_json::{Value, json};
 
+use crate::client::Client;
 use crate::harness::{
-    Caller, Database, HostProcess, Kind, Operator, PASSWORD, Setup, Shop, TestApp, User, koban, unique,
+    Caller, Cluster, Database, HostProcess, Kind, Operator, PASSWORD, Setup, Shop, TestApp, User, koban, unique,
 };
+use crate::traces::Collector;
 
 /// What must not be found, and how it is called.
 #[derive(Default)]
@@ -28,18 +31,24 @@ impl Planted {
 
     /// The first of them that lies in these bytes, written in any of the usual ways.
     fn found_in(&self, bytes: &[u8]) -> Option<(&'static str, &'static str)> {
-        // One pass: wherever the first four bytes of a way of writing stand, the rest of it is compared.
-        let mut ways: HashMap<[u8; 4], Vec<_>> = HashMap::new();
+        // One pass: wherever the first two bytes of a way of writing stand, the rest of it is compared.
+        let mut ways: Vec<Vec<_>> = vec![Vec::new(); 1 << 16];
         for (name, secret) in &self.0 {
             for (way, written) in written(secret) {
-                let start = written.first_chunk().copied().expect("a secret has four bytes");
-                ways.entry(start).or_default().push((*name, way, written));
+                let start = written.first_chunk().copied().expect("a secret has two bytes");
+                ways[usize::from(u16::from_be_bytes(start))].push((*name, way, written));
             }
         }
-        bytes.windows(4).enumerate().find_map(|(at, start)| {
-            let here = ways.get(start)?;
-            here.iter().find(|(.., written)| bytes[at..].starts_with(written)).map(|(name, way, _)| (*name, *way))
-        })
+        let mut start = 0_u16;
+        for (at, byte) in bytes.iter().enumerate() {
+            start = start << 8 | u16::from(*byte);
+            for (name, way, written) in &ways[usize::from(start)] {
+                if at > 0 && bytes[at - 1..].starts_with(written) {
+                    return Some((*name, *way));
+                }
+            }
+        }
+        None
     }
 
     #[track_caller]
@@ -218,7 +227,7 @@ fn files(folder: &Path) -> Vec<(String, Vec<u8>)> {
     found
 }
 
-/// The database's own files: for PostgreSQL the tables and the log of the test's server, if it is on this machine.
+/// The database's own files: for PostgreSQL the tables, and all that its server, which has no other database, wrote to its log.
 async fn stored(database: &Database) -> Vec<(String, Vec<u8>)> {
     match database.kind {
         Kind::Sqlite => files(database.folder()).into_iter().filter(|(path, _)| path.contains("koban.db")).collect(),
@@ -228,9 +237,10 @@ async fn stored(database: &Database) -> Vec<(String, Vec<u8>)> {
             let folder = hand.texts("select current_setting('data_directory')").await.remove(0);
             let oid =
                 hand.texts("select oid::text from pg_database where datname = current_database()").await.remove(0);
-            let log = hand.texts("select pg_walfile_name(pg_current_wal_lsn())").await.remove(0);
             let mut all = files(&Path::new(&folder).join("base").join(oid));
-            all.extend(files(&Path::new(&folder).join("pg_wal")).into_iter().filter(|(path, _)| path.ends_with(&log)));
+            let log = files(&Path::new(&folder).join("pg_wal"));
+            assert!(!log.is_empty(), "there is no log of writes");
+            all.extend(log);
             all
         }
     }
@@ -238,11 +248,22 @@ async fn stored(database: &Database) -> Vec<(String, Vec<u8>)> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn planted_secrets_are_found_nowhere() {
-    let app = TestApp::start_with(Setup { jobs: false, ..Setup::default() }).await;
+    let server = match Kind::of_this_run() {
+        Kind::Sqlite => None,
+        Kind::Postgres => Some(Cluster::start().await),
+    };
+    let database = server.as_ref().map_or_else(Database::sqlite, |server| Database::at(server.url()));
+    let app = TestApp::on(Arc::new(database), Setup { jobs: false, ..Setup::default() }).await;
     app.fraud_policy(koban_domain::guest::Verdict::Decline, koban_domain::guest::Verdict::Allow).await;
     let number = crate::harness::text("company_number", crate::harness::COMPANY_NUMBER);
     app.install("charge-atm", &[number], Some((1_000_000, 100_000))).await;
-    let host = HostProcess::start_with(&app.database, "host", &["--listen", "127.0.0.1:0", "--log", "debug"]).await;
+    let collector = Collector::default();
+    let traces = collector.clone().start().await;
+    let arguments = ["--listen", "127.0.0.1:0", "--log", "debug", "--traces", &traces];
+    let host = HostProcess::start_with(&app.database, "host", &arguments).await;
+    let told = host.said();
+    let admin = told.split("metrics on http://").nth(1).and_then(|rest| rest.split('/').next()).expect("an address");
+    let admin = Client::new(admin.to_owned());
     let mut planted = Planted::default();
     planted.plant("the seal key", crate::harness::seal_key());
     let people = people(&host, &app, &mut planted).await;
@@ -255,7 +276,10 @@ async fn planted_secrets_are_found_nowhere() {
     let log = host.said();
     assert!(log.contains("answered 201"), "the host wrote no log at this level: {log}");
     planted.are_not_in("the host's log", log.as_bytes());
-    planted.are_not_in("metrics", app.app.metrics.text().as_bytes());
+    are_in("the host's log", log.as_bytes(), "/v1/operator/merchants");
+    let metrics = admin.get("/metrics").await.expect("metrics").bytes;
+    planted.are_not_in("metrics", &metrics);
+    are_in("metrics", &metrics, "/v1/operator/merchants");
     let rows = app.database.hand().await.everything().await.join("\n");
     planted.are_not_in("a row", rows.as_bytes());
     assert!(known.found_in(rows.as_bytes()).is_some(), "rows");
@@ -270,12 +294,16 @@ async fn planted_secrets_are_found_nowhere() {
     let export = folder.join("planted-export.jsonl");
     let (status, _, said) = koban(&app.database, &["ledger", "export", "--out", &export.display().to_string()]);
     assert!(status.success(), "{said}");
-    planted.are_not_in("the ledger's export", &std::fs::read(&export).expect("the export"));
+    let export = std::fs::read(&export).expect("the export");
+    planted.are_not_in("the ledger's export", &export);
+    are_in("the ledger's export", &export, &people.user.id.to_string());
     let backup = folder.join("planted.backup");
     let (status, out, said) = koban(&app.database, &["backup", "create", &backup.display().to_string()]);
     assert!(status.success(), "{said}");
     planted.are_not_in("what a command says", format!("{out}{said} ").as_bytes());
-    planted.are_not_in("a backup", &std::fs::read(&backup).expect("the backup"));
+    let bytes = std::fs::read(&backup).expect("the backup");
+    planted.are_not_in("a backup", &bytes);
+    are_in("a backup", &bytes, "webhook_endpoints");
     let restored = Database::sqlite();
     let (status, _, said) = koban(&restored, &["backup", "restore", &backup.display().to_string()]);
     assert!(status.success(), "{said}");
@@ -285,4 +313,16 @@ async fn planted_secrets_are_found_nowhere() {
     }
     assert!(files.iter().any(|(_, content)| known.found_in(content).is_some()), "what was restored");
     assert!(host.stop().await.success());
+    // What is left of traces is sent when the host ends.
+    let traces = collector.texts();
+    planted.are_not_in("traces", traces.as_bytes());
+    are_in("traces", traces.as_bytes(), "/v1/operator/merchants");
+}
+
+/// The control: the same search finds what must be there.
+#[track_caller]
+fn are_in(place: &str, bytes: &[u8], what: &str) {
+    let mut known = Planted::default();
+    known.plant("no secret", what);
+    assert!(known.found_in(bytes).is_some(), "{place}: the search does not find `{what}`, which must be there");
 }

@@ -8,6 +8,7 @@ mod money;
 mod others;
 mod shops;
 mod stage;
+mod warrants;
 
 use std::collections::BTreeMap;
 use std::future::Future;

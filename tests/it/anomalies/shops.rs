@@ -5,16 +5,16 @@ use std::sync::Arc;
 
 use koban_domain::captures::{Collect, OfPayment};
 use koban_domain::closings::{Closing, MakeClosing};
-use koban_domain::ids::{CaptureId, ClosingId, MerchantId, UserId};
+use koban_domain::ids::{CaptureId, ClosingId, MerchantId};
 use koban_domain::ledger::{Answer, Command};
-use koban_domain::money::{Currency, Money};
+use koban_domain::money::Currency;
 use koban_domain::outcomes::Refusal;
-use koban_service::bonus::GrantInput;
 use koban_service::{Actor, bonus, operators};
 use tokio::task::JoinSet;
 
 use super::provoke;
 use super::stage::{Said, Stage, first, moment, some_yen};
+use super::warrants::gift;
 use crate::harness::{seed_shop, unique};
 use crate::load::Dice;
 
@@ -99,18 +99,5 @@ async fn close(stage: &Stage, host: usize, merchant: MerchantId, until: i32) -> 
         Ok(Answer::Closing(made)) => made.map(|made| *made),
         Err(Refusal::PeriodClosed) => None,
         other => panic!("{other:?}"),
-    }
-}
-
-/// So much bonus out of the stage's campaign, for an hour.
-fn gift(stage: &Stage, user: UserId, yen: i64) -> GrantInput {
-    let now = stage.host(0).clock.now();
-    GrantInput {
-        campaign: stage.campaign,
-        user,
-        amount: Money::yen(yen),
-        usable_from: None,
-        expires_at: now.plus_ms(3_600_000),
-        reason: "a race".into(),
     }
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use koban_domain::access::Access;
+use koban_domain::access::{Access, Warrant};
 use koban_domain::accounts::PluginKey;
 use koban_domain::charges::ChargeCredit;
 use koban_domain::guest::Verdict;
@@ -188,6 +188,20 @@ impl Stage {
         work.key = key;
         work.commands = vec![command];
         decided(app.ledger.commit(work).await.expect("the ledger answers"))
+    }
+
+    /// A command by this actor whose authority may end meanwhile: whether it was done.
+    pub(crate) async fn warranted(&self, host: usize, actor: Actor, warrant: Warrant, command: Command) -> bool {
+        let app = self.host(host);
+        let mut work = Work::new(app.clock.id(), actor.to_string());
+        work.operation = Some(Claim::new(&actor.to_string(), &unique("asked"), "POST /v1/test", b"{}"));
+        work.warrant = Some(warrant);
+        work.commands = vec![command];
+        match app.ledger.commit(work).await.expect("the ledger answers") {
+            Decided::Done(_) => true,
+            Decided::SignedOut => false,
+            other => panic!("{other:?}"),
+        }
     }
 
     /// A command that no request asked for.
