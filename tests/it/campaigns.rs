@@ -229,7 +229,7 @@ async fn what_a_plugin_cannot_take_is_put_aside_and_an_operator_gives_it_again_o
     let (operator, shop, user) = (app.operator().await, app.shop().await, app.user_holding(10_000).await);
     // No campaign is bound to the budget: nobody should lose a bonus by that.
     user.pay(&shop, 2_000).await.created();
-    user.pay(&shop, 4_000).await.created();
+    let given_back = user.pay(&shop, 4_000).await.created();
     let of = |path: &str| format!("/v1/operator/subscriptions/{TOOL}{path}");
     let look = || async { minor(&subscription(&operator, TOOL).await, "parked") };
     eventually_for(Duration::from_secs(40), "two events are put aside", look, |parked| *parked == 2).await;
@@ -247,6 +247,10 @@ async fn what_a_plugin_cannot_take_is_put_aside_and_an_operator_gives_it_again_o
     let view = operator.post(retry.clone(), json!({})).await.ok();
     assert_eq!((minor(&view, "parked"), minor(&user.wallet().await, "bonus")), (1, 100));
     operator.post(retry, json!({})).await.problem(404, "not_found");
+    // The refund was heard of when there was nothing to take back: a bonus now would be for nothing.
+    shop.refund(&given_back, 4_000).await.created();
+    let late = operator.post(of(&format!("/parked/{}/retry", event(second))), json!({})).await.problem(409, "conflict");
+    assert!(late.body["detail"].as_str().is_some_and(|why| why.contains("dismiss the event")), "{}", late.body);
     let dismiss = of(&format!("/parked/{}/dismiss", event(second)));
     operator.post(dismiss.clone(), json!({ "reason": " " })).await.problem(400, "invalid_request");
     let view = operator.post(dismiss, json!({ "reason": "the campaign had not begun" })).await.ok();

@@ -1,6 +1,6 @@
 //! Two tenants whose every name and text carries a mark of their own: whatever one of them asks, no answer shows the other's.
 //!
-//! Both do the same things with the same idempotency keys, turn each other's pages, name each other's objects and send broken
+//! Both do the same things at the same moment with the same idempotency keys, turn each other's pages, name each other's objects and send broken
 //! requests. 1,500 mixed requests in tests, 100,000 in soak; `KOBAN_TEST_SEED` has a run again.
 
 use std::sync::Arc;
@@ -8,8 +8,9 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 
 use crate::client::{Client, Reply};
-use crate::harness::{Caller, PASSWORD, Setup, TestApp, User, unique};
+use crate::harness::{Caller, Operator, PASSWORD, Setup, TestApp, User, unique};
 use crate::load::{Dice, is_soak, seed};
+use crate::platform::next_month;
 
 /// A user, a friend and a merchant, who deal with each other only.
 struct Tenant {
@@ -22,11 +23,13 @@ struct Tenant {
     held: Vec<String>,
     /// Ids of everything else, with the paths under which they are read.
     paths: Vec<String>,
+    /// Ids of what is only listed.
+    others: Vec<String>,
     cursors: Vec<String>,
 }
 
 /// Lists of users and of merchants.
-const LISTS: [&str; 12] = [
+const LISTS: [&str; 16] = [
     "/v1/payments",
     "/v1/transfers",
     "/v1/exchanges",
@@ -39,6 +42,10 @@ const LISTS: [&str; 12] = [
     "/v1/webhook-endpoints",
     "/v1/payments?reference=x",
     "/v1/merchant/keys",
+    "/v1/merchant/closings",
+    "/v1/merchant/disputes",
+    "/v1/merchant/closings.csv",
+    "/v1/wallet/lots",
 ];
 
 async fn signed_up(app: &TestApp, mark: &str) -> User {
@@ -84,10 +91,53 @@ impl Tenant {
             format!("/v1/webhook-endpoints/{endpoint}/deliveries/{event}"),
         ];
         let mark = mark.to_owned();
-        let mut tenant =
-            Tenant { mark, user, friend, shop, shop_id, payments: vec![], held: vec![], paths, cursors: vec![] };
+        let mut tenant = Tenant {
+            mark,
+            user,
+            friend,
+            shop,
+            shop_id,
+            payments: vec![],
+            held: vec![],
+            paths,
+            others: vec![],
+            cursors: vec![],
+        };
         tenant.furnish().await;
+        tenant.furnish_by(&operator).await;
         tenant
+    }
+
+    /// What only operators make: closings, disputes, bonus, and a payment that the user is asked about.
+    async fn furnish_by(&mut self, operator: &Operator) {
+        let campaign = json!({ "name": "Autumn", "budget": 100, "currency": "JPY", "reason": "agreed" });
+        let campaign = operator.post("/v1/operator/campaigns", campaign).await.created().id;
+        let grant = json!({ "user": self.user.id, "amount": 1, "currency": "JPY", "expires_on": next_month(),
+            "reason": format!("for {}", self.mark) });
+        let grants = format!("/v1/operator/campaigns/{campaign}/grants");
+        let lot = operator.post(grants, grant).await.created();
+        self.others.push(lot.id);
+        for payment in self.payments.iter().take(3) {
+            let dispute =
+                json!({ "payment": payment, "amount": 1, "currency": "JPY", "reason": format!("no {}", self.mark) });
+            let dispute = operator.post("/v1/operator/disputes", dispute).await.created().id;
+            self.paths.push(format!("/v1/merchant/disputes/{dispute}"));
+        }
+        for day in 1..=3_u64 {
+            self.user.post("/v1/payments", self.payment(90 + day, 10)).await.created();
+            let closing = json!({ "currency": "JPY", "until": format!("2018-09-{day:02}") });
+            let closings = format!("/v1/operator/merchants/{}/closings", self.shop_id);
+            let closing = operator.post(closings, closing).await.created().id;
+            self.paths.push(format!("/v1/merchant/closings/{closing}"));
+        }
+        let policy = operator.get("/v1/operator/policy").await.ok();
+        let mut strict = policy.clone();
+        strict["on_missing"] = json!("step-up");
+        operator.put("/v1/operator/policy", strict).await.ok();
+        let asked = self.user.post("/v1/payments", self.payment(90, 10)).await.problem(403, "step_up_required");
+        operator.put("/v1/operator/policy", policy).await.ok();
+        let challenge = asked.body["step_up"].as_str().expect("a challenge");
+        self.paths.push(format!("/v1/step-ups/{challenge}"));
     }
 
     async fn furnish(&mut self) {
@@ -122,7 +172,7 @@ impl Tenant {
     fn marks(&self) -> Vec<String> {
         let mut marks =
             vec![self.mark.clone(), self.user.id.to_string(), self.friend.id.to_string(), self.shop_id.clone()];
-        marks.extend(self.payments.iter().chain(&self.held).cloned());
+        marks.extend(self.payments.iter().chain(&self.held).chain(&self.others).cloned());
         marks.extend(
             self.paths.iter().flat_map(|path| path.split('/').filter(|part| part.contains('_'))).map(str::to_owned),
         );
@@ -148,7 +198,7 @@ async fn ask(dice: &mut Dice, mine: &Tenant, theirs: &Tenant) -> (String, Reply)
     let key = format!("shared-{}", dice.below(40));
     let number = dice.below(40);
     let device = format!("phone-{}", mine.mark);
-    let (path, body) = match dice.below(14) {
+    let (path, body) = match dice.below(15) {
         0..=2 => {
             let list = *dice.one_of(&LISTS);
             let (join, limit) = (if list.contains('?') { '&' } else { '?' }, 1 + dice.below(5));
@@ -191,6 +241,12 @@ async fn ask(dice: &mut Dice, mine: &Tenant, theirs: &Tenant) -> (String, Reply)
                     .await,
             );
         }
+        13 => {
+            let path = dice.one_of(&some.paths).clone();
+            let path =
+                if path.starts_with("/v1/step-ups/") { format!("{path}/confirm") } else { format!("{path}/cancel") };
+            (path, json!({ "password": PASSWORD }))
+        }
         11 => ("/v1/payments?dry_run=true".to_owned(), mine.payment(number, 1)),
         12 => ("/v1/payments".to_owned(), json!({ "merchant": some.shop_id, "amount": -1, "currency": mine.mark })),
         _ => ("/v1/transfers".to_owned(), json!({ "receiver": mine.mark, "amount": "1", "currency": "JPY" })),
@@ -211,28 +267,31 @@ async fn no_answer_to_one_tenant_shows_anything_of_the_other() {
     let forbidden = [tenants[1].marks(), tenants[0].marks()];
     let mut dice = Dice::new(seed);
     let (mut statuses, mut own) = (std::collections::BTreeMap::<u16, u32>::new(), 0);
-    for round in 0..rounds {
-        let which = usize::from(dice.below(2) == 1);
-        let (mine, theirs) = (&tenants[which], &tenants[1 - which]);
-        let (what, reply) = ask(&mut dice, mine, theirs).await;
-        *statuses.entry(reply.status).or_default() += 1;
-        assert!(reply.status < 500, "round {round}, seed {seed}: {what}: {} {}", reply.status, reply.body);
-        let headers: String = reply.headers().map(|(name, value)| format!("{name}: {value}\n")).collect();
-        let shown = [headers.as_bytes(), &reply.bytes].concat();
-        let shown = String::from_utf8_lossy(&shown).into_owned();
-        own += u32::from(shown.contains(marks[which]));
-        for mark in &forbidden[which] {
-            // What the request said itself may come back in a problem about it.
-            assert!(
-                !shown.contains(mark.as_str()) || what.contains(mark.as_str()) && reply.status >= 400,
-                "round {round}, seed {seed}: {what}: {mark} in {shown}"
-            );
-        }
-        if let Some(next) = reply.body["next"].as_str() {
-            let cursors = &mut tenants[which].cursors;
-            cursors.push(next.to_owned());
-            if cursors.len() > 64 {
-                cursors.remove(0);
+    for round in 0..rounds / 2 {
+        // Both at the same moment: what one of them is told must not be what was meant for the other.
+        let mut other_dice = Dice::new(dice.below(u64::MAX));
+        let [ame, ber] = &tenants;
+        let (first, second) = tokio::join!(ask(&mut dice, ame, ber), ask(&mut other_dice, ber, ame));
+        for (which, (what, reply)) in [first, second].into_iter().enumerate() {
+            *statuses.entry(reply.status).or_default() += 1;
+            assert!(reply.status < 500, "round {round}, seed {seed}: {what}: {} {}", reply.status, reply.body);
+            let headers: String = reply.headers().map(|(name, value)| format!("{name}: {value}\n")).collect();
+            let shown = [headers.as_bytes(), &reply.bytes].concat();
+            let shown = String::from_utf8_lossy(&shown).into_owned();
+            own += u32::from(shown.contains(marks[which]));
+            for mark in &forbidden[which] {
+                // What the request said itself may come back in a problem about it.
+                assert!(
+                    !shown.contains(mark.as_str()) || what.contains(mark.as_str()) && reply.status >= 400,
+                    "round {round}, seed {seed}: {what}: {mark} in {shown}"
+                );
+            }
+            if let Some(next) = reply.body["next"].as_str() {
+                let cursors = &mut tenants[which].cursors;
+                cursors.push(next.to_owned());
+                if cursors.len() > 64 {
+                    cursors.remove(0);
+                }
             }
         }
     }

@@ -51,6 +51,7 @@ mod operators;
 mod overload;
 mod payments;
 mod planted;
+mod platform;
 mod quotes;
 mod records;
 mod refunds;

@@ -125,6 +125,8 @@ async fn a_migrated_database_has_the_tables_of_a_new_one() {
     let (old, _) = previous().await;
     let store = koban_store::Store::open(&koban_store::Config::new(old.url())).await.expect("it opens");
     store.migrate().await.expect("it is migrated");
+    let withdrawn = "select count(*) from limits where wallet = 2 and action = 5 and win = 2 and amount = 100000";
+    assert_eq!(old.hand().await.number(withdrawn).await, 1, "what came later is limited there, too");
     let new = Database::fresh().await.store().await;
     let tables = |tables: Vec<koban_store::backup::Table>| {
         tables

@@ -1,5 +1,7 @@
 //! Webhooks end to end: told at least once and each under its id, to whom it concerns, whatever the receiver or the host does.
 
+use std::io::{BufRead as _, BufReader};
+use std::process::Stdio;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,8 +11,8 @@ use serde_json::{Value, json};
 
 use crate::client::Client;
 use crate::harness::{
-    Caller as _, Database, HostProcess, Operator, Setup, Shop, Sink, TestApp, User, eventually, seed_money,
-    seed_operator, seed_shop, seed_till, seed_user,
+    Caller as _, Database, HostProcess, Operator, Setup, Shop, Sink, TestApp, User, eventually, koban, program,
+    seed_money, seed_operator, seed_shop, seed_till, seed_user,
 };
 
 const DAY_MS: i64 = 86_400_000;
@@ -374,4 +376,48 @@ async fn two_hosts_tell_of_every_payment_and_number_without_holes() {
     assert!(one.stop().await.success());
     assert!(other.stop().await.success());
     database.is_sound().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn somebody_at_a_terminal_listens_to_what_a_merchant_is_told() {
+    let database = Database::fresh().await;
+    let app = TestApp::on(Arc::new(database), Setup { jobs: false, ..Setup::default() }).await;
+    let (shop, secret) = seed_shop(&app.app, "5812").await;
+    let database = app.stop().await;
+    let host = HostProcess::start(&database).await;
+    let shop = Shop::new(shop, secret, &host.client());
+
+    // A receiver that takes it, and one that refuses: the first call ends each of them.
+    for status in ["200", "500"] {
+        let mut listening = program(&database, "listen");
+        let merchant = shop.id.to_string();
+        listening.args(["--json", "webhook", "listen", "--merchant", &merchant, "--status", status, "--count", "1"]);
+        let mut listening = listening.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("koban starts");
+        let mut told = BufReader::new(listening.stderr.take().expect("a pipe")).lines();
+        let first = told.next().expect("a line").expect("text");
+        let endpoint = first.split(' ').next().expect("an endpoint").to_owned();
+        assert!(
+            endpoint.starts_with("whk_") && first.contains(&format!("koban webhook trigger {endpoint}")),
+            "{first}"
+        );
+        let listed = shop.get("/v1/webhook-endpoints").await.ok();
+        assert_eq!(listed["items"][0]["id"], endpoint.as_str(), "{listed}");
+
+        let (triggered, event, said) = koban(&database, &["--json", "webhook", "trigger", &endpoint]);
+        assert!(triggered.success(), "{said}");
+        let event: Value = serde_json::from_str(&event).expect("JSON");
+        let output = listening.wait_with_output().expect("it ends by itself");
+        assert!(output.status.success());
+        let heard: Value = serde_json::from_slice(&output.stdout).expect("one event");
+        assert_eq!(
+            (&heard["id"], &heard["verified"], &heard["problem"]),
+            (&event["event"], &json!(true), &Value::Null)
+        );
+        assert_eq!(heard["event"]["type"], "webhook.test", "{heard}");
+        assert_eq!(told.next().expect("a line").expect("text"), format!("{endpoint} is taken away"));
+        assert_eq!(shop.get("/v1/webhook-endpoints").await.ok()["items"], json!([]));
+        let (gone, _, said) = koban(&database, &["webhook", "trigger", &endpoint]);
+        assert!(!gone.success() && said.contains("endpoint"), "{said}");
+    }
+    assert!(host.stop().await.success());
 }

@@ -9,7 +9,8 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 
 use crate::harness::{
-    Caller, Cluster, Database, Disk, Folder, HostProcess, Ill, Kind, Outcome, Setup, Shop, Stopwatch, TestApp, User,
+    Caller, Cluster, Database, Disk, Folder, HostProcess, Ill, Kind, Outcome, Setup, Shop, Stop, Stopwatch, TestApp,
+    User, eventually_for,
 };
 use crate::two_hosts::somebody;
 
@@ -96,14 +97,19 @@ async fn a_full_disk_refuses_what_writes_lets_read_and_works_again_when_there_is
     scene.heals(0..20, 99_900).await;
 }
 
-/// The files of the tables are on the disk that is full; with the log on it too, the server would stop by itself.
+/// The files of the tables are on the disk that is full; what happens with the log on it is told below.
 async fn a_full_disk_of_a_server() {
+    tables_that_cannot_grow(Ill::Full, (507, "storage_full"), "the disk of the database is full").await;
+}
+
+/// A server on the files of whose tables this disk is.
+async fn tables_that_cannot_grow(ill: Ill, refusal: (u16, &str), said_of_it: &str) {
     let cluster = Cluster::prepared();
     let disk = Disk::under(&cluster.data().join("base"));
     let cluster = cluster.start_in(disk.environment()).await;
     let scene = Scene::on(Database::at(cluster.url()), None).await;
     scene.user.pay(&scene.shop, 100).key("before").await.created();
-    disk.is(Ill::Full);
+    disk.is(ill);
     // Pages that are there already take some more rows.
     let mut paid = 0;
     let refused = loop {
@@ -112,12 +118,12 @@ async fn a_full_disk_of_a_server() {
             break told;
         }
         paid += 1;
-        assert!(paid < 2_000, "the disk is never full");
+        assert!(paid < 2_000, "no table ever grows");
     };
-    refused.problem(507, "storage_full");
+    refused.problem(refusal.0, refusal.1);
     scene.can_be_read(99_900 - paid).await;
     let said = scene.host.said();
-    assert!(said.contains("the disk of the database is full") && said.contains("No space left on device"), "{said}");
+    assert!(said.contains(said_of_it), "{said}");
     disk.is_well();
     let first = scene.user.pay(&scene.shop, 1).key(&format!("fill-{paid}")).await.created();
     assert!(!first.replayed, "what was refused was not done");
@@ -151,8 +157,7 @@ async fn a_small_file_system_that_runs_full_loses_nothing() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_disk_that_turns_read_only_refuses_what_writes_and_lets_read() {
     if Kind::of_this_run() == Kind::Postgres {
-        // The server's own disk: it stops by itself when its log cannot be written, which its restarts show.
-        return;
+        return tables_that_cannot_grow(Ill::ReadOnly, (503, "storage_unwritable"), "takes no writes").await;
     }
     let database = Database::sqlite();
     let disk = Disk::under(Path::new(database.url().trim_start_matches("sqlite:")));
@@ -191,6 +196,41 @@ async fn a_disk_that_does_not_sync_ends_the_host_and_the_next_one_knows_what_was
     scene.user.pay(&scene.shop, 7).key("k").await.created();
     assert_eq!(scene.user.balance().await, 99_893, "the key pays once, whatever the disk kept of it");
     scene.heals(0..3, 99_893).await;
+}
+
+/// A server that cannot write its log stops by itself: nothing is acknowledged meanwhile, and everything that was is there afterwards.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_whose_log_cannot_be_written_stops_and_loses_nothing() {
+    if Kind::of_this_run() != Kind::Postgres {
+        return;
+    }
+    for ill in [Ill::Full, Ill::Unsynced, Ill::ReadOnly] {
+        let cluster = Cluster::prepared();
+        let disk = Disk::under(&cluster.data().join("pg_wal"));
+        let mut cluster = cluster.start_in(disk.environment()).await;
+        let scene = Scene::on(Database::at(cluster.url()), None).await;
+        scene.user.pay(&scene.shop, 100).key("before").await.created();
+        disk.is(ill);
+        // Its log is a file of 16 MB that is there already: the next one is what finds no room.
+        for _ in 0..8 {
+            if !cluster.takes("select pg_switch_wal()").await {
+                break;
+            }
+            scene.user.pay(&scene.shop, 1).key("k").await;
+        }
+        let refused = scene.user.pay(&scene.shop, 2).key("refused").await;
+        assert_eq!((refused.reply.status, refused.reply.body["retryable"].as_bool()), (503, Some(true)), "{ill:?}");
+        assert!(refused.reply.header("retry-after").is_some(), "{ill:?}: {:?}", refused.reply);
+        assert!(cluster.log().contains("PANIC"), "{ill:?}: {}", cluster.log());
+        disk.is_well();
+        cluster.stop(Stop::Kill).await;
+        cluster.go().await;
+        let healthy = || async { scene.user.pay(&scene.shop, 2).key("refused").await.reply.status };
+        eventually_for(Duration::from_secs(30), "the host is at work again", healthy, |status| *status == 201).await;
+        // Whatever was told of it before: the key pays once.
+        scene.user.pay(&scene.shop, 1).key("k").await.created();
+        scene.heals(0..3, 99_897).await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -159,6 +159,12 @@ impl Cluster {
         let _ = connection.close().await;
     }
 
+    /// Whether it does this, or breaks off.
+    pub(crate) async fn takes(&self, sql: &str) -> bool {
+        let Ok(mut connection) = self.options("koban").connect().await else { return false };
+        connection.execute(AssertSqlSafe(sql.to_owned())).await.is_ok()
+    }
+
     /// The number that a query finds.
     pub(crate) async fn number(&self, sql: &str) -> i64 {
         let mut connection = self.options("koban").connect().await.expect("the server answers");

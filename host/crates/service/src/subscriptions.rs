@@ -5,13 +5,14 @@ mod hear;
 
 use std::collections::BTreeSet;
 
+use koban_domain::events::Concern;
 use koban_domain::gifts::Bound;
 use koban_domain::ids::{CampaignId, EventId, UserId};
-use koban_domain::ledger::Decided;
+use koban_domain::ledger::{Decided, News};
 use koban_domain::manifest::Kind;
 use koban_domain::records::{Fault, FaultClass};
 use koban_domain::subscriptions::{Parked, Subscription, Whose};
-use koban_store::subscriptions as rows;
+use koban_store::{payments, subscriptions as rows};
 use serde_json::json;
 
 use crate::app::App;
@@ -75,6 +76,7 @@ pub async fn retry(app: &App, ctx: &Ctx, plugin: &str, event: EventId) -> Result
         let (subscription, parked) = (by_plugin(app, plugin).await?, by_event(app, plugin, event).await?);
         let now = app.clock.now();
         let concern = ask::concerned(app, &parked.news).await?;
+        check_still_so(app, &parked.news, &concern).await?;
         let in_force = ask::chosen(&app.ledger.policy(), plugin, &parked.news, &concern)
             .ok_or_else(|| Error::Conflict(format!("`{plugin}` is not switched on; enable it first")))?;
         let tool = loaded(app, in_force.digest, in_force.settings).await?;
@@ -117,6 +119,19 @@ pub async fn retry(app: &App, ctx: &Ctx, plugin: &str, event: EventId) -> Result
         }
     }
     Err(Error::Busy)
+}
+
+/// A plugin that hears of a payment now has heard of its refunds already, and would never take back its share of them.
+async fn check_still_so(app: &App, news: &News, concern: &Concern) -> Result<(), Error> {
+    let is_paid = matches!(news.kind.as_str(), "payment.captured" | "capture.posted");
+    let Some(payment) = concern.payment.filter(|_| is_paid) else { return Ok(()) };
+    match payments::by_id(&app.store, payment).await? {
+        Some(payment) if payment.refunded > 0 => Err(Error::Conflict(format!(
+            "{} was given back meanwhile, of which the plugin has heard: dismiss the event, and grant what is owed by hand",
+            payment.id
+        ))),
+        _ => Ok(()),
+    }
 }
 
 /// Gives up an event that was put aside: it is never given to the plugin again.

@@ -166,6 +166,12 @@ impl Said {
         let code = error.code().unwrap_or_default();
         // Five characters are an SQLSTATE (PostgreSQL, appendix A of its manual), digits alone an SQLite result code.
         if code.len() == 5 {
+            // A table's file on a disk that is mounted read-only: the server has the code of a missing right for it, but says it from
+            // where it writes pages.
+            let place = error.try_downcast_ref::<sqlx::postgres::PgDatabaseError>().and_then(|error| error.file());
+            if code == "42501" && place == Some("md.c") {
+                return Said::Unwritable;
+            }
             return Said::of_sqlstate(&code, || error.constraint().unwrap_or("not named").to_owned());
         }
         code.parse().map_or(Said::Other, |code| Said::of_sqlite(code, error.message()))

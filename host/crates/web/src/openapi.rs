@@ -57,13 +57,25 @@ pub fn document() -> utoipa::openapi::OpenApi {
         for (method, operation) in operations(item) {
             operation.operation_id = Some(operation_id(method, path));
             trials::describe(method, path, operation);
-            operation.responses.responses.insert("default".to_owned(), RefOr::T(problem()));
+            // What a handler says itself of a refusal is told as any other.
+            for (status, response) in &mut operation.responses.responses {
+                if let RefOr::T(response) = response
+                    && status.starts_with('4')
+                {
+                    response.content = problem().content;
+                }
+            }
+            for status in problems_of(method, path, operation) {
+                let known = operation.responses.responses.entry(status.to_owned());
+                known.or_insert_with(|| RefOr::Ref(Ref::from_response_name(PROBLEM)));
+            }
         }
     }
     let bearer = |about: &str| {
         SecurityScheme::Http(HttpBuilder::new().scheme(HttpAuthScheme::Bearer).description(Some(about)).build())
     };
     let components = document.components.get_or_insert_with(Default::default);
+    components.responses.insert(PROBLEM.to_owned(), RefOr::T(problem()));
     for (name, about) in [
         ("session", "A user's session token, from `POST /v1/sessions`."),
         ("api_key", "A merchant's API key, `kbn_live_…` or `kbn_test_…`; the scopes named with a route are needed."),
@@ -90,6 +102,29 @@ fn operation_id(method: &str, path: &str) -> String {
         id.extend(name.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' }));
     }
     id
+}
+
+/// How a problem is told, among the described responses.
+const PROBLEM: &str = "Problem";
+
+/// The statuses of an operation's problems, by what it is: who needs no identity lacks none, what names no object misses none, and whoever
+/// only reads gets no conflict.
+fn problems_of(method: &str, path: &str, operation: &Operation) -> Vec<&'static str> {
+    let mut statuses = vec!["400", "429", "5XX"];
+    // Signing in and partners' calls prove themselves by what they bring.
+    let proves_itself = path.ends_with("/sessions") || path.starts_with("/v1/inbound/");
+    if operation.security.as_ref().is_some_and(|ways| !ways.is_empty()) {
+        statuses.extend(["401", "403"]);
+    } else if proves_itself {
+        statuses.push("401");
+    }
+    if method != "get" {
+        // Objects that a body names, keys that run or were used, bodies that cannot be read, refusals of the rules.
+        statuses.extend(["404", "409", "413", "415", "422"]);
+    } else if path.contains('{') {
+        statuses.push("404");
+    }
+    statuses
 }
 
 fn problem() -> Response {
@@ -223,7 +258,8 @@ mod tests {
                 let summary = operation.summary.as_deref().unwrap_or_default();
                 assert!(summary.len() > 5, "{path} has no summary");
                 assert_eq!(operation.tags.as_ref().map(Vec::len), Some(1), "{path}");
-                assert!(operation.responses.responses.contains_key("default"), "{path}");
+                assert!(operation.responses.responses.contains_key("5XX"), "{path}");
+                assert!(!operation.responses.responses.contains_key("default"), "{path}: what it may answer is said");
             }
         }
     }

@@ -507,7 +507,8 @@ impl From<Prospect> for ProspectBody {
 #[utoipa::path(get, path = "/v1/operator/flows/{id}/prospects/{digest}", tag = "operator", security(("operator" = [])),
     params(("id" = String, Path, description = "The flow's id."),
         ("digest" = String, Path, description = "The component's digest: 64 hexadecimal digits.")),
-    responses((status = 200, body = ProspectBody)))]
+    responses((status = 200, body = ProspectBody),
+        (status = 409, description = "The flow is not stuck, or this release cannot take it over; `detail` says why.")))]
 pub(crate) async fn foresee(
     State(app): State<App>,
     operator: Operator,
