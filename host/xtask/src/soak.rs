@@ -15,7 +15,7 @@ use crate::tree::{Profile, Tree};
 /// One part that can be run by itself: its name, and which of the domain's tests and of the end-to-end tests belong to it.
 type Part = (&'static str, &'static [&'static str], &'static [&'static str]);
 
-const PARTS: [Part; 7] = [
+const PARTS: [Part; 8] = [
     ("simulation", &["soak"], &["simulation"]),
     ("anomalies", &[], &["anomalies"]),
     ("kills", &[], &["kills", "two_hosts"]),
@@ -23,6 +23,7 @@ const PARTS: [Part; 7] = [
     ("faults", &[], &["faults", "unsure"]),
     ("fuzz", &["fuzz"], &["fuzz"]),
     ("answers", &[], &["canaries", "schema"]),
+    ("backtests", &[], &["backtests"]),
 ];
 
 /// Runs the ledger against its model and the end-to-end tests, with `KOBAN_SOAK=1`. `--only PART,PART` runs these parts; `--seeds N` becomes

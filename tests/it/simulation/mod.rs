@@ -124,7 +124,7 @@ const SOMETIMES: [&str; 36] = [
 ];
 
 /// Every kind of step, each of which must be done at least once in a run of all seeds.
-const KINDS: [&str; 24] = [
+const KINDS: [&str; 29] = [
     "charge",
     "reversal",
     "review of a payment",
@@ -149,6 +149,11 @@ const KINDS: [&str; 24] = [
     "dispute",
     "end of a dispute",
     "payout",
+    "bill",
+    "withdrawal",
+    "capture by a partner",
+    "release",
+    "settlement of a capture",
 ];
 
 #[derive(Default)]

@@ -1,10 +1,12 @@
 //! A second opinion on what people do: plain numbers and lists, told in the order of docs/reference/outcomes.md, without the host's code.
 
+mod asides;
 mod bonus;
 mod sales;
 mod shops;
 
 use super::steps::{Access, Ruling, Step};
+use asides::Taken;
 pub(super) use bonus::BUDGET;
 use bonus::Lots;
 use sales::Sale;
@@ -52,6 +54,8 @@ struct Person {
     coming: i64,
     /// Sent on a day.
     sent: (i64, i64),
+    /// Taken out on a day.
+    out: (i64, i64),
 }
 
 #[derive(Debug, Clone)]
@@ -99,6 +103,9 @@ pub(super) struct Model {
     sales: Vec<Sale>,
     gifts: Vec<Gift>,
     proposals: Vec<Proposal>,
+    /// What flows set aside, and what their partners got of it.
+    asides: Vec<Sale>,
+    taken: Vec<Taken>,
     used: i64,
     lost: i64,
 }
@@ -241,6 +248,13 @@ impl Model {
             Step::Dispute { sale, yen } => self.dispute(sale, yen),
             Step::EndDispute { dispute, won } => self.end_dispute(dispute, won, now),
             Step::PayOut { closing } => self.pay_out(closing),
+            Step::SetAside { who, yen, withdrawal } => self.set_aside(who, yen, withdrawal, now),
+            Step::TakeAside { aside, yen, fee, last } => self.take_aside(aside, yen, fee, last, now),
+            Step::LetGo { aside } => self.let_go(aside, now),
+            Step::SettleTaken { taken } => {
+                self.settle_taken(taken);
+                Ok(())
+            }
         }
     }
 
@@ -483,9 +497,10 @@ impl Model {
         })
     }
 
-    /// What the shop is owed, what is due to it and what is in dispute; what the plugin has used of its cap, and what was lost to it.
-    pub(super) fn totals(&self) -> [i64; 5] {
+    /// What the shop is owed, what is due to it and what is in dispute; what the plugin has used of its cap, what was lost to it, and what
+    /// its partner took that no file has listed yet.
+    pub(super) fn totals(&self) -> [i64; 6] {
         let [owed, due, contested] = self.shop.totals();
-        [owed, due, contested, self.used, self.lost]
+        [owed, due, contested, self.used, self.lost, self.in_transit()]
     }
 }

@@ -51,6 +51,10 @@ pub(super) enum Step {
     Dispute { sale: usize, yen: i64 },
     EndDispute { dispute: usize, won: bool },
     PayOut { closing: usize },
+    SetAside { who: usize, yen: i64, withdrawal: bool },
+    TakeAside { aside: usize, yen: i64, fee: i64, last: bool },
+    LetGo { aside: usize },
+    SettleTaken { taken: usize },
 }
 
 impl Step {
@@ -82,6 +86,11 @@ impl Step {
             Step::Dispute { .. } => "dispute",
             Step::EndDispute { .. } => "end of a dispute",
             Step::PayOut { .. } => "payout",
+            Step::SetAside { withdrawal: true, .. } => "withdrawal",
+            Step::SetAside { .. } => "bill",
+            Step::TakeAside { .. } => "capture by a partner",
+            Step::LetGo { .. } => "release",
+            Step::SettleTaken { .. } => "settlement of a capture",
         }
     }
 
@@ -104,7 +113,7 @@ impl Step {
         let credit = newest(dice, model.credits());
         let ruling = if dice.below(3) == 0 { Ruling::Decline } else { Ruling::Approve };
         let review = dice.below(6) == 0;
-        Some(match dice.below(52) {
+        Some(match dice.below(62) {
             0..=6 => {
                 let again = credit.filter(|_| dice.below(12) == 0);
                 Step::Charge { who, yen: yen * 3, arrived: dice.below(3) == 0, again }
@@ -160,7 +169,17 @@ impl Step {
                 Step::Dispute { sale, yen: part_of(dice, model.refundable(sale)) }
             }
             49 | 50 => Step::EndDispute { dispute: newest(dice, model.contests())?, won: dice.below(2) == 0 },
-            _ => Step::PayOut { closing: newest(dice, model.closings())? },
+            51 | 52 => Step::PayOut { closing: newest(dice, model.closings())? },
+            53..=55 => Step::SetAside { who, yen: yen * (1 + whole(dice, 3)), withdrawal: dice.below(2) == 0 },
+            56..=58 => {
+                let aside = aside(dice, model)?;
+                // More than its fee reaches the partner.
+                let yen = part_of(dice, model.aside(aside)).max(2);
+                let fee = [0, 1 + (yen - 1) / 11][number(dice, 2)].min(yen - 1);
+                Step::TakeAside { aside, yen, fee, last: dice.below(3) == 0 }
+            }
+            59 | 60 => Step::LetGo { aside: aside(dice, model)? },
+            _ => Step::SettleTaken { taken: newest(dice, model.taken())? },
         })
     }
 }
@@ -186,6 +205,16 @@ fn amount(dice: &mut Dice) -> i64 {
 fn sold(dice: &mut Dice, model: &Model) -> Option<usize> {
     let sold: Vec<usize> = (0..model.sales()).filter(|sale| model.refundable(*sale) > 0).collect();
     if dice.below(6) == 0 { newest(dice, model.sales()) } else { newest(dice, sold.len()).map(|place| sold[place]) }
+}
+
+/// Of what is set aside, one of the last few; now and then one of which nothing is any more.
+fn aside(dice: &mut Dice, model: &Model) -> Option<usize> {
+    let open = model.asides();
+    if dice.below(8) == 0 {
+        newest(dice, model.all_asides())
+    } else {
+        newest(dice, open.len()).map(|place| open[place])
+    }
 }
 
 /// Of those that there are, one of the last few.

@@ -10,6 +10,7 @@ use koban_domain::arrangements::CutOff;
 use koban_domain::charges::{ChargeCredit, ChargeReversal};
 use koban_domain::exchanges::Rate;
 use koban_domain::guest::{SettlementLine, Side};
+use koban_domain::holds::{LetGo, OfHold, Purpose, SetAside, Take};
 use koban_domain::ids::{
     AdjustmentId, CampaignId, DisputeId, FileId, FlowId, KeyId, LotId, MerchantId, OperatorId, PaymentId, ReviewId,
     SubmissionId, TransferId, UserId,
@@ -58,6 +59,9 @@ struct Names {
     gifts: Vec<TransferId>,
     /// Whose, how much, and the partner's reference.
     credits: Vec<(usize, i64, String)>,
+    asides: Vec<OfHold>,
+    /// The partner's references of what it took.
+    taken: Vec<(String, i64)>,
     proposals: Vec<AdjustmentId>,
     campaign: CampaignId,
     lots: Vec<LotId>,
@@ -110,6 +114,8 @@ impl Town {
             sales: Vec::new(),
             gifts: Vec::new(),
             credits: Vec::new(),
+            asides: Vec::new(),
+            taken: Vec::new(),
             proposals: Vec::new(),
             campaign: CampaignId::default(),
             lots: Vec::new(),
@@ -160,6 +166,11 @@ impl Town {
                 (Some(Made::Lot(lot)), Step::Grant { .. }) => self.names.lots.push(lot),
                 (Some(Made::Dispute(dispute)), Step::Dispute { .. }) => self.names.disputes.push(dispute),
                 (_, Step::Charge { who, yen, .. }) => self.names.credits.push((*who, *yen, key)),
+                (_, Step::SetAside { who, withdrawal, .. }) => {
+                    let of = of_hold(&self.names, *who, *withdrawal, &key);
+                    self.names.asides.push(of);
+                }
+                (_, Step::TakeAside { yen, fee, .. }) => self.names.taken.push((key, yen - fee)),
                 _ => {}
             }
         }
@@ -286,7 +297,13 @@ async fn perform(app: &App, names: &Names, step: &Step, key: &str) -> Result<(Ma
         (Made::Nothing, answered.replayed)
     }
     Ok(match *step {
-        Step::Charge { .. } | Step::TakeBack { .. } | Step::Settle { .. } => nothing(
+        Step::Charge { .. }
+        | Step::TakeBack { .. }
+        | Step::Settle { .. }
+        | Step::SetAside { .. }
+        | Step::TakeAside { .. }
+        | Step::LetGo { .. }
+        | Step::SettleTaken { .. } => nothing(
             asked(app, Actor::System, &format!("{key} {}", names.seed), partner(app, names, step, key), None).await?,
         ),
         Step::Pay { who, yen: amount, held_ms, review: true } => {
@@ -449,11 +466,32 @@ fn partner(app: &App, names: &Names, step: &Step, key: &str) -> Command {
             let digest = Digest::of(format!("{} {key}", names.seed).as_bytes());
             Command::Settle(Settle { plugin, file: FileId(app.clock.id()), digest, lines })
         }
+        Step::SetAside { who, yen, withdrawal } => {
+            Command::SetAside(SetAside { of: of_hold(names, who, withdrawal, key), amount: yen })
+        }
+        Step::TakeAside { aside, yen, fee, last } => {
+            let (of, amount, reference) = (names.asides[aside].clone(), Money::yen(yen), key.to_owned());
+            Command::Take(Take { of, amount, fee, reference, last })
+        }
+        Step::LetGo { aside } => Command::LetGo(LetGo { of: names.asides[aside].clone() }),
+        Step::SettleTaken { taken } => {
+            let (reference, yen) = names.taken[taken].clone();
+            let lines = vec![SettlementLine { side: Side::Capture, reference, amount: Money::yen(yen), at: 0 }];
+            let digest = Digest::of(format!("{} {key}", names.seed).as_bytes());
+            Command::Settle(Settle { plugin, file: FileId(app.clock.id()), digest, lines })
+        }
         ref other => panic!("{other:?}"),
     }
 }
 
-async fn read(app: &App, names: &Names) -> Result<([[i64; 6]; 3], [i64; 5]), Error> {
+/// What a step sets aside, under its own name.
+fn of_hold(names: &Names, who: usize, withdrawal: bool, key: &str) -> OfHold {
+    let purpose = if withdrawal { Purpose::Withdrawal } else { Purpose::Bill };
+    let (flow, plugin) = (FlowId(id(names.seed, 7)), PluginKey::of(&names.till));
+    OfHold { flow, key: key.to_owned(), plugin, user: names.people[who], currency: Currency::JPY, purpose }
+}
+
+async fn read(app: &App, names: &Names) -> Result<([[i64; 6]; 3], [i64; 6]), Error> {
     let mut people = [[0; 6]; 3];
     for (place, user) in names.people.iter().enumerate() {
         let (yen, dollars) = (wallets::balances(app, *user).await?, wallets::balances_in(app, *user, usd()).await?);
@@ -467,7 +505,8 @@ async fn read(app: &App, names: &Names) -> Result<([[i64; 6]; 3], [i64; 5]), Err
         balances(app, [Class::Payable, Class::PayoutDue, Class::Disputed].map(of_shop)).await?;
     let exposures = koban_store::plugins::exposures(&app.store, PluginKey::of(&names.till)).await?;
     let exposure = exposures.first().map(|(_, exposure)| (exposure.used, exposure.lost)).unwrap_or_default();
-    Ok((people, [owed, due, contested, exposure.0, exposure.1]))
+    let [in_transit] = balances(app, [AccountKey::in_transit(PluginKey::of(&names.till), Currency::JPY)]).await?;
+    Ok((people, [owed, due, contested, exposure.0, exposure.1, in_transit]))
 }
 
 async fn balances<const N: usize>(app: &App, keys: [AccountKey; N]) -> Result<[i64; N], Error> {

@@ -12,7 +12,7 @@ pub(super) struct Sale {
     /// What the shop got and has not given back, by kind.
     got: [i64; 2],
     /// The same of lots.
-    slices: Vec<Slice>,
+    pub(super) slices: Vec<Slice>,
     total: i64,
     pub(super) stands: Stands,
     asked: bool,
@@ -35,6 +35,11 @@ impl Back {
 }
 
 impl Sale {
+    /// Nothing is sold: a flow sets it aside, of prepaid value and of funds.
+    pub(super) fn set_aside(who: usize, total: i64, held: [i64; 2]) -> Sale {
+        Sale { who, held, got: [0, 0], slices: Vec::new(), total, stands: Stands::Over, asked: false }
+    }
+
     pub(super) fn whole(&self) -> i64 {
         self.held[0] + self.held[1] + self.slices.iter().map(|slice| slice.held).sum::<i64>()
     }
@@ -49,7 +54,7 @@ impl Sale {
     }
 
     /// What is set aside goes back: debts first, and prepaid value of somebody verified since becomes funds.
-    fn give_up(&mut self, person: &mut Person, lots: &mut Lots, now: i64) {
+    pub(super) fn give_up(&mut self, person: &mut Person, lots: &mut Lots, now: i64) {
         lots.give_up(&mut self.slices, now);
         for (kind, part) in std::mem::take(&mut self.held).into_iter().enumerate() {
             person.held[kind] -= part;
@@ -64,7 +69,7 @@ impl Sale {
         }
     }
 
-    fn take(&mut self, yen: i64, person: &mut Person, lots: &mut Lots) {
+    pub(super) fn take(&mut self, yen: i64, person: &mut Person, lots: &mut Lots) {
         let money = lots.take(&mut self.slices, yen);
         let prepaid = money.min(self.held[0]);
         for (kind, share) in [prepaid, money - prepaid].into_iter().enumerate() {
@@ -226,7 +231,13 @@ impl Model {
 }
 
 /// What of an amount is taken of lots, of prepaid value and of funds.
-fn divide(person: &Person, lots: &Lots, who: usize, yen: i64, now: i64) -> Result<(Given, [i64; 2]), &'static str> {
+pub(super) fn divide(
+    person: &Person,
+    lots: &Lots,
+    who: usize,
+    yen: i64,
+    now: i64,
+) -> Result<(Given, [i64; 2]), &'static str> {
     let given = lots.give(who, yen, now);
     let money = yen - given.iter().map(|(_, share)| share).sum::<i64>();
     let free = person.free().map(|part| part.max(0));
