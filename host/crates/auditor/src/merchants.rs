@@ -300,7 +300,7 @@ mod tests {
 
     #[test]
     fn shares_and_tax_are_read_as_the_reference_says() {
-        let shares = ["0.0324", "0", "0.1", "0.000001", "0.5"].map(|share| millionths(share));
+        let shares = ["0.0324", "0", "0.1", "0.000001", "0.5"].map(millionths);
         assert_eq!(shares, [Some(32_400), Some(0), Some(100_000), Some(1), Some(500_000)]);
         assert_eq!([millionths("0.0000001"), millionths("one"), millionths("")], [None, None, None]);
         // 2019-10-01 is day 18,170: a period that ends with its beginning has 2019-09-30 as its last day.
