@@ -43,6 +43,7 @@ mod idempotency;
 mod keys;
 mod kills;
 mod languages;
+mod links;
 mod load;
 mod matrix;
 mod migrations;

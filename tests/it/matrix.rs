@@ -17,7 +17,10 @@ use koban_service::App;
 use serde_json::{Value, json};
 
 use crate::client::{Client, Reply};
-use crate::harness::{Atm, Caller, Channel, Operator, PASSWORD, Setup, Shop, TestApp, User, payee, unique};
+use crate::harness::{
+    Atm, Caller, Channel, Operator, PASSWORD, Setup, Shop, TestApp, User, payee, seed_plugin, unique,
+};
+use crate::links;
 use crate::platform::Platform;
 use crate::sweep::{ROUTES, Reads, Who};
 
@@ -30,6 +33,10 @@ pub(crate) enum Object {
     Charge,
     /// A user's.
     Withdrawal,
+    /// A user's.
+    Linking,
+    /// A user's.
+    Link,
     /// A user's and a merchant's.
     Payment,
     /// The same, with something held.
@@ -70,6 +77,8 @@ const OBJECTS: &[(&str, Object)] = &[
     ("/v1/bills/{id}", Object::Bill),
     ("/v1/charges/{id}", Object::Charge),
     ("/v1/withdrawals/{id}", Object::Withdrawal),
+    ("/v1/linkings/{id}", Object::Linking),
+    ("/v1/links/{id}", Object::Link),
     ("/v1/payments/{id}/captures", Object::Held),
     ("/v1/payments/{id}/increments", Object::Held),
     ("/v1/payments/{id}/void", Object::Held),
@@ -93,6 +102,9 @@ fn body_of(method: &str, path: &str) -> Value {
             json!({ "key": "scan", "values": [{ "name": "session", "value": "s" }] })
         }
         ("post", "/v1/withdrawals/{id}/answers") => payee("123"),
+        ("post", "/v1/linkings/{id}/answers") => {
+            json!({ "key": "name", "values": [{ "name": "name", "value": "Household" }] })
+        }
         ("post", "/v1/step-ups/{id}/confirm") => json!({ "password": PASSWORD }),
         ("post", "/v1/payments/{id}/captures") => json!({ "amount": 1 }),
         ("post", "/v1/payments/{id}/increments" | "/v1/payments/{id}/refunds") => {
@@ -108,6 +120,7 @@ fn body_of(method: &str, path: &str) -> Value {
             "/v1/bills/{id}/cancel"
             | "/v1/charges/{id}/cancel"
             | "/v1/withdrawals/{id}/cancel"
+            | "/v1/linkings/{id}/cancel"
             | "/v1/payments/{id}/void"
             | "/v1/quotes/{id}/accept"
             | "/v1/schedules/{id}/cancel"
@@ -152,7 +165,8 @@ impl Place {
     /// Well formed, and nothing's.
     fn nothing(object: Object) -> Place {
         let prefix = match object {
-            Object::Bill | Object::Charge | Object::Withdrawal => "flw",
+            Object::Bill | Object::Charge | Object::Withdrawal | Object::Linking => "flw",
+            Object::Link => "lnk",
             Object::Payment | Object::Held => "pay",
             Object::Transfer => "trf",
             Object::Exchange => "exc",
@@ -216,6 +230,10 @@ impl Side {
                 self.user.post("/v1/bills", bill).await.created()
             }
             Object::Withdrawal => self.user.withdraws(10, &unique("withdrawal")).await.created(),
+            Object::Linking => {
+                self.user.post("/v1/linkings", json!({ "plugin": "budget-live", "kind": "app" })).await.created()
+            }
+            Object::Link => return Place::of(links::saved(&self.app, self.user.id).await.to_string()),
             Object::Charge => {
                 let charge = json!({ "channel": "charge-atm", "currency": "JPY" });
                 self.user.post("/v1/charges", charge).await.created()
@@ -398,6 +416,7 @@ async fn every_role_on_every_route_meets_its_own_objects_and_no_others() {
     let app = TestApp::start_with(Setup { jobs: false, ..Setup::default() }).await;
     let atm: Atm = app.atm().await;
     Channel::install_as("hostile-payer", &app, "asks", (1_000_000, 0)).await;
+    seed_plugin(&app.app, "budget-live", &[], None).await;
     let _bank = app.bank().await;
     app.offer_dollars(1_000_000).await;
     let (mine, theirs) = (Side::of(&app).await, Side::of(&app).await);
@@ -530,6 +549,8 @@ async fn snapshot(side: &Side, object: Option<Object>, place: Option<&Place>) ->
         Object::Bill => side.user.get(format!("/v1/bills/{id}")).await.ok(),
         Object::Charge => side.user.get(format!("/v1/charges/{id}")).await.ok(),
         Object::Withdrawal => side.user.get(format!("/v1/withdrawals/{id}")).await.ok(),
+        Object::Linking => side.user.get(format!("/v1/linkings/{id}")).await.ok(),
+        Object::Link => side.user.get(format!("/v1/links/{id}")).await.ok(),
         Object::Payment | Object::Held => side.user.get(format!("/v1/payments/{id}")).await.ok(),
         Object::Transfer => side.user.get(format!("/v1/transfers/{id}")).await.ok(),
         Object::Exchange => side.user.get(format!("/v1/exchanges/{id}")).await.ok(),

@@ -12,6 +12,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::book::{CannotDo, Deposit, DepositStanding, Keyed, Reference, Session};
+use crate::budget;
 use crate::collector;
 use crate::courier::{self, Report};
 use crate::koban::KobanBase;
@@ -35,6 +36,7 @@ pub(crate) fn router() -> Router<Arc<World>> {
         .route("/control/book", get(book_show))
         .merge(collector::controls())
         .merge(teller::controls())
+        .merge(budget::controls())
         .layer(from_fn(only_from_here))
         .layer(DefaultBodyLimit::max(16 << 10))
 }

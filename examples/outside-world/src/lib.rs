@@ -1,4 +1,4 @@
-//! The world outside Koban, played: an ATM network that takes cash, a collector of bills and a bank, which misbehave when they are told to.
+//! The world outside Koban, played: an ATM network that takes cash, a collector of bills, a bank and a budgeting app, which misbehave when they are told to.
 //!
 //! It is the other side of the wire and shares no code with Koban. README.md lists its controls. Everything is kept in memory; a new start is a
 //! new ATM, so no reference is used twice.
@@ -9,6 +9,7 @@
 pub mod bank;
 pub mod bills;
 pub mod book;
+pub mod budget;
 pub mod clock;
 mod collector;
 mod controls;
@@ -148,6 +149,7 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
         .merge(collector::router())
         .merge(teller::router())
         .merge(rates::router())
+        .merge(budget::router())
         .merge(controls::router())
         .with_state(world.clone());
     let handle = tokio::spawn(serve::serve(listener, router));

@@ -1,4 +1,4 @@
-//! Switches for misbehaving: how the network, the collector and the bank answer Koban, and what they make of Koban's answers.
+//! Switches for misbehaving: how the network, the collector, the bank and the budgeting app answer Koban, and what they make of Koban's answers.
 
 use serde::{Deserialize, Serialize};
 
@@ -47,6 +47,8 @@ pub struct Switches {
     pub transfers: Answers,
     /// How collector and bank answer when they are asked for anything else: how something stands, to take it back, for an account.
     pub questions: Answers,
+    /// How the budgeting app answers when rows are sent to it.
+    pub rows: Answers,
     /// How slow `slow` is, in milliseconds.
     pub slow_ms: u64,
 }
@@ -60,6 +62,7 @@ impl Default for Switches {
             bills: normal,
             transfers: normal,
             questions: normal,
+            rows: normal,
             slow_ms: 1_000,
         }
     }
@@ -79,6 +82,8 @@ pub struct SwitchesChange {
     pub transfers: Option<Answers>,
     /// See [`Switches::questions`].
     pub questions: Option<Answers>,
+    /// See [`Switches::rows`].
+    pub rows: Option<Answers>,
     /// See [`Switches::slow_ms`]; at most ten minutes.
     pub slow_ms: Option<u64>,
 }
@@ -94,6 +99,7 @@ impl Switches {
         self.bills = change.bills.unwrap_or(self.bills);
         self.transfers = change.transfers.unwrap_or(self.transfers);
         self.questions = change.questions.unwrap_or(self.questions);
+        self.rows = change.rows.unwrap_or(self.rows);
         self.slow_ms = change.slow_ms.unwrap_or(self.slow_ms).min(SLOW_MS_MAX);
     }
 }

@@ -8,6 +8,7 @@ use crate::Config;
 use crate::bank::Bank;
 use crate::bills::Bills;
 use crate::book::Book;
+use crate::budget::Budget;
 use crate::koban::KobanBase;
 use crate::signing::Signer;
 use crate::switches::Switches;
@@ -22,6 +23,7 @@ pub(crate) struct World {
     book: Mutex<Book>,
     bills: Mutex<Bills>,
     bank: Mutex<Bank>,
+    budget: Mutex<Budget>,
     /// Where the account numbers of this bank begin.
     first_account: u32,
     switches: Mutex<Switches>,
@@ -38,6 +40,7 @@ impl World {
             book: Mutex::new(book),
             bills: Mutex::new(Bills::new(&format!("C{atm_id}"))),
             bank: Mutex::new(Bank::new(&format!("B{atm_id}"))),
+            budget: Mutex::default(),
             first_account: random_name(8)
                 .bytes()
                 .fold(0, |sum: u32, byte| sum.wrapping_mul(31).wrapping_add(byte.into())),
@@ -60,6 +63,10 @@ impl World {
 
     pub(crate) fn bank(&self) -> MutexGuard<'_, Bank> {
         whole(&self.bank)
+    }
+
+    pub(crate) fn budget(&self) -> MutexGuard<'_, Budget> {
+        whole(&self.budget)
     }
 
     pub(crate) fn first_account(&self) -> u32 {

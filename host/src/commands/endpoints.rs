@@ -79,6 +79,9 @@ pub(crate) struct SetArguments {
     /// Where users come back to, to the letter (OAuth of users)
     #[arg(long, value_name = "URL")]
     redirect: Option<String>,
+    /// Where the token server is told that a user's token is given up (RFC 7009)
+    #[arg(long, value_name = "URL")]
+    revoke: Option<String>,
     /// Requests in a minute, of each host [default: 600]
     #[arg(long, value_name = "N")]
     per_minute: Option<u32>,
@@ -195,7 +198,12 @@ fn input(arguments: SetArguments) -> anyhow::Result<EndpointInput> {
         credential: file.credential,
         fill: file.fill,
         authorities,
-        oauth: OauthAddresses { token: arguments.token, authorize: arguments.authorize, redirect: arguments.redirect },
+        oauth: OauthAddresses {
+            token: arguments.token,
+            authorize: arguments.authorize,
+            redirect: arguments.redirect,
+            revoke: arguments.revoke,
+        },
         limits: LimitsInput {
             per_minute: arguments.per_minute,
             concurrent: arguments.concurrent,

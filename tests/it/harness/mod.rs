@@ -2,6 +2,7 @@
 
 mod atm;
 mod bank;
+mod budget;
 mod callers;
 mod channel;
 mod cluster;
@@ -53,6 +54,7 @@ use crate::client::Client;
 
 pub(crate) use atm::{Atm, SECRET as ATM_SECRET, Session, answer, say, shows};
 pub(crate) use bank::{BANK_FEE, Bank, payee};
+pub(crate) use budget::BudgetApp;
 pub(crate) use callers::{Caller, Made, Operator, Outcome, Request, Shop, User, minor};
 pub(crate) use channel::{Channel, Expecting, sign};
 pub(crate) use cluster::{Cluster, Stop};

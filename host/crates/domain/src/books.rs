@@ -24,6 +24,7 @@ use crate::ids::{
 };
 use crate::journal::Posting;
 use crate::limits::{CounterKey, WalletKind};
+use crate::links::{Link, LinkKey};
 use crate::money::{Currency, Money};
 use crate::operations::{Operation, OperationKey};
 use crate::outcomes::Refusal;
@@ -260,6 +261,8 @@ books! {
     held: (FlowId, String) => Held,
     /// Bills that flows have paid or are paying.
     bills: BillKey => ClaimedBill,
+    /// Users' links.
+    links: LinkKey => Link,
     /// What each plugin may still cost, by currency.
     exposures: (PluginKey, Currency) => Exposure,
     /// Limit counters, minor units.

@@ -13,11 +13,13 @@ use crate::time::Timestamp;
 
 mod advance;
 mod expectations;
+mod linking;
 mod operator;
 mod outgoing;
 
 pub use advance::advance;
 pub(crate) use expectations::{expect, unexpected};
+pub use linking::Linking;
 pub use operator::{Closing, Resolution, faulted, moved, refused, resolved, retried, stuck};
 pub use outgoing::{FlowHold, HOLDS_MAX, Outgoing, Unsure};
 
@@ -152,6 +154,9 @@ pub struct Flow {
     /// What it has set aside. Written behind the other fields, and read from there.
     #[serde(skip)]
     pub outgoing: Outgoing,
+    /// The link that it is about. Written behind that.
+    #[serde(skip)]
+    pub linking: Linking,
 }
 
 /// Something that waits in a flow's inbox.
@@ -302,6 +307,7 @@ impl Flow {
             changed_at: now,
             final_at: None,
             outgoing: Outgoing::default(),
+            linking: Linking::default(),
         }
     }
 

@@ -98,6 +98,8 @@ ids! {
     EntryId "ent" "an entry id";
     /// A flow; a charge is known to its user by the id of its flow.
     FlowId "flw" "a flow id";
+    /// A user's link with a plugin.
+    LinkId "lnk" "a link id";
     /// The record of one guest call; what the API calls a decision.
     RecordId "dec" "a decision id";
     /// A signed-in session.

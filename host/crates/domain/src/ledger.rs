@@ -25,6 +25,7 @@ use crate::gifts::{self, Gift, TakeBack};
 use crate::holds::{self, LetGo, SetAside, Take, Taken};
 use crate::ids::{AuditId, EntryId, EventId, FlowId, KeyId, MerchantId, RecordId, UserId};
 use crate::journal::{Draft, Entry, Head};
+use crate::links::{self, OfLink};
 use crate::money::Money;
 use crate::operations::{Claim, Operation, OperationKey};
 use crate::outcomes::Refusal;
@@ -127,6 +128,8 @@ pub enum Command {
     ClaimBill(ClaimBill),
     /// A flow ended without paying its bill.
     FreeBill(FreeBill),
+    /// Something happens to a user's link.
+    Link(Box<OfLink>),
 }
 
 /// A flow's wish to get the calls with a correlation.
@@ -437,6 +440,7 @@ impl Commit {
             && self.books.operations.changed().next().is_none()
             && self.books.expectations.changed().next().is_none()
             && self.books.bills.changed().next().is_none()
+            && self.books.links.changed().next().is_none()
             && self.books.references.changed().next().is_none()
             && self.books.differences.changed().next().is_none()
             && self.books.files.changed().next().is_none()
@@ -735,6 +739,10 @@ impl Commit {
             }
             Command::FreeBill(command) => {
                 bills::free(books, command);
+                return Ok(Answer::Noted);
+            }
+            Command::Link(command) => {
+                applied.arrivals.extend(links::decide(books, command, posted, now)?);
                 return Ok(Answer::Noted);
             }
             Command::Tombstone(command) => {

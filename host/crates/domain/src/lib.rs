@@ -25,6 +25,7 @@ pub mod ids;
 pub mod journal;
 pub mod ledger;
 pub mod limits;
+pub mod links;
 pub mod manifest;
 pub mod money;
 pub mod operations;

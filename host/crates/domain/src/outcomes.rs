@@ -254,6 +254,9 @@ pub enum Refusal {
     /// The quote's rate is further from the platform's own reference than it may be.
     #[error("the quoted rate is too far from the platform's reference")]
     RateOutOfBand,
+    /// The link is over, or a flow takes rows along to it already.
+    #[error("the link is over, or a flow of it is under way")]
+    LinkNotReady,
 }
 
 /// Whether trying again can help.
@@ -267,7 +270,7 @@ pub enum Retry {
 
 impl Refusal {
     /// Every refusal, in the order of precedence.
-    pub const ALL: [Refusal; 82] = [
+    pub const ALL: [Refusal; 83] = [
         Refusal::AmountNotPositive,
         Refusal::UserNotFound,
         Refusal::MerchantNotFound,
@@ -350,6 +353,7 @@ impl Refusal {
         Refusal::PathNotAllowed,
         Refusal::BillPaid,
         Refusal::BillOverdue,
+        Refusal::LinkNotReady,
     ];
 
     /// The stable code in problems, records and plugin refusals.
@@ -437,6 +441,7 @@ impl Refusal {
             Refusal::PathNotAllowed => "path_not_allowed",
             Refusal::BillPaid => "bill_paid",
             Refusal::BillOverdue => "bill_overdue",
+            Refusal::LinkNotReady => "link_not_ready",
         }
     }
 
@@ -489,7 +494,8 @@ impl Refusal {
             | Refusal::RateChanged
             | Refusal::QuoteExpired
             | Refusal::CorrelationTaken
-            | Refusal::BillPaid => 409,
+            | Refusal::BillPaid
+            | Refusal::LinkNotReady => 409,
             Refusal::SameParty
             | Refusal::CurrencyNotAccepted
             | Refusal::ReceiverNotVerified
@@ -565,7 +571,8 @@ impl Refusal {
             | Refusal::RateOutOfBand
             | Refusal::PositionLimit
             | Refusal::MerchantBalanceTooLow
-            | Refusal::BillPaid => Retry::AfterChange,
+            | Refusal::BillPaid
+            | Refusal::LinkNotReady => Retry::AfterChange,
             Refusal::AccountClosed
             | Refusal::AdjustmentNotFound
             | Refusal::AdjustmentClosed

@@ -18,6 +18,7 @@ use crate::ids::{
 };
 use crate::ledger::{Command, Work};
 use crate::limits::{self, Action, CounterKey};
+use crate::links::{LinkKey, OfLink};
 use crate::money::Currency;
 use crate::operations::OperationKey;
 use crate::records::Digest;
@@ -58,6 +59,10 @@ pub struct Touched {
     pub held: BTreeSet<(FlowId, String)>,
     /// Bills.
     pub bills: BTreeSet<BillKey>,
+    /// Links.
+    pub links: BTreeSet<LinkKey>,
+    /// Users who may have one link more with a plugin: their live ones with it.
+    pub linkers: BTreeSet<(PluginKey, UserId)>,
     /// Exposures.
     pub exposures: BTreeSet<(PluginKey, Currency)>,
     /// Limit counters.
@@ -304,6 +309,12 @@ impl Touched {
             Command::LetGo(command) => self.hold(&command.of),
             Command::ClaimBill(command) => drop(self.bills.insert(command.bill.clone())),
             Command::FreeBill(command) => drop(self.bills.insert(command.bill.clone())),
+            Command::Link(command) => {
+                self.links.insert(command.key());
+                if let OfLink::Save(save) = &**command {
+                    self.linkers.insert((command.key().plugin, save.user));
+                }
+            }
             Command::Expect(command) => {
                 self.expectations.insert((command.plugin, command.correlation.clone()));
             }

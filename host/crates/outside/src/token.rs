@@ -1,4 +1,4 @@
-//! Tokens of OAuth 2.0: asked for at the token endpoint, over the same way out as everything else (RFC 6749, sections 4.1.3, 4.4 and 6).
+//! Tokens of OAuth 2.0: asked for at the token endpoint, over the same way out as everything else (RFC 6749, sections 4.1.3, 4.4 and 6), and given up where that can be said (RFC 7009).
 //!
 //! A token endpoint's address is judged like every other one, its answers are bounded, redirects are not followed, and no error repeats a secret.
 
@@ -10,6 +10,7 @@ use koban_domain::manifest::{ClientShown, Method};
 use koban_domain::time::Timestamp;
 use serde::Deserialize;
 
+use crate::base::Base;
 use crate::endpoint::{Credential, Endpoint, TokenServer};
 use crate::hidden::Hidden;
 use crate::request::{Request, encode_query, encoded};
@@ -83,7 +84,38 @@ impl Outside {
         grant: &Grant,
         now: Timestamp,
     ) -> Result<Token, NoToken> {
-        let (base, path) = server.address.split_path();
+        let (status, body) = self.ask(of, server, (&server.address, form(server, grant)), now).await?;
+        read(status, &body, now)
+    }
+
+    /// Tells the server at this address that a token is given up (RFC 7009); with a refresh token what was made of it is over, too. One that the
+    /// server does not know any more is as good. Errors: it refuses, or could not be told.
+    pub async fn revoke(
+        &self,
+        of: &Endpoint,
+        server: &TokenServer,
+        (address, token): (&Base, &Hidden),
+        now: Timestamp,
+    ) -> Result<(), NoToken> {
+        let mut fields = vec![("token".to_owned(), token.reveal().to_owned())];
+        fields.extend(shown_in_form(server));
+        let (status, _) = self.ask(of, server, (address, encode_query(&fields)), now).await?;
+        match status {
+            200..=299 => Ok(()),
+            400..=428 | 430..=499 => Err(NoToken::Refused(format!("it answered {status}"))),
+            _ => Err(NoToken::Unsure(format!("it answered {status}"))),
+        }
+    }
+
+    /// Posts a form to a token server: its answer's status and body.
+    async fn ask(
+        &self,
+        of: &Endpoint,
+        server: &TokenServer,
+        (address, form): (&Base, String),
+        now: Timestamp,
+    ) -> Result<(u16, Vec<u8>), NoToken> {
+        let (base, path) = address.split_path();
         let endpoint = Endpoint {
             name: format!("{} (token)", of.name),
             base,
@@ -104,7 +136,7 @@ impl Outside {
             method: Method::Post,
             path,
             query: Vec::new(),
-            body: form(server, grant).into_bytes(),
+            body: form.into_bytes(),
             content_type: "application/x-www-form-urlencoded".to_owned(),
             idempotency_key: None,
             message_id: "token".to_owned(),
@@ -112,7 +144,7 @@ impl Outside {
             timeout: TIMEOUT,
         };
         match self.send_raw(&endpoint, &request, now).await {
-            Ok(answer) => read(answer.status, &answer.body, now),
+            Ok(answer) => Ok((answer.status, answer.body)),
             Err(Sent::Refused(why)) => Err(NoToken::NotAsked(why.to_string())),
             Err(Sent::NotSent(why)) => Err(NoToken::NotAsked(why.to_string())),
             Err(Sent::Unknown(why)) => Err(NoToken::Unsure(why.to_string())),
@@ -146,14 +178,20 @@ fn form(server: &TokenServer, grant: &Grant) -> String {
     if let Some(audience) = &server.audience {
         put("audience", audience);
     }
-    let shown_in_form = server.shown == ClientShown::Form || server.secret.reveal().is_empty();
-    if shown_in_form {
-        put("client_id", &server.client);
+    fields.extend(shown_in_form(server));
+    encode_query(&fields)
+}
+
+/// How a client shows itself in the form, if it does so there.
+fn shown_in_form(server: &TokenServer) -> Vec<(String, String)> {
+    let mut fields = Vec::new();
+    if server.shown == ClientShown::Form || server.secret.reveal().is_empty() {
+        fields.push(("client_id".to_owned(), server.client.clone()));
         if !server.secret.reveal().is_empty() {
-            put("client_secret", server.secret.reveal());
+            fields.push(("client_secret".to_owned(), server.secret.reveal().to_owned()));
         }
     }
-    encode_query(&fields)
+    fields
 }
 
 fn read(status: u16, body: &[u8], now: Timestamp) -> Result<Token, NoToken> {
@@ -254,7 +292,6 @@ impl Outside {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::base::Base;
 
     const NOW: Timestamp = Timestamp(1_777_000_000_000);
 

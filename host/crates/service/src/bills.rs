@@ -1,6 +1,6 @@
 //! Bills: a code is recognised by the plugin that knows it, the user agrees to what it says, and a flow pays it.
 
-use koban_domain::flows::Flow;
+use koban_domain::flows::{Flow, Linking};
 use koban_domain::guest::{Bill, BillCode, BillRequest, Named, Standing};
 use koban_domain::ids::{FlowId, UserId};
 use koban_domain::ledger::{SealedRecord, Work};
@@ -254,6 +254,8 @@ fn opening(app: &App, ctx: &Ctx, plugin: &Plugin, owner: &UserRow, input: &PayIn
         at_most,
         fee: bill.fee.minor,
         bill: Some(bill),
+        linking: Linking::default(),
+        rows: None,
         input: Input::BeginBill(Box::new(request)),
     }
 }

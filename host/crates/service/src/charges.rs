@@ -1,7 +1,7 @@
 //! Charging a wallet: a flow that a user begins through a channel, answers and may cancel.
 
 use koban_domain::accounts::PluginKey;
-use koban_domain::flows::Flow;
+use koban_domain::flows::{Flow, Linking};
 use koban_domain::guest::{ChargeRequest, Named, Standing};
 use koban_domain::ids::{FlowId, UserId};
 use koban_domain::limits::{Action, WalletKind, Window};
@@ -166,7 +166,16 @@ fn opening(ctx: &Ctx, user: UserId, plugin: &Plugin, input: &ChargeInput, room: 
         facts: begin::facts(&plugin.manifest().facts, ctx, Some((room.kind, room.since)), now),
     };
     let (beginning, at_most) = (Beginning::Charge, room.at_most);
-    Opening { user, beginning, at_most, fee: 0, bill: None, input: Input::BeginCharge(request) }
+    Opening {
+        user,
+        beginning,
+        at_most,
+        fee: 0,
+        bill: None,
+        linking: Linking::default(),
+        rows: None,
+        input: Input::BeginCharge(request),
+    }
 }
 
 fn check(input: &ChargeInput) -> Result<(), Error> {

@@ -14,7 +14,7 @@ use koban_domain::manifest::CredentialKind;
 use koban_domain::records::Digest;
 use koban_domain::time::Timestamp;
 use koban_outside::{Endpoint, Grant, Hidden, NoToken, Token, TokenServer, encode_query};
-use koban_store::consents::{self as rows, ConsentKey, ConsentRow, ConsentState, Refreshed, RequestRow};
+use koban_store::consents::{self as rows, ConsentKey, ConsentRow, ConsentState, Refreshed, RequestRow, RevocationRow};
 use koban_store::endpoints::{self, EndpointRow};
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
@@ -23,7 +23,9 @@ use crate::app::App;
 use crate::clock;
 use crate::ctx::Ctx;
 use crate::error::Error;
+use crate::flows::own;
 use crate::flows::partner::{self, Made, NotReady};
+use crate::links;
 use crate::plugins;
 use crate::sealing::{Sealed, about_consent, about_consent_request};
 
@@ -169,6 +171,7 @@ pub async fn finish(app: &App, ctx: &Ctx, brought: Brought) -> Result<ConsentVie
     };
     rows::give(&app.store, &consent).await?;
     tracing::info!(plugin = request.key.plugin, endpoint = request.key.endpoint, "a user has agreed");
+    own::agreed(app, user, &request.key.plugin, &endpoint).await?;
     let given = rows::get(&app.store, &request.key).await?.ok_or(Error::NotFound("consent"))?;
     Ok(view(given))
 }
@@ -186,15 +189,113 @@ pub async fn list(app: &App, ctx: &Ctx) -> Result<Vec<ConsentView>, Error> {
     Ok(rows::of_user(&app.store, user).await?.into_iter().map(view).collect())
 }
 
-/// A user ends a consent: its tokens are wiped. Errors: there is none that holds.
+/// A user ends a consent: its tokens are wiped, the links that rest on it end, and its server is told if it can be. Errors: there is none that
+/// holds.
 pub async fn end(app: &App, ctx: &Ctx, plugin: &str, endpoint: &str) -> Result<(), Error> {
     let user = ctx.user()?;
+    if !give_up(app, (plugin, endpoint, user), "by_user").await? {
+        return Err(Error::NotFound("consent"));
+    }
+    links::consent_ended(app, ctx, plugin, endpoint).await
+}
+
+/// The last link that rested on a consent has ended: so does the consent.
+pub(crate) async fn end_for_link(app: &App, plugin: &str, endpoint: &str, user: UserId) -> Result<(), Error> {
+    give_up(app, (plugin, endpoint, user), "link_ended").await.map(drop)
+}
+
+/// Whether anything was given up.
+async fn give_up(app: &App, (plugin, endpoint, user): (&str, &str, UserId), reason: &str) -> Result<bool, Error> {
     let mut ended = false;
     for sandbox in [false, true] {
         let key = ConsentKey { plugin: plugin.to_owned(), endpoint: partner::kept_name(endpoint, sandbox), user };
-        ended |= rows::end(&app.store, &key, None, "by_user", app.clock.now()).await?;
+        let now = app.clock.now();
+        let told = can_be_told(app, &key).await?;
+        let noted = told && rows::end_and_tell(&app.store, &key, (clock::random_id(), reason), now).await?;
+        ended |= noted || rows::end(&app.store, &key, None, reason, now).await?;
     }
-    if ended { Ok(()) } else { Err(Error::NotFound("consent")) }
+    Ok(ended)
+}
+
+/// Whether the server of a consent can be told that it is over.
+async fn can_be_told(app: &App, key: &ConsentKey) -> Result<bool, Error> {
+    Ok(server_of(app, key).await?.is_some_and(|made| made.revoke.is_some()))
+}
+
+/// The endpoint of a consent as it is set now; none if it is not set, or no longer one that users agree to.
+async fn server_of(app: &App, key: &ConsentKey) -> Result<Option<Made>, Error> {
+    let (endpoint, sandbox) = match key.endpoint.strip_suffix("/sandbox") {
+        Some(endpoint) => (endpoint, true),
+        None => (key.endpoint.as_str(), false),
+    };
+    let Some(row) = endpoints::get(&app.store, &key.plugin, endpoint, sandbox).await? else { return Ok(None) };
+    let plugin = match plugins::get(app, &key.plugin).await {
+        Ok(plugin) => plugin,
+        Err(Error::NotFound(_)) => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    let spec = plugin.manifest.endpoint(endpoint).filter(|spec| spec.credential == CredentialKind::OauthUser);
+    // What cannot be read any more can be told nothing.
+    Ok(spec.and_then(|spec| partner::read(app, &row, spec).ok()))
+}
+
+/// Most servers that are told in one go.
+const TOLD_MAX: u16 = 16;
+/// How often a server is told, and how long after the first time the second comes; each further pause is twice as long.
+const TELLS_MAX: i32 = 10;
+const TELL_AGAIN_MS: i64 = 30_000;
+
+/// Tells servers of consents that ended. Two hosts may tell the same one: it is over once.
+pub(crate) async fn revoke_due(app: &App) -> Result<(), Error> {
+    for row in rows::revocations_due(&app.store, app.clock.now(), TOLD_MAX).await? {
+        let why = match tell(app, &row).await {
+            Ok(()) => None,
+            Err(NoToken::Refused(why)) => {
+                tracing::warn!(
+                    plugin = row.key.plugin,
+                    why,
+                    "a server does not take back a token; it runs out by itself"
+                );
+                None
+            }
+            Err(why) => Some(why.to_string()),
+        };
+        match why {
+            Some(why) if row.attempts + 1 < TELLS_MAX => {
+                tracing::info!(plugin = row.key.plugin, why, "a server is told later that a consent has ended");
+                let pause = TELL_AGAIN_MS.saturating_mul(1 << row.attempts.clamp(0, 16));
+                rows::revoke_again(&app.store, row.id, app.clock.now().plus_ms(pause)).await?;
+            }
+            Some(why) => {
+                tracing::warn!(plugin = row.key.plugin, why, "a server was never told that a consent has ended");
+                rows::revoked(&app.store, row.id).await?;
+            }
+            None => rows::revoked(&app.store, row.id).await?,
+        }
+    }
+    Ok(())
+}
+
+async fn tell(app: &App, row: &RevocationRow) -> Result<(), NoToken> {
+    let failed = |error: Error| NoToken::NotAsked(error.to_string());
+    let made = server_of(app, &row.key).await.map_err(failed)?;
+    let gone = || NoToken::Refused("it is not set any more".to_owned());
+    let (endpoint, server, place) =
+        made.and_then(|made| Some((made.endpoint, made.server?, made.revoke?))).ok_or_else(gone)?;
+    let sealed = Sealed { key_id: row.key_id.clone(), bytes: row.secret.clone() };
+    let about = about_consent(&row.key.plugin, &row.key.endpoint, row.key.user);
+    let plain = app.sealer.open(&about, &sealed).map_err(|error| NoToken::NotAsked(error.to_string()))?;
+    let kept: Kept =
+        serde_json::from_slice(&plain).map_err(|_| NoToken::Refused("its tokens cannot be read".into()))?;
+    let token = Hidden::new(kept.refresh.unwrap_or(kept.access));
+    app.outside.revoke(&endpoint, &server, (&place, &token), app.clock.now()).await
+}
+
+/// Whether a consent holds on the side that the plugin is on.
+pub(crate) async fn holds(app: &App, plugin: &str, endpoint: &str, user: UserId) -> Result<bool, Error> {
+    let sandbox = partner::is_on_sandbox(app, plugin).await?;
+    let key = ConsentKey { plugin: plugin.to_owned(), endpoint: partner::kept_name(endpoint, sandbox), user };
+    Ok(rows::get(&app.store, &key).await?.is_some_and(|consent| consent.state == ConsentState::Given))
 }
 
 async fn found(app: &App, plugin: &str, endpoint: &str) -> Result<(EndpointRow, Made), Error> {

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use koban_domain::guest::{Document, StatementAccount, StatementRow};
 use koban_domain::ids::{RecordId, UserId};
 use koban_domain::ledger::{Audit, Decided};
+use koban_domain::links::ROWS_MAX;
 use koban_domain::manifest::{Kind, Words};
 use koban_domain::money::{Currency, Money};
 use koban_domain::paths::EntryKind;
@@ -152,7 +153,8 @@ async fn write_of(
     Err(Error::Busy)
 }
 
-/// The rows of a wallet: each entry is one, however many of the wallet's accounts it moved; what left all of them together unchanged is none.
+/// The rows of a wallet over a period: each entry is one, however many of the wallet's accounts it moved; what left all of them together
+/// unchanged is none.
 async fn account(
     app: &App,
     user: UserId,
@@ -163,8 +165,74 @@ async fn account(
     let mut lines = wallets::whole_statement(app, user, *currency, (*from, *to)).await?;
     lines.reverse();
     let opening = wallets::net_before(app, user, *currency, *from).await?;
-    let people = People::of(app, user, &lines, &ctx.locale).await?;
-    let mut rows: Vec<StatementRow> = Vec::with_capacity(lines.len());
+    let rows = rows_of(app, user, (*currency, &ctx.locale), (&lines, opening)).await?;
+    let closing = rows.last().map_or(opening, |(_, row)| row.balance);
+    Ok(StatementAccount {
+        name: account_name(plugin.id(), *currency, user),
+        currency: *currency,
+        since: moment(*from),
+        until: moment(*to),
+        opening,
+        closing,
+        rows: rows.into_iter().map(|(_, row)| row).collect(),
+    })
+}
+
+fn moment(at: Timestamp) -> u64 {
+    u64::try_from(at.0).unwrap_or(0)
+}
+
+/// Another name for each currency: a household book takes them for accounts of their own.
+fn account_name(plugin: &str, currency: Currency, user: UserId) -> String {
+    wallet_name(&format!("{plugin} {currency}"), user)
+}
+
+/// Rows that somebody has not been told of.
+pub(crate) struct Fresh {
+    /// The oldest of them, at most [`ROWS_MAX`].
+    pub(crate) account: StatementAccount,
+    /// The last entry among them.
+    pub(crate) until: i64,
+}
+
+/// The rows of a wallet behind this entry, for a plugin; none if there are none.
+pub(crate) async fn fresh(
+    app: &App,
+    user: UserId,
+    (plugin, locale): (&str, &str),
+    currency: Currency,
+    after: i64,
+) -> Result<Option<Fresh>, Error> {
+    let lines = wallets::lines_behind(app, user, currency, after).await?;
+    if lines.is_empty() {
+        return Ok(None);
+    }
+    let opening = wallets::net_at(app, user, currency, after).await?;
+    let mut rows = rows_of(app, user, (currency, locale), (&lines, opening)).await?;
+    rows.truncate(ROWS_MAX);
+    let Some((until, closing)) = rows.last().map(|(sequence, row)| (*sequence, row.balance)) else { return Ok(None) };
+    let rows: Vec<StatementRow> = rows.into_iter().map(|(_, row)| row).collect();
+    let account = StatementAccount {
+        name: account_name(plugin, currency, user),
+        currency,
+        since: rows.first().map_or(0, |row| row.at),
+        until: rows.last().map_or(0, |row| row.at.saturating_add(1)),
+        opening,
+        closing,
+        rows,
+    };
+    Ok(Some(Fresh { account, until }))
+}
+
+/// Lines, oldest first, as rows with their places in the journal. A row names what it gives back if that is among them.
+async fn rows_of(
+    app: &App,
+    user: UserId,
+    (currency, locale): (Currency, &str),
+    (lines, opening): (&[StatementLine], i64),
+) -> Result<Vec<(i64, StatementRow)>, Error> {
+    let people = People::of(app, user, lines, locale).await?;
+    let mut rows: Vec<(i64, StatementRow)> = Vec::with_capacity(lines.len());
     // Which row a payment is, so that what gives it back can name it.
     let mut row_of: HashMap<Uuid, String> = HashMap::new();
     let mut balance = opening;
@@ -181,28 +249,19 @@ async fn account(
             row_of.entry(payment).or_insert_with(|| id.clone());
         }
         let text = |text: Option<&str>, most| cut(text.unwrap_or_default(), most);
-        rows.push(StatementRow {
+        let row = StatementRow {
             id,
-            at: u64::try_from(line.at.0).unwrap_or(0),
+            at: moment(line.at),
             kind: word(line.kind, people.is_transfer(line)).to_owned(),
-            amount: Money::new(change, *currency),
+            amount: Money::new(change, currency),
             balance,
             counterpart: text(behind.map(|behind| behind.name.as_str()), NAME_BYTES_MAX),
             memo: text(behind.and_then(|behind| behind.message.as_deref()), MEMO_BYTES_MAX),
             refers_to,
-        });
+        };
+        rows.push((line.sequence, row));
     }
-    let moment = |at: &Timestamp| u64::try_from(at.0).unwrap_or(0);
-    Ok(StatementAccount {
-        // Another name for each currency: a household book takes them for accounts of their own.
-        name: wallet_name(&format!("{} {currency}", plugin.id()), user),
-        currency: *currency,
-        since: moment(from),
-        until: moment(to),
-        opening,
-        closing: balance,
-        rows,
-    })
+    Ok(rows)
 }
 
 /// What an entry was, in the words of the contract.

@@ -60,6 +60,8 @@ pub struct OauthAddresses {
     pub authorize: Option<String>,
     /// Where they come back to, to the letter.
     pub redirect: Option<String>,
+    /// Where its server is told that a user's token is given up (RFC 7009); none if it cannot be.
+    pub revoke: Option<String>,
 }
 
 /// What the host allows itself at an endpoint; each host counts for itself.
@@ -214,6 +216,7 @@ pub async fn set(app: &App, ctx: &Ctx, id: &str, input: EndpointInput) -> Result
         token: input.oauth.token,
         authorize: input.oauth.authorize,
         redirect: input.oauth.redirect,
+        revoke: input.oauth.revoke,
         per_minute: input.limits.per_minute,
         concurrent: input.limits.concurrent,
         answer_bytes: input.limits.answer_bytes,
@@ -226,7 +229,7 @@ pub async fn set(app: &App, ctx: &Ctx, id: &str, input: EndpointInput) -> Result
         "endpoint": input.name, "sandbox": sandbox, "base": input.base, "allow_private": input.allow_private,
         "credential": spec.credential.word(), "fill": material.fill.keys().collect::<Vec<_>>(),
         "authorities": detail.authorities.as_ref().map(|pem| koban_domain::records::Digest::of(pem.as_bytes())),
-        "token": detail.token, "authorize": detail.authorize, "redirect": detail.redirect,
+        "token": detail.token, "authorize": detail.authorize, "redirect": detail.redirect, "revoke": detail.revoke,
     });
     let audit = audit(app, ctx, "plugin.endpoint", id.to_owned(), &said.to_string());
     let detail = serde_json::to_string(&detail).map_err(|error| Error::Internal(error.to_string()))?;

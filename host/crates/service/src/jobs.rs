@@ -1,4 +1,4 @@
-//! What a host does by itself: drives flows, does effects, takes settlement files, delivers webhooks, sweeps what has ended, watches what is stuck.
+//! What a host does by itself: drives flows, does effects, takes settlement files, delivers webhooks, takes rows to links, sweeps what has ended, watches what is stuck.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -31,6 +31,7 @@ use crate::reviews;
 use crate::schedules;
 use crate::standing;
 use crate::step_ups;
+use crate::syncs;
 
 /// Most flows that are driven at the same moment.
 const DRIVEN_MAX: usize = 32;
@@ -74,6 +75,7 @@ pub fn start(app: &App) -> Jobs {
         tokio::spawn(watch_policy(app.clone(), told.clone())),
         tokio::spawn(beside::run(app.clone(), told.clone())),
         tokio::spawn(feeds::run(app.clone(), told.clone())),
+        tokio::spawn(syncs::run(app.clone(), told.clone())),
         tokio::spawn(sweep(app.clone(), told)),
     ];
     Jobs { stop, tasks }

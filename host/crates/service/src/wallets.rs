@@ -254,6 +254,38 @@ pub async fn whole_statement(
     }
 }
 
+/// Lines that are looked through at a time for what is new.
+const BEHIND_MAX: u16 = 2_000;
+
+/// What happened in a wallet of one currency behind this entry, oldest first: all of it if there is little, and the oldest of it otherwise.
+pub(crate) async fn lines_behind(
+    app: &App,
+    user: UserId,
+    currency: Currency,
+    after: i64,
+) -> Result<Vec<StatementLine>, Error> {
+    let keys = keys_of(user, currency);
+    let accounts = statements::balances(&app.store, &keys.map(|key| key.id())).await?;
+    let mut until = accounts.values().map(|account| account.last).max().unwrap_or(0);
+    // A statement is read backwards: half of the way again and again, until what lies between fits.
+    while until > after {
+        let place = LinePlace { sequence: until.saturating_add(1), ordinal: i16::MIN };
+        let found = lines_before(app, &keys, Some(place), BEHIND_MAX + 1).await?;
+        let mut lines: Vec<_> = found.into_iter().take_while(|line| line.sequence > after).collect();
+        if lines.len() <= usize::from(BEHIND_MAX) {
+            lines.reverse();
+            return Ok(lines);
+        }
+        until = after + (until - after) / 2;
+    }
+    Ok(Vec::new())
+}
+
+/// What a user had less what was owed, bonus included, after this entry; minor units.
+pub(crate) async fn net_at(app: &App, user: UserId, currency: Currency, entry: i64) -> Result<i64, Error> {
+    net_from(app, user, currency, entry.saturating_add(1)).await
+}
+
 /// The place in the journal from which on entries were posted at this time or later.
 async fn first_from(app: &App, from: Timestamp) -> Result<i64, Error> {
     Ok(statements::sequence_at(&app.store, from.plus_ms(-1)).await?.saturating_add(1))
@@ -261,7 +293,13 @@ async fn first_from(app: &App, from: Timestamp) -> Result<i64, Error> {
 
 /// What a user had less what was owed, bonus included, before everything that was posted from this time on; minor units.
 pub(crate) async fn net_before(app: &App, user: UserId, currency: Currency, from: Timestamp) -> Result<i64, Error> {
-    let place = LinePlace { sequence: first_from(app, from).await?, ordinal: i16::MIN };
+    let first = first_from(app, from).await?;
+    net_from(app, user, currency, first).await
+}
+
+/// The same before this place of the journal.
+async fn net_from(app: &App, user: UserId, currency: Currency, first: i64) -> Result<i64, Error> {
+    let place = LinePlace { sequence: first, ordinal: i16::MIN };
     let mut net = 0;
     for key in keys_of(user, currency) {
         let line = statements::lines(&app.store, &[key.id()], Some(place), 1).await?;

@@ -1,6 +1,6 @@
 //! Withdrawals: a flow that takes money out of a wallet to its owner, through a channel that pays out.
 
-use koban_domain::flows::Flow;
+use koban_domain::flows::{Flow, Linking};
 use koban_domain::guest::{Named, Standing, WithdrawRequest};
 use koban_domain::ids::{FlowId, UserId};
 use koban_domain::limits::WalletKind;
@@ -122,7 +122,16 @@ fn opening(app: &App, ctx: &Ctx, plugin: &Plugin, owner: &UserRow, input: &Withd
         facts: begin::facts(&plugin.manifest().facts, ctx, known, app.clock.now()),
     };
     let (user, beginning, fee) = (owner.id, Beginning::Withdraw, input.fee.minor);
-    Opening { user, beginning, at_most, fee, bill: None, input: Input::BeginWithdraw(request) }
+    Opening {
+        user,
+        beginning,
+        at_most,
+        fee,
+        bill: None,
+        linking: Linking::default(),
+        rows: None,
+        input: Input::BeginWithdraw(request),
+    }
 }
 
 fn check(input: &WithdrawInput) -> Result<(), Error> {

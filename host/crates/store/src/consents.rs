@@ -3,6 +3,7 @@
 use koban_domain::ids::UserId;
 use koban_domain::records::Digest;
 use koban_domain::time::Timestamp;
+use uuid::Uuid;
 
 use crate::database::{Columns, Store, all, blob, on_tx, on_write, one};
 use crate::error::StoreError;
@@ -256,6 +257,103 @@ pub async fn refreshed(
             .await?
             .rows_affected() == 1)),
     }
+}
+
+/// Tokens of a consent that ended, of which its server is to be told.
+#[derive(Clone, PartialEq, Eq)]
+pub struct RevocationRow {
+    /// Its id.
+    pub id: Uuid,
+    /// Whose consent it was, to what.
+    pub key: ConsentKey,
+    /// The tokens, sealed.
+    pub secret: Vec<u8>,
+    /// The key that sealed them.
+    pub key_id: String,
+    /// How often it was tried.
+    pub attempts: i32,
+}
+
+impl std::fmt::Debug for RevocationRow {
+    /// Without the tokens.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("RevocationRow").field("key", &self.key).finish_non_exhaustive()
+    }
+}
+
+/// Ends a consent and wipes its tokens there; they are kept under this id until its server was told. False if it does not hold.
+pub async fn end_and_tell(
+    store: &Store,
+    key: &ConsentKey,
+    (id, reason): (Uuid, &str),
+    now: Timestamp,
+) -> Result<bool, StoreError> {
+    const NOTE: &str =
+        "insert into consent_revocations (id, plugin, endpoint, user_id, secret, key_id, attempts, due_at)
+        select $1, plugin, endpoint, user_id, secret, key_id, 0, $5 from consents
+        where plugin = $2 and endpoint = $3 and user_id = $4 and state = 1";
+    const END: &str = "update consents set state = 2, secret = $4, key_id = '', generation = generation + 1,
+            lease_owner = null, lease_until = null, reason = $5, changed_at = $6
+        where plugin = $1 and endpoint = $2 and user_id = $3 and state = 1";
+    let mut tx = store.begin().await?;
+    let noted = on_tx!(&mut tx, connection => sqlx::query(NOTE)
+        .bind(blob(id.as_bytes()))
+        .bind(key.plugin.as_str())
+        .bind(key.endpoint.as_str())
+        .bind(blob(key.user.bytes()))
+        .bind(now.0)
+        .execute(connection)
+        .await?
+        .rows_affected());
+    let ended = on_tx!(&mut tx, connection => sqlx::query(END)
+        .bind(key.plugin.as_str())
+        .bind(key.endpoint.as_str())
+        .bind(blob(key.user.bytes()))
+        .bind(Vec::<u8>::new())
+        .bind(reason)
+        .bind(now.0)
+        .execute(connection)
+        .await?
+        .rows_affected());
+    // Refreshed between the two: what was noted is not what holds.
+    if noted != 1 || ended != 1 {
+        return Ok(false);
+    }
+    tx.commit().await?;
+    Ok(true)
+}
+
+/// Tokens whose servers are to be told by now.
+pub async fn revocations_due(store: &Store, now: Timestamp, limit: u16) -> Result<Vec<RevocationRow>, StoreError> {
+    const SQL: &str = "select id, plugin, endpoint, user_id, secret, key_id, attempts from consent_revocations
+        where due_at <= $1 order by due_at limit $2";
+    all!(store, SQL, [now.0, i64::from(limit)], |row| {
+        Ok(RevocationRow {
+            id: row.id(0)?,
+            key: ConsentKey { plugin: row.text(1)?, endpoint: row.text(2)?, user: UserId(row.id(3)?) },
+            secret: row.bytes(4)?,
+            key_id: row.text(5)?,
+            attempts: row.int(6)?,
+        })
+    })
+}
+
+/// Its server could not be told: it is tried again at this time.
+pub async fn revoke_again(store: &Store, id: Uuid, at: Timestamp) -> Result<(), StoreError> {
+    const SQL: &str = "update consent_revocations set attempts = attempts + 1, due_at = $2 where id = $1";
+    on_write!(store, pool => {
+        sqlx::query(SQL).bind(blob(id.as_bytes())).bind(at.0).execute(pool).await?;
+    });
+    Ok(())
+}
+
+/// Its server was told, or is not told any more: the tokens are gone.
+pub async fn revoked(store: &Store, id: Uuid) -> Result<(), StoreError> {
+    const SQL: &str = "delete from consent_revocations where id = $1";
+    on_write!(store, pool => {
+        sqlx::query(SQL).bind(blob(id.as_bytes())).execute(pool).await?;
+    });
+    Ok(())
 }
 
 /// Ends a consent and wipes its tokens. False if it does not hold, or not in this generation.

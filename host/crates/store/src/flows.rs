@@ -133,9 +133,10 @@ pub async fn backlog(store: &Store, now: Timestamp) -> Result<Backlog, StoreErro
     })
 }
 
-/// A flow's body: its fields, and behind them what it has set aside, which bodies of earlier versions do not have.
+/// A flow's body: its fields, behind them what it has set aside, and behind that the link that it is about; bodies of earlier versions lack
+/// one or both.
 pub(crate) fn pack(flow: &Flow) -> Result<Vec<u8>, StoreError> {
-    to_postcard(&(flow, &flow.outgoing))
+    to_postcard(&(flow, &flow.outgoing, &flow.linking))
 }
 
 fn read_flow(row: &impl Columns) -> Result<Flow, StoreError> {
@@ -145,8 +146,16 @@ fn read_flow(row: &impl Columns) -> Result<Flow, StoreError> {
 fn unpack(body: &[u8]) -> Result<Flow, StoreError> {
     let damaged = |error: postcard::Error| StoreError::damaged(format!("a flow: {error}"));
     let (mut flow, rest): (Flow, &[u8]) = postcard::take_from_bytes(body).map_err(damaged)?;
+    let rest = match rest.is_empty() {
+        true => rest,
+        false => {
+            let (outgoing, rest) = postcard::take_from_bytes(rest).map_err(damaged)?;
+            flow.outgoing = outgoing;
+            rest
+        }
+    };
     if !rest.is_empty() {
-        flow.outgoing = from_postcard(rest, "what a flow has set aside")?;
+        flow.linking = from_postcard(rest, "a flow's link")?;
     }
     Ok(flow)
 }

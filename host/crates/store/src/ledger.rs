@@ -7,6 +7,7 @@ pub(crate) mod bonus;
 mod cache;
 mod exchanges;
 pub(crate) mod json;
+pub(crate) mod links;
 pub mod marks;
 pub(crate) mod merchants;
 pub(crate) mod outgoing;
@@ -225,6 +226,7 @@ impl LedgerTx<'_> {
         }
         people::load(&mut self.tx, touched, &mut books).await?;
         outgoing::load(&mut self.tx, touched, &mut books).await?;
+        links::load(&mut self.tx, touched, &mut books).await?;
         bonus::load(&mut self.tx, touched, &mut books).await?;
         subscriptions::load(&mut self.tx, touched, &mut books).await?;
         merchants::load(&mut self.tx, touched, &mut books).await?;
@@ -271,6 +273,7 @@ impl LedgerTx<'_> {
         subscriptions::write(&mut self.tx, commit).await?;
         merchants::write(&mut self.tx, commit).await?;
         outgoing::write(&mut self.tx, commit).await?;
+        links::write(&mut self.tx, commit).await?;
         step_ups::write(&mut self.tx, commit).await?;
         pages::append_audit(&mut self.tx, &commit.audit).await?;
         self.head = next;

@@ -21,6 +21,7 @@ pub mod freezes;
 pub mod inbound;
 pub mod keys;
 pub mod limits;
+pub mod links;
 pub mod merchants;
 pub mod operations;
 pub mod operators;

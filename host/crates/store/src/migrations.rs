@@ -44,6 +44,7 @@ const STEPS: &[Step] = &[
     step!(16, "releases", "0016_releases.sql"),
     step!(17, "records", "0017_records.sql"),
     step!(18, "effects", "0018_effects.sql"),
+    step!(19, "links", "0019_links.sql"),
     step!(21, "withdraw_limit", "0021_withdraw_limit.sql"),
 ];
 

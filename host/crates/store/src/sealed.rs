@@ -65,6 +65,7 @@ pub async fn count_by_key(store: &Store) -> Result<BTreeMap<String, i64>, StoreE
             union all select old_key_id from webhook_endpoints where old_secret is not null
             union all select key_id from endpoints
             union all select key_id from consents where state = 1
+            union all select key_id from consent_revocations
         ) as named group by key_id";
     all!(store, SQL, [], |row| Ok((row.text(0)?, row.long(1)?)))
 }

@@ -5,8 +5,9 @@ use std::str::FromStr;
 use axum::extract::{FromRequestParts, Path as AnyPath, Query as AnyQuery};
 use axum::http::request::Parts;
 use koban_domain::ids::{
-    AdjustmentId, CampaignId, ClosingId, DisputeId, EventId, ExchangeId, FlowId, IdError, KeyId, LotId, MerchantId,
-    OperatorId, PaymentId, QuoteId, RecordId, ReviewId, ScheduleId, StepUpId, TransferId, UserId, WebhookId,
+    AdjustmentId, CampaignId, ClosingId, DisputeId, EventId, ExchangeId, FlowId, IdError, KeyId, LinkId, LotId,
+    MerchantId, OperatorId, PaymentId, QuoteId, RecordId, ReviewId, ScheduleId, StepUpId, TransferId, UserId,
+    WebhookId,
 };
 use koban_domain::money::Currency;
 use koban_domain::records::Digest;
@@ -45,6 +46,8 @@ named! {
     ChargeId: "charge",
     BillId: "bill",
     WithdrawalId: "withdrawal",
+    LinkingId: "linking",
+    LinkId: "link",
     KeyId: "key",
     AdjustmentId: "adjustment",
     OperatorId: "operator",
@@ -123,6 +126,17 @@ impl FromStr for WithdrawalId {
     type Err = IdError;
     fn from_str(text: &str) -> Result<Self, IdError> {
         text.parse().map(WithdrawalId)
+    }
+}
+
+/// A linking's id: that of its flow.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct LinkingId(pub(crate) FlowId);
+
+impl FromStr for LinkingId {
+    type Err = IdError;
+    fn from_str(text: &str) -> Result<Self, IdError> {
+        text.parse().map(LinkingId)
     }
 }
 

@@ -3,7 +3,7 @@
 use super::{
     AGE_MAX_MS, Arrival, Consumed, EFFECTS_MAX, EffectState, Flow, FlowCredit, FlowEffect, KEY_BYTES_MAX,
     OPEN_EFFECTS_MAX, PROPOSALS_MAX, Plan, QueuedEffect, STATE_BYTES_MAX, STEPS_MAX, StepRefused, Stuck, close,
-    outgoing,
+    linking, outgoing,
 };
 use crate::charges::{ChargeCredit, ChargeReversal, Tombstone};
 use crate::guest::{Act, Credit, Effect, Event, HttpAnswer, Lost, Proposal, Reversal, Show, Step, StepRefusal, What};
@@ -28,6 +28,7 @@ pub fn advance(
         if consumed.event.is_authenticated() {
             next.authenticated.push(consumed.event.number);
         }
+        linking::learn(&mut next, &consumed.event);
         end_effect(&mut next, &consumed.event);
         outgoing::learn(&mut next, &consumed.event, manifest, now);
     }
@@ -75,6 +76,7 @@ pub fn advance(
         }
         commands.extend(next.let_go_of_all());
         commands.extend(next.free_bill());
+        commands.extend(next.finish_rows());
         next.final_at = Some(now);
         queued.clear();
         close(&mut next, &mut cancelled);
@@ -312,14 +314,19 @@ fn ask(
                 deadline: Timestamp(i64::MAX),
             });
         }
-        // Links and consents come with the flows that need them: the host says so at once.
-        Act::Show(Show::Consent(endpoint)) => {
-            arrivals.push(not_yet(flow, effect.key, now, format!("the host sends no user to `{endpoint}`")));
-        }
+        // Both are done in this commit, and nothing comes of them but a refusal.
         Act::SaveLink(link) => {
-            arrivals.push(not_yet(flow, effect.key, now, format!("the host saves no link `{}`", link.kind)));
+            known.state = EffectState::Ended;
+            commands.push(linking::save(flow, link, effect.key, manifest, now)?);
         }
-        Act::DropLink(_) => arrivals.push(not_yet(flow, effect.key, now, "the host has no links to drop".to_owned())),
+        Act::DropLink(reference) => {
+            known.state = EffectState::Ended;
+            commands.push(linking::drop_link(flow, reference)?);
+        }
+        Act::Show(Show::Consent(endpoint)) => {
+            linking::check_consent(&endpoint, manifest)?;
+            known.show = Some(Show::Consent(endpoint));
+        }
         Act::Show(show) => known.show = Some(show),
         Act::Expect(correlation) => {
             if correlation.is_empty() || correlation.len() > 200 {

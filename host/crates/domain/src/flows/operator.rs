@@ -166,6 +166,7 @@ pub fn resolved(flow: &Flow, resolution: &Resolution, closing: Closing, now: Tim
     if !next.standing.is_final() {
         next.standing = standing;
         commands.extend(next.free_bill());
+        commands.extend(next.finish_rows());
     }
     next.stuck = None;
     next.faults = 0;

@@ -16,6 +16,7 @@ use koban_domain::verification::Unverify;
 
 use crate::bonus;
 use crate::holds;
+use crate::links;
 use crate::pages;
 use crate::shops::TODAY;
 use crate::world::{
@@ -446,6 +447,7 @@ commands!(
     LetGo,
     ClaimBill,
     FreeBill,
+    Link,
 );
 
 /// Commands that move nothing: no entry, only rows.
@@ -478,6 +480,15 @@ const SILENT: &[Example] = &[
         |world| {
             world.does(Command::Propose(proposal(1, 10))).unwrap();
             world.does(Command::Judge(judgement(1, 10, COLLEAGUE, false))).unwrap();
+        },
+    ),
+    (
+        "A flow saves a user's link, takes new rows to its partner, or the link ends",
+        |_| {},
+        |world| {
+            for command in [links::save(1, TARO), links::begin(1, 0, 9), links::finish(true), links::end(1, TARO)] {
+                world.does(command).unwrap();
+            }
         },
     ),
     ("A verification of an empty wallet", |_| {}, |world| drop(world.verify(TARO).unwrap())),

@@ -80,6 +80,15 @@ impl Ladder {
     }
 }
 
+/// A flow would take rows along to a link that has ended.
+fn linking() -> (&'static str, Vec<Refusal>) {
+    let mut world = World::new();
+    world.does(crate::links::save(1, TARO)).unwrap();
+    Ladder::new("rows sent", world, crate::links::begin(2, 0, 9))
+        .refused(Refusal::LinkNotReady, |_, command| *command = crate::links::begin(1, 0, 9))
+        .done()
+}
+
 /// All that a command may change, in an order of its own.
 fn sorted(world: &World) -> Vec<String> {
     let books = &world.shelf.books;
@@ -96,6 +105,7 @@ fn sorted(world: &World) -> Vec<String> {
     rows.extend(books.references.iter().map(|row| format!("{row:?}")));
     rows.extend(books.held.iter().map(|row| format!("{row:?}")));
     rows.extend(books.bills.iter().map(|row| format!("{row:?}")));
+    rows.extend(books.links.iter().map(|row| format!("{row:?}")));
     rows.extend(books.exposures.iter().map(|row| format!("{row:?}")));
     rows.extend(books.counters.iter().map(|row| format!("{row:?}")));
     rows.extend(books.differences.iter().map(|row| format!("{row:?}")));
@@ -716,6 +726,7 @@ fn ladders() -> Vec<(&'static str, Vec<Refusal>)> {
         holds::taking_out(),
         holds::not_taking_out(),
         holds::claiming(),
+        linking(),
         expecting(),
     ]
 }

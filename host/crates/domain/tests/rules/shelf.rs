@@ -61,6 +61,10 @@ impl Shelf {
         copy(&all.references, &mut some.references, &named.collect::<Vec<_>>());
         copy(&all.held, &mut some.held, &touched.held);
         copy(&all.bills, &mut some.bills, &touched.bills);
+        copy(&all.links, &mut some.links, &touched.links);
+        let of_linkers = all.links.iter().filter(|(key, link)| touched.linkers.contains(&(key.plugin, link.user)));
+        let of_linkers: Vec<_> = of_linkers.map(|(key, _)| key.clone()).collect();
+        copy(&all.links, &mut some.links, &of_linkers);
         copy(&all.exposures, &mut some.exposures, &touched.exposures);
         copy(&all.counters, &mut some.counters, &touched.counters);
         copy(&all.differences, &mut some.differences, &touched.differences);
@@ -128,6 +132,7 @@ impl Shelf {
         absorb(&from.references, &mut to.references);
         absorb(&from.held, &mut to.held);
         absorb(&from.bills, &mut to.bills);
+        absorb(&from.links, &mut to.links);
         absorb(&from.exposures, &mut to.exposures);
         absorb(&from.counters, &mut to.counters);
         absorb(&from.differences, &mut to.differences);

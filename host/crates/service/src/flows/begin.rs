@@ -1,11 +1,12 @@
 //! Beginning a flow: the plugin is asked once, and what may be done of its answer is laid into the work of one commit.
 
 use koban_domain::bills::ClaimBill;
-use koban_domain::flows::{self, Authorisation, Flow, StepRefused};
+use koban_domain::flows::{self, Authorisation, Flow, Linking, StepRefused};
 use koban_domain::guest::{Bill, Named};
 use koban_domain::ids::{AuditId, FlowId, UserId};
 use koban_domain::ledger::{Answer, Audit, Command, Decided, SealedRecord, Work};
 use koban_domain::limits::WalletKind;
+use koban_domain::links::{self, OfLink};
 use koban_domain::manifest::Beginning;
 use koban_domain::money::{Currency, Money};
 use koban_domain::outcomes::Refusal;
@@ -17,7 +18,7 @@ use koban_store::users::UserRow;
 use crate::app::App;
 use crate::ctx::Ctx;
 use crate::error::Error;
-use crate::flows::{links, own};
+use crate::flows::{links as shown, own};
 use crate::guests::{self, For};
 use crate::metrics::Faulted;
 use crate::operations::{Answered, Begun};
@@ -39,6 +40,10 @@ pub(crate) struct Opening {
     pub(crate) fee: i64,
     /// The bill that is to be paid.
     pub(crate) bill: Option<Bill>,
+    /// The link that it is about.
+    pub(crate) linking: Linking,
+    /// The rows that it takes along, of a flow that has no id yet.
+    pub(crate) rows: Option<links::Begin>,
     /// The call.
     pub(crate) input: Input,
 }
@@ -69,7 +74,8 @@ pub(crate) async fn lay(app: &App, ctx: &Ctx, plugin: &Plugin, opening: Opening,
     let mut flow = Flow::open(id, plugin.id(), runs_on, opening.beginning, authorisation, &ctx.locale, now);
     let due = opening.bill.as_ref().and_then(|bill| bill.due).map(moment);
     (flow.outgoing.bill, flow.outgoing.fee) = (opening.bill, opening.fee);
-    let advanced = match links::check(app, plugin.id(), &step).await? {
+    flow.linking = opening.linking;
+    let advanced = match shown::check(app, plugin.id(), &step).await? {
         Some(why) => Err(StepRefused::Broken(why)),
         None => flows::advance(&flow, None, step, plugin.manifest(), now),
     };
@@ -86,7 +92,11 @@ pub(crate) async fn lay(app: &App, ctx: &Ctx, plugin: &Plugin, opening: Opening,
             }];
             // The bill is this flow's before any money is set aside for it.
             let claim = flow.bill_key().map(|bill| Command::ClaimBill(ClaimBill { bill, flow: id, due }));
-            work.commands = claim.into_iter().chain(plan.commands).collect();
+            let rows = opening.rows.map(|mut begin| {
+                begin.rows.flow = id;
+                Command::Link(Box::new(OfLink::Begin(begin)))
+            });
+            work.commands = claim.into_iter().chain(rows).chain(plan.commands).collect();
             work.step = Some(Box::new(plan.step));
         }
         Err(StepRefused::Broken(why)) => {

@@ -189,11 +189,11 @@ pub(crate) fn taken_out(flow: &Flow, consumed: &Consumed, reply: Option<HttpAnsw
     }
 }
 
-/// A form that was answered twice, or a timer that rang while it was taken back: its effect has ended already. What a partner
+/// A form that was answered twice, a consent that was given twice, or a timer that rang while it was taken back: its effect has ended already. What a partner
 /// said is never passed over.
 fn is_stale(flow: &Flow, consumed: &Consumed) -> bool {
     let event = &consumed.event;
-    matches!(event.what, What::Form(_) | What::Rang)
+    matches!(event.what, What::Form(_) | What::Rang | What::Agreed)
         && flow.effects.iter().any(|effect| effect.key == event.key && effect.state != EffectState::Open)
 }
 

@@ -7,10 +7,10 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use koban_domain::flows::Arrival;
+use koban_domain::flows::{Arrival, Flow};
 use koban_domain::guest::{Act, HttpAnswer, HttpCall, Lost, Named, Value, What};
 use koban_domain::ids::FlowId;
-use koban_domain::manifest::{CredentialKind, Kind, OperationSpec, Repeat};
+use koban_domain::manifest::{Beginning, CredentialKind, Kind, OperationSpec, Repeat};
 use koban_domain::records::Digest;
 use koban_domain::time::Timestamp;
 use koban_outside::{Answer, NotSent, Request, Sent, Unknown};
@@ -180,6 +180,9 @@ impl Worker {
         if self.app.ledger.policy().revoked.contains(&flow.digest) {
             return ended(refused, "the component that asked for it is revoked");
         }
+        if let Some(why) = self.link_is_over(&flow).await? {
+            return ended(refused, why);
+        }
         let plugin = plugins::of_flow(&self.app, &flow).await?;
         let spec = plugin.manifest().endpoint(&call.endpoint);
         let operation = plugin.manifest().operation(&call.endpoint, &call.operation);
@@ -220,6 +223,16 @@ impl Worker {
         };
         crash::pass(Point::AnswerHeard);
         Ok(self.judge(effect, sent))
+    }
+
+    /// Why nothing more of the flow goes out, if the rows that it takes along are for a link that is over.
+    async fn link_is_over(&self, flow: &Flow) -> Result<Option<&'static str>, Error> {
+        let Some(key) = flow.linking.link.as_ref().filter(|_| flow.beginning == Beginning::Sync) else {
+            return Ok(None);
+        };
+        let link = koban_store::links::by_key(&self.app.store, key).await?;
+        let is_live = link.is_some_and(|link| link.is_live(self.app.clock.now()));
+        Ok((!is_live).then_some("the link is over: its user's rows go nowhere"))
     }
 
     /// What an attempt means for the effect.

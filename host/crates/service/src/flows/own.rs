@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use koban_domain::flows::{Arrival, EffectState, Flow};
 use koban_domain::guest::{Named, Show, Standing, What};
-use koban_domain::ids::FlowId;
+use koban_domain::ids::{FlowId, UserId};
 use koban_domain::manifest::{Beginning, Manifest};
 use koban_store::flows as rows;
 
@@ -15,6 +15,8 @@ use crate::ctx::Ctx;
 use crate::error::Error;
 use crate::page::{Page, Paged};
 
+/// Most of a user's flows, of one beginning, that are looked through for one that asks for a consent.
+const ASKING_MAX: u16 = 50;
 /// How long answers and cancellations wait for the plugin, so that what is shown next is mostly there.
 const STEP_WITHIN: Duration = Duration::from_secs(2);
 
@@ -46,7 +48,7 @@ fn noun(beginning: Beginning) -> &'static str {
         Beginning::Charge => "charge",
         Beginning::PayBill => "bill",
         Beginning::Withdraw => "withdrawal",
-        Beginning::LinkAccount => "link",
+        Beginning::LinkAccount => "linking",
         Beginning::Sync | Beginning::Event => "flow",
     }
 }
@@ -90,6 +92,34 @@ pub(crate) async fn cancel(app: &App, flow: &Flow) -> Result<(), Error> {
         }
         _ => arrive(app, flow, "", What::CancelAsked).await,
     }
+}
+
+/// Asks the plugin to stop a flow that the host has begun, and does not wait for it.
+pub(crate) async fn ask_to_stop(app: &App, flow: &Flow) -> Result<(), Error> {
+    if flow.standing.is_final() || flow.stuck.is_some() {
+        return Ok(());
+    }
+    let (key, at) = (String::new(), app.clock.now());
+    rows::arrive(&app.store, &Arrival { flow: flow.id, key, what: What::CancelAsked, call: None, at }).await?;
+    app.bell.flow(flow.id);
+    Ok(())
+}
+
+/// Tells a user's flows of a plugin, which ask for it, that the user has agreed at the partner of this endpoint.
+pub(crate) async fn agreed(app: &App, user: UserId, plugin: &str, endpoint: &str) -> Result<(), Error> {
+    for beginning in Beginning::ALL {
+        for flow in rows::by_user(&app.store, user, beginning, None, ASKING_MAX).await? {
+            let asks = flow.shown().find(|(_, show)| matches!(show, Show::Consent(asked) if asked == endpoint));
+            if flow.plugin == plugin
+                && !flow.standing.is_final()
+                && flow.stuck.is_none()
+                && let Some((key, _)) = asks
+            {
+                arrive(app, &flow, key, What::Agreed).await?;
+            }
+        }
+    }
+    Ok(())
 }
 
 async fn arrive(app: &App, flow: &Flow, key: &str, what: What) -> Result<(), Error> {

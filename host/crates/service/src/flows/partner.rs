@@ -53,6 +53,9 @@ pub(crate) struct Detail {
     /// Where they come back to.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) redirect: Option<String>,
+    /// Where its server is told that a token is given up.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) revoke: Option<String>,
     /// Requests in a minute.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) per_minute: Option<u32>,
@@ -76,6 +79,8 @@ pub(crate) struct Made {
     pub(crate) server: Option<TokenServer>,
     /// The page where users agree, and where they come back to.
     pub(crate) page: Option<(Base, String)>,
+    /// Where its server is told that a token is given up, if it can be.
+    pub(crate) revoke: Option<Base>,
 }
 
 /// A field that cannot be used, and what to write instead.
@@ -231,6 +236,11 @@ pub(crate) fn make(
         }
         _ => None,
     };
+    let revoke = match (spec.credential, &detail.revoke) {
+        (CredentialKind::OauthUser, Some(place)) => Some(address("revoke", place)?),
+        (_, Some(_)) => return Err(unusable("revoke", "only tokens of users are given up; leave it out".to_owned())),
+        _ => None,
+    };
     let mut secrets = Vec::new();
     for (name, value) in &material.fill {
         let plain =
@@ -251,7 +261,7 @@ pub(crate) fn make(
     let limits = limits(detail)?;
     let name = format!("{plugin}/{}", spec.name);
     let endpoint = Endpoint { allow_private, limits, authorities, secrets, ..Endpoint::new(name, base, credential) };
-    Ok(Made { endpoint, server, page })
+    Ok(Made { endpoint, server, page, revoke })
 }
 
 /// The parts that a credential has, and those of them that may be missing.

@@ -175,6 +175,7 @@ async fn house() -> (House, Server) {
             token: Some(format!("{base}/token")),
             authorize: Some(format!("{base}/agree")),
             redirect: Some("https://wallet.example.com/back".to_owned()),
+            revoke: None,
         },
         ..EndpointInput::default()
     };

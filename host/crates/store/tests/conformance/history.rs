@@ -131,7 +131,7 @@ impl History {
             return self.bonus(memory, number, now);
         }
         if self.dice.one_in(8) {
-            return self.outgoing(memory, number);
+            return if self.dice.one_in(4) { self.links(number) } else { self.outgoing(memory, number) };
         }
         match self.dice.below(24) {
             20..24 => self.with_merchants(memory),

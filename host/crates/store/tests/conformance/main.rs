@@ -94,6 +94,7 @@ async fn same_books(writer: &mut LedgerWriter, memory: &Memory, name: &str) {
     same(&all.references, &stored.references, "references", name);
     same(&all.held, &stored.held, "flows' holds", name);
     same(&all.bills, &stored.bills, "bills", name);
+    same(&all.links, &stored.links, "links", name);
     same(&all.exposures, &stored.exposures, "exposures", name);
     same(&all.counters, &stored.counters, "counters", name);
     same(&all.differences, &stored.differences, "differences", name);

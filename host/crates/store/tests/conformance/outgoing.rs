@@ -1,14 +1,16 @@
 //! What flows set aside and pay, as a part of the random history.
 
 use koban_domain::bills::{BillKey, ClaimBill, FreeBill};
+use koban_domain::guest::SavedLink;
 use koban_domain::holds::{LetGo, OfHold, Purpose, SetAside, Take};
 use koban_domain::ids::FlowId;
 use koban_domain::ledger::Command;
+use koban_domain::links::{Begin, End, EndedBy, Finish, LinkKey, OfLink, Save, UnderWay};
 use koban_domain::money::{Currency, Money};
 use uuid::Uuid;
 
 use crate::history::History;
-use crate::world::{Memory, plugin, user};
+use crate::world::{Memory, PLUGIN, START, plugin, user};
 
 impl History {
     /// A flow sets money aside, its partner takes it, it lets go, or it claims a bill; now and then what is not there.
@@ -41,5 +43,35 @@ impl History {
                 last: self.dice.one_in(2),
             }),
         }
+    }
+
+    /// A link is saved, told of rows, or ended; now and then one that is not there.
+    pub(crate) fn links(&mut self, number: u128) -> Command {
+        let reference = format!("口座 \"{}\"", self.dice.below(4));
+        let link = LinkKey { plugin: plugin(), reference: reference.clone() };
+        let of = FlowId(Uuid::from_u128(0x0f00 + self.dice.below(3)));
+        Command::Link(Box::new(match self.dice.below(6) {
+            0 => OfLink::End(End { link, user: user(number % 2), by: EndedBy::Consent }),
+            1 => {
+                let rows = UnderWay { flow: of, currency: Currency::JPY, until: 5, rows: 3 };
+                OfLink::Begin(Begin { link, after: 0, rows })
+            }
+            2 => OfLink::Finish(Finish { link, flow: of, taken: self.dice.one_in(2) }),
+            _ => OfLink::Save(Save {
+                plugin: PLUGIN.into(),
+                link: SavedLink {
+                    reference,
+                    kind: "app".into(),
+                    label: "家計簿 *1".into(),
+                    data: vec![0, 255],
+                    expires: None,
+                },
+                expires_at: START.plus_ms(400 * 86_400_000),
+                user: user(number % 2),
+                consents: vec!["app".into()],
+                flow: of,
+                effect: "save".into(),
+            }),
+        }))
     }
 }

@@ -179,6 +179,8 @@ pub(crate) async fn load_all(writer: &mut LedgerWriter, all: &Books) -> Books {
         references: keys(&all.references),
         held: keys(&all.held),
         bills: keys(&all.bills),
+        links: keys(&all.links),
+        linkers: BTreeSet::new(),
         exposures: keys(&all.exposures),
         counters: keys(&all.counters),
         differences: keys(&all.differences),

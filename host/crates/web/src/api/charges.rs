@@ -101,13 +101,13 @@ pub(crate) struct ChargeBody {
     changed_at: String,
 }
 
-/// Something that the user is shown: exactly one of text, code, QR code, link and form.
+/// Something that the user is shown: exactly one of text, code, QR code, link, form and consent.
 #[derive(Debug, Default, Serialize, ToSchema)]
 #[schema(as = Shown)]
 pub(crate) struct ShownBody {
     /// The channel's name for it; a form is answered under it.
     key: String,
-    /// `text`, `code`, `qr`, `link` or `form`: the field that is there.
+    /// `text`, `code`, `qr`, `link`, `form` or `consent`: the field that is there; `fields` for a form, `endpoint` for a consent.
     #[schema(value_type = String, example = "form")]
     kind: &'static str,
     /// Words in the user's language.
@@ -122,6 +122,9 @@ pub(crate) struct ShownBody {
     /// A link.
     #[serde(skip_serializing_if = "Option::is_none")]
     link: Option<String>,
+    /// The plugin's endpoint where the user is asked to agree: `POST /v1/consents` says where that is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    endpoint: Option<String>,
     /// A form's fields, in order.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schema(required = false)]
@@ -184,7 +187,7 @@ impl From<Shown> for ShownBody {
             Show::Text(name) => ShownBody { kind: "text", text: Some(text.unwrap_or(name)), ..empty },
             Show::Code(code) => ShownBody { kind: "code", code: Some(code), ..empty },
             Show::Qr(content) => ShownBody { kind: "qr", qr: Some(content), ..empty },
-            Show::Consent(_) => ShownBody { kind: "consent", ..empty },
+            Show::Consent(endpoint) => ShownBody { kind: "consent", endpoint: Some(endpoint), ..empty },
             Show::Link(link) => ShownBody { kind: "link", link: Some(link), ..empty },
             Show::Form(fields) => {
                 let mut labels = labels.into_iter();

@@ -28,10 +28,10 @@ pub(super) fn routes() -> OpenApiRouter<Web> {
 #[schema(as = ConsentRequest)]
 pub(crate) struct AskRequest {
     /// The plugin's id.
-    #[schema(value_type = String, example = "budget-export")]
+    #[schema(value_type = String, example = "budget-live")]
     plugin: Line,
     /// The endpoint's name in its manifest.
-    #[schema(value_type = String, example = "household")]
+    #[schema(value_type = String, example = "app")]
     endpoint: Line,
 }
 
@@ -74,7 +74,7 @@ pub(crate) struct ConsentBody {
     /// `given` or `ended`.
     #[schema(example = "given")]
     state: &'static str,
-    /// Why it ended: `by_user`, or the partner's word such as `invalid_grant`.
+    /// Why it ended: `by_user`, `link_ended`, or the partner's word such as `invalid_grant`.
     #[schema(required)]
     reason: Option<String>,
     /// Since when.
@@ -135,7 +135,9 @@ pub(crate) async fn finish(
     Ok(Json(consents::finish(&app, &user.reading(), brought).await?.into()))
 }
 
-/// End a consent. Its tokens are wiped.
+/// End a consent.
+///
+/// Its tokens are wiped, links that rest on it end, and the partner's server is told if it can be.
 #[utoipa::path(delete, path = "/v1/consents/{plugin}/{endpoint}", tag = "users", security(("session" = [])),
     params(("plugin" = String, Path, description = "The plugin's id."),
         ("endpoint" = String, Path, description = "The endpoint's name in its manifest.")),

@@ -12,6 +12,7 @@ pub(crate) mod documents;
 pub(crate) mod exchanges;
 pub(crate) mod inbound;
 pub(crate) mod keys;
+pub(crate) mod links;
 pub(crate) mod me;
 pub(crate) mod merchant;
 pub(crate) mod operator;
@@ -47,6 +48,7 @@ pub(crate) fn routes() -> OpenApiRouter<Web> {
         .merge(consents::routes())
         .merge(bills::routes())
         .merge(withdrawals::routes())
+        .merge(links::routes())
         .merge(payments::routes())
         .merge(captures::routes())
         .merge(refunds::routes())

@@ -493,6 +493,12 @@ pub(super) fn words_of(refusal: Refusal) -> (Words, Words) {
             "請求元に新しい払込票を依頼してください。",
             "Ask the biller for a new bill.",
         ),
+        Refusal::LinkNotReady => (
+            "連携が終了しているか、処理中です",
+            "the link is over, or a flow of it is under way",
+            "連携の状態を確認し、終了していればもう一度連携してください。",
+            "Look at the link. If it has ended, link again.",
+        ),
     };
     (words(ja, en), words(next_ja, next_en))
 }

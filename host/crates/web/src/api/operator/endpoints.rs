@@ -62,6 +62,10 @@ pub(crate) struct EndpointRequest {
     #[serde(default)]
     #[schema(value_type = Option<String>)]
     redirect: Option<Line>,
+    /// Where the token server is told that a user's token is given up (RFC 7009), if it can be.
+    #[serde(default)]
+    #[schema(value_type = Option<String>)]
+    revoke: Option<Line>,
     /// What each host allows itself there.
     #[serde(default)]
     limits: LimitsRequest,
@@ -301,6 +305,7 @@ pub(crate) async fn set(
             token: line(body.token),
             authorize: line(body.authorize),
             redirect: line(body.redirect),
+            revoke: line(body.revoke),
         },
         limits: LimitsInput {
             per_minute: body.limits.per_minute,
