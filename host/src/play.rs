@@ -1,5 +1,7 @@
 //! The play: a day in the life of a wallet, over HTTP, each line with amount, plugin, decision and microseconds.
 
+mod links;
+
 use std::time::Duration;
 
 use anyhow::{Context, bail};
@@ -85,6 +87,7 @@ pub(crate) async fn play(stage: Stage, app: &App, cast: &Cast) -> anyhow::Result
     play.refunds(&payment).await?;
     play.is_declined().await?;
     play.transfers(&ken_id).await?;
+    let linked = play.links().await?;
     play.loses_an_answer().await?;
     play.gets_bonus().await?;
     play.pays_a_bill().await?;
@@ -95,6 +98,7 @@ pub(crate) async fn play(stage: Stage, app: &App, cast: &Cast) -> anyhow::Result
     play.settles("The collector settles the day", "bill-slip", "/control/bills/end-of-day", BILL).await?;
     play.settles("The bank settles the day", "bank-transfer", "/control/bank/end-of-day", WITHDRAWN).await?;
     play.exports().await?;
+    play.app_was_told(&linked).await?;
     play.verifies().await?;
     Ok(play.good)
 }
@@ -481,9 +485,8 @@ impl Play<'_> {
         Ok(())
     }
 
-    #[expect(clippy::disallowed_methods, reason = "the play's stopwatch")]
     async fn verifies(&mut self) -> anyhow::Result<()> {
-        let started = std::time::Instant::now();
+        let started = stopwatch();
         let verdict = verify::verify(&self.app.store).await?;
         let good = verdict.difference.is_none();
         let us = started.elapsed().as_micros();
@@ -508,6 +511,11 @@ impl Play<'_> {
         let list = decisions::list(self.app, Some(plugin), &Page { after: None, limit: 1 }).await?;
         Ok(list.items.first().map(|kept| kept.head.id.to_string()))
     }
+}
+
+#[expect(clippy::disallowed_methods, reason = "the play's stopwatch")]
+fn stopwatch() -> std::time::Instant {
+    std::time::Instant::now()
 }
 
 fn key(what: &str, part: &str) -> String {

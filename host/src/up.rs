@@ -12,6 +12,7 @@ use koban_domain::manifest::Kind;
 use koban_domain::permissions::touches_money;
 use koban_domain::records::Digest;
 use koban_domain::releases::State;
+use koban_service::endpoints::OauthAddresses;
 use koban_service::merchants::{self, NewMerchant};
 use koban_service::operators::{self, command_line};
 use koban_service::plugins::{self, EndpointInput};
@@ -79,7 +80,7 @@ pub(crate) async fn run(global: &Global, arguments: Arguments) -> anyhow::Result
         .await
         .context("the outside world cannot start")?;
     stage.tell("world", json!({ "atm_network": world.base() }), || {
-        format!("world    ATM network, bill collector and banks on {}", world.base())
+        format!("world    ATM network, bill collector, banks and a budgeting app on {}", world.base())
     });
 
     let key = publisher(&app, &data).await?;
@@ -227,6 +228,7 @@ async fn install(
         ("charge-atm", Some((EXPOSURE_CAP, LOSS_BUDGET)), vec![format!("company_number={COMPANY_NUMBER}")]),
         ("charge-campaign", None, vec![format!("spend_min={}", play::CAMPAIGN_FROM)]),
         ("budget-export", None, vec![]),
+        ("budget-live", None, vec![]),
         ("bill-slip", Some((EXPOSURE_CAP, LOSS_BUDGET)), vec!["fee=110".to_owned()]),
         ("bank-transfer", Some((EXPOSURE_CAP, LOSS_BUDGET)), vec![]),
         ("exchange-ecb", None, vec![]),
@@ -251,6 +253,20 @@ async fn install(
         };
         plugins::set_endpoint(app, &ctx, id, endpoint).await?;
     }
+    let budgeting = EndpointInput {
+        name: "app".to_owned(),
+        base: format!("{network}/app/api"),
+        allow_private: true,
+        credential: [("client_id".to_owned(), outside_world::budget::CLIENT.to_owned())].into(),
+        oauth: OauthAddresses {
+            token: Some(format!("{network}/app/oauth/token")),
+            authorize: Some(format!("{network}/app/agree")),
+            redirect: Some("https://wallet.example/back".to_owned()),
+            revoke: Some(format!("{network}/app/oauth/revoke")),
+        },
+        ..EndpointInput::default()
+    };
+    plugins::set_endpoint(app, &ctx, "budget-live", budgeting).await?;
     Ok(())
 }
 

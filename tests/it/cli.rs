@@ -179,7 +179,7 @@ async fn the_play_is_told_in_lines_of_json_on_any_empty_database_and_on_no_other
     assert!(status.success(), "{told}{said}");
     let lines: Vec<Value> = told.lines().map(|line| serde_json::from_str(line).expect("a line of JSON")).collect();
     let of = |event: &str| lines.iter().filter(|line| line["event"] == event).collect::<Vec<_>>();
-    assert_eq!((of("plugin").len(), of("line").len()), (7, 16), "{told}");
+    assert_eq!((of("plugin").len(), of("line").len()), (8, 17), "{told}");
     assert!(of("line").iter().all(|line| line["good"] == true && line["us"].is_u64()), "{told}");
     assert!(of("verify")[0]["clean"] == true && of("end")[0]["good"] == true, "{told}");
     let (status, _, said) = koban(&database, &["ledger", "verify"]);

@@ -111,6 +111,8 @@ pub enum EndedBy {
     Time,
     /// Its user's account was closed.
     Closing,
+    /// What is known of its user was erased: what the user knew it by and the plugin's bytes are gone.
+    Erasure,
 }
 
 impl EndedBy {
@@ -122,6 +124,7 @@ impl EndedBy {
             EndedBy::Consent => "consent_ended",
             EndedBy::Time => "expired",
             EndedBy::Closing => "account_closed",
+            EndedBy::Erasure => "erased",
         }
     }
 }
@@ -242,9 +245,16 @@ pub fn decide(books: &mut Books, command: &OfLink, posted: i64, now: Timestamp) 
     match command {
         OfLink::Save(save) => return Ok(keep(books, save, posted, now)),
         OfLink::End(end) => {
-            let known = books.links.get(&end.link).filter(|link| link.user == end.user && link.ended.is_none());
-            if let Some(link) = known.cloned() {
-                books.links.put(end.link.clone(), Link { ended: Some((now, end.by)), ..link });
+            let known = books.links.get(&end.link).filter(|link| link.user == end.user).cloned();
+            match known {
+                Some(link) if end.by == EndedBy::Erasure => {
+                    let (label, data, ended) = (String::new(), Vec::new(), link.ended.or(Some((now, end.by))));
+                    books.links.put(end.link.clone(), Link { label, data, ended, ..link });
+                }
+                Some(link) if link.ended.is_none() => {
+                    books.links.put(end.link.clone(), Link { ended: Some((now, end.by)), ..link });
+                }
+                _ => {}
             }
         }
         OfLink::Begin(begin) => {

@@ -14,6 +14,7 @@ use serde_json::json;
 use crate::app::App;
 use crate::ctx::{Actor, Ctx};
 use crate::error::Error;
+use crate::links;
 use crate::plugins::check_reason;
 use crate::subscriptions;
 
@@ -99,6 +100,7 @@ pub async fn erase_user(
         erased += erase_of(app, ctx, *page, ids, &user.to_string(), reason).await?;
     }
     subscriptions::forget_user(app, ctx, user).await?;
+    links::forget_user(app, ctx, user).await?;
     Ok(erased)
 }
 

@@ -318,6 +318,16 @@ pub(crate) async fn consent_ended(app: &App, ctx: &Ctx, plugin: &str, endpoint: 
     Ok(())
 }
 
+/// Ends what a user has linked, and wipes what the user knew it by and what plugins kept in it.
+pub(crate) async fn forget_user(app: &App, ctx: &Ctx, user: UserId) -> Result<(), Error> {
+    for link in rows::of_user(&app.store, user).await? {
+        if !link.label.is_empty() || !link.data.is_empty() || link.ended.is_none() {
+            over(app, ctx, &link, EndedBy::Erasure).await?;
+        }
+    }
+    Ok(())
+}
+
 /// The host itself, where a link ends without its user.
 pub(crate) fn by_the_host() -> Ctx {
     Ctx::new(Actor::System, "")

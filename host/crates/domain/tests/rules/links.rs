@@ -128,6 +128,21 @@ fn nothing_goes_to_a_link_that_is_over() {
 }
 
 #[test]
+fn erasing_leaves_nothing_of_what_was_kept_of_a_user_and_ends_what_holds() {
+    let erased = |number| of(OfLink::End(End { link: key(number), user: TARO, by: EndedBy::Erasure }));
+    let mut world = World::linked();
+    world.does(save(2, TARO)).unwrap();
+    world.does(end(2, TARO)).unwrap();
+    for number in [1, 2] {
+        world.does(erased(number)).unwrap();
+        let link = world.link(number);
+        assert_eq!((link.label.as_str(), link.data.as_slice()), ("", &[][..]));
+    }
+    assert_eq!(world.link(1).ended, Some((NOON, EndedBy::Erasure)));
+    assert_eq!(world.link(2).ended, Some((NOON, EndedBy::User)), "why it ended stays");
+}
+
+#[test]
 fn a_flow_that_is_under_way_when_its_link_ends_still_says_what_became_of_its_rows() {
     let mut world = World::linked();
     world.does(begin(1, 0, 9)).unwrap();

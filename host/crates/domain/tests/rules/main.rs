@@ -15,6 +15,7 @@ mod fuzz;
 mod gifts;
 mod holds;
 mod limits;
+mod linking;
 mod links;
 mod model;
 mod offices;

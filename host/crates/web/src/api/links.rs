@@ -161,7 +161,7 @@ pub(crate) struct LinkBody {
     /// `live` or `ended`.
     #[schema(example = "live")]
     state: &'static str,
-    /// Why it ended: `by_user`, `by_partner`, `consent_ended`, `expired` or `account_closed`.
+    /// Why it ended: `by_user`, `by_partner`, `consent_ended`, `expired`, `account_closed` or `erased`.
     #[schema(required)]
     reason: Option<&'static str>,
     /// Since when.
