@@ -5,6 +5,7 @@ mod harness;
 
 mod access;
 mod baseline;
+mod consents;
 mod dealings;
 mod effects;
 mod evidence;
