@@ -39,6 +39,9 @@ pub(crate) struct Global {
     /// The file with the key that seals secrets at rest [default: seal.key in --data, made if it is not there]
     #[arg(long, global = true, env = "KOBAN_SEAL_KEY_FILE", hide_env_values = true, value_name = "FILE")]
     pub seal_key_file: Option<PathBuf>,
+    /// The directory shared with partners that work in batches, which must be there: PLUGIN/DIRECTORY/{in,out} below it [default: partners in --data, made if it is not there]
+    #[arg(long, global = true, env = "KOBAN_PARTNER_FILES", hide_env_values = true, value_name = "DIR")]
+    pub partner_files: Option<PathBuf>,
     /// The operator who acts, by email address; without it the audit log names the user of this machine
     #[arg(long, global = true, env = "KOBAN_OPERATOR", hide_env_values = true, value_name = "EMAIL")]
     pub operator: Option<String>,
@@ -161,10 +164,25 @@ impl Global {
     /// Store, door with its cache, way out.
     async fn app_over(&self, store: Store, clock: Clock) -> anyhow::Result<App> {
         let door = self.door()?;
-        let outside = Outside::new(Settings::default()).context("the way out cannot be opened")?;
+        let settings = Settings { directories: Some(self.partner_directory()?), ..Settings::default() };
+        let outside = Outside::new(settings).context("the way out cannot be opened")?;
         let sealer = self.sealer()?;
         let clock = clock.that_may_lead(i64::from(self.clock_lead_max) * 1_000);
         Ok(App::start(store, door, outside, clock, sealer).await?)
+    }
+
+    /// The directory of partners' files. One of the operator's is not made: where it is not mounted, files wait instead of going nowhere.
+    fn partner_directory(&self) -> anyhow::Result<PathBuf> {
+        let place = self.partner_place();
+        if self.partner_files.is_none() {
+            make_private(&place)?;
+        }
+        Ok(place)
+    }
+
+    /// Where the directory of partners' files should be.
+    pub(crate) fn partner_place(&self) -> PathBuf {
+        self.partner_files.clone().unwrap_or_else(|| self.data.join("partners"))
     }
 
     /// The file with the keys that seal; the environment may hold them instead.

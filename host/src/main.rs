@@ -97,6 +97,16 @@ enum Command {
     #[command(subcommand)]
     #[command(after_help = "Example:\n  koban bill recognise 91912345000000000000000000045218103100128004")]
     Bill(commands::bills::Bills),
+    /// Banking calendars: on which days cut-offs are
+    #[command(subcommand)]
+    #[command(after_help = "Examples:\n  koban calendar show jp-banking\n  koban calendar add jp-banking-2028.txt")]
+    Calendar(commands::calendars::Calendars),
+    /// Files that go to partners at cut-offs, and files that came from them
+    #[command(subcommand)]
+    #[command(
+        after_help = "Examples:\n  koban partner-file list\n  koban partner-file send pfl_0193… --reason 'the bank lost it'"
+    )]
+    PartnerFile(commands::partner_files::PartnerFiles),
     /// Flows: what plugins are in the middle of
     #[command(subcommand)]
     #[command(after_help = "Examples:\n  koban flow list --stuck\n  koban flow show flw_0193…")]
@@ -180,6 +190,8 @@ async fn run(arguments: Arguments) -> anyhow::Result<()> {
         Command::Operator(command) => commands::operators::run(&global, command).await,
         Command::Ledger(command) => commands::ledger::run(&global, command).await,
         Command::Bill(command) => commands::bills::run(&global, command).await,
+        Command::Calendar(command) => commands::calendars::run(&global, command).await,
+        Command::PartnerFile(command) => commands::partner_files::run(&global, command).await,
         Command::Flow(command) => commands::flows::run(&global, command).await,
         Command::Review(command) => commands::reviews::run(&global, command).await,
         Command::Subscription(command) => commands::subscriptions::run(&global, command).await,

@@ -556,11 +556,22 @@ export interface MerchantTool<S, T = unknown> extends Plugin<S>, Partial<Flows<S
   onEvent(ctx: Context, settings: S, event: ToolEvent, remembered: Remembered[]): Action[];
   rows?(ctx: Context, settings: S, request: TableRequest): { cells: Value[] }[];
 }
+/** A file that goes out to a partner, as `composeFile` is told. */
+export interface OutgoingFile {
+  /** Its name in the manifest. */
+  file: string;
+  /** What it is called in the partner's directory. */
+  called: string;
+  /** From 1, without gaps. */
+  number: number;
+  /** The cut-off that it is for, in Unix milliseconds. */
+  cutOff: Instant;
+}
 export interface ChargeChannel<S, T> extends Plugin<S>, Flows<S, T> {
   beginCharge(ctx: Context, settings: S, request: ChargeRequest): Step<T>;
   beginWithdraw?(ctx: Context, settings: S, request: WithdrawRequest): Step<T>;
   beginLinkAccount?(ctx: Context, settings: S, request: LinkRequest): Step<T>;
-  composeFile?(ctx: Context, settings: S, file: string, records: [string, Uint8Array][]): Uint8Array;
+  composeFile?(ctx: Context, settings: S, file: OutgoingFile, records: [string, Uint8Array][]): Uint8Array;
   parseFile?(ctx: Context, settings: S, file: string, content: Uint8Array): [string, Uint8Array][];
   parseSettlement?(ctx: Context, settings: S, content: Uint8Array): SettlementLine[];
 }

@@ -122,6 +122,8 @@ pub(crate) const ROUTES: &[(&str, &str, Who, Reads)] = &[
     ("get", "/v1/operator/closings.csv", Operator, Nothing),
     ("get", "/v1/operator/closings/{id}", Operator, Nothing),
     ("post", "/v1/operator/closings/{id}/payout", Operator, Money),
+    ("get", "/v1/operator/calendars/{name}", Operator, Nothing),
+    ("post", "/v1/operator/calendars", Operator, Body),
     ("get", "/v1/operator/currencies", Operator, Nothing),
     ("put", "/v1/operator/currencies", Operator, Body),
     ("get", "/v1/operator/disputes", Operator, Nothing),
@@ -178,6 +180,13 @@ pub(crate) const ROUTES: &[(&str, &str, Who, Reads)] = &[
     ("post", "/v1/operator/plugins/{id}/rollback", Operator, Body),
     ("post", "/v1/operator/plugins/{id}/disable", Operator, NoFields),
     ("post", "/v1/operator/plugins/{id}/enable", Operator, NoFields),
+    ("get", "/v1/operator/partner-files", Operator, Nothing),
+    ("get", "/v1/operator/partner-files/{id}", Operator, Nothing),
+    ("get", "/v1/operator/partner-files/{id}/content", Operator, Nothing),
+    ("post", "/v1/operator/partner-files/{id}/retry", Operator, Body),
+    ("post", "/v1/operator/partner-files/{id}/seal", Operator, Body),
+    ("post", "/v1/operator/partner-files/{id}/send", Operator, Body),
+    ("get", "/v1/operator/received-files", Operator, Nothing),
     ("get", "/v1/operator/plugins/{id}/endpoints", Operator, Nothing),
     ("put", "/v1/operator/plugins/{id}/endpoints/{endpoint}", Operator, Body),
     ("post", "/v1/operator/plugins/{id}/endpoints/{endpoint}/test", Operator, Body),
@@ -295,6 +304,7 @@ fn path_of_nothing(template: &str) -> String {
         ("/schedules/", "sch"),
         ("/webhook-endpoints/", "whk"),
         ("/operators/", "opr"),
+        ("/partner-files/", "pfl"),
     ];
     let id = match prefix.iter().find(|(part, _)| template.contains(part)) {
         Some((_, prefix)) => format!("{prefix}_{}", "0".repeat(32)),
@@ -302,6 +312,7 @@ fn path_of_nothing(template: &str) -> String {
     };
     template
         .replace("{id}", &id)
+        .replace("{name}", "no-such-calendar")
         .replace("{digest}", &"0".repeat(64))
         .replace("{endpoint}", "network")
         .replace("{plugin}", "no-such-plugin")

@@ -1,5 +1,7 @@
 //! `koban doctor`: everything a host rests on, line by line, with the next step beside what is not well.
 
+mod partner_files;
+
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
@@ -214,6 +216,7 @@ async fn look_at_database(report: &mut Report, store: &Store, global: &Global, f
         }
         Err(error) => return unread(report, "flows", &error),
     }
+    partner_files::look(report, store, global, now).await;
     look_at_checkpoints(report, store, &files.file(global), now).await;
 }
 

@@ -7,6 +7,7 @@ pub(crate) mod authoring;
 pub(crate) mod backtests;
 pub(crate) mod backup;
 pub(crate) mod bills;
+pub(crate) mod calendars;
 pub(crate) mod decisions;
 pub(crate) mod devices;
 pub(crate) mod doctor;
@@ -17,6 +18,7 @@ pub(crate) mod keys;
 pub(crate) mod ledger;
 pub(crate) mod merchants;
 pub(crate) mod operators;
+pub(crate) mod partner_files;
 pub(crate) mod plugins;
 pub(crate) mod publishers;
 pub(crate) mod releases;
@@ -150,6 +152,8 @@ fn hint(error: &anyhow::Error) -> Option<&'static str> {
         Error::NotFound("publisher") => Some("`koban publisher list` names the publishers"),
         Error::NotFound("format") => Some("`koban plugin list` names what is installed; its manifest has the formats"),
         Error::NotFound("subscription") => Some("`koban subscription list` names the plugins that hear events"),
+        Error::NotFound("partner file") => Some("`koban partner-file list` names the newest files"),
+        Error::NotFound("calendar") => Some("`koban calendar add FILE` adds one; jp-banking ships"),
         Error::NotFound("parked event") => Some("`koban subscription parked PLUGIN` names what waits"),
         Error::NotFound("bill") => {
             Some("no plugin that is switched on knows this code; `koban plugin list` names them")

@@ -67,6 +67,7 @@ from .requests import (
     LinkRequest,
     OfLink,
     OfWallet,
+    OutgoingFile,
     PartnerCall,
     SettlementLine,
     Side,

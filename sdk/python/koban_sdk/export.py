@@ -35,6 +35,7 @@ _OTHER_NAMES: Dict[Tuple[str, str], type] = {
     ("quote", "Request"): accounts.QuoteRequest,
     ("accounts", "Row"): accounts.AccountRow,
     ("inbound", "Call"): requests.PartnerCall,
+    ("files", "Outgoing"): requests.OutgoingFile,
     ("settlement", "Line"): requests.SettlementLine,
     ("types", "Failure"): FailureRecord,
     ("types", "Named"): Named,

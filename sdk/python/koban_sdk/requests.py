@@ -35,6 +35,20 @@ class WithdrawRequest:
 
 
 @dataclass(frozen=True)
+class OutgoingFile:
+    """A file that goes out to a partner, as `compose_file` is told."""
+
+    file: str
+    """Its name in the manifest."""
+    called: str
+    """What it is called in the partner's directory."""
+    number: int
+    """From 1, without gaps."""
+    cut_off: int
+    """The cut-off that it is for, in Unix milliseconds."""
+
+
+@dataclass(frozen=True)
 class LinkRequest:
     """The user wants an account at a partner to be known."""
 

@@ -15,7 +15,7 @@ use crate::{
     Assess, Charge, Context, Failure, Files, Inbound, LinkAccount, Machine, Migrate, Named, OnEvent, PayBill, Plugin,
     Quote, Rates, Settings, Settlement, Statement, Sync, Table, Values, Withdraw,
 };
-use crate::{bill, link_account, market, on_event, sync, table, withdraw};
+use crate::{bill, files, link_account, market, on_event, sync, table, withdraw};
 
 /// Makes the text and the place of a panic reach the host's log before the trap. Called first in every export: each call has a fresh instance.
 pub fn arm() {
@@ -182,7 +182,7 @@ pub fn parse_settlement<P: Settlement>(
 pub fn compose_file<P: Files>(
     ctx: &Context,
     settings: &[Named],
-    file: &str,
+    file: &files::Outgoing,
     records: &[(String, Vec<u8>)],
 ) -> Result<Vec<u8>, Failure> {
     arm();

@@ -9,7 +9,9 @@ use crate::serde::Serialize;
 use crate::serde::de::DeserializeOwned;
 use crate::settlement::Line;
 use crate::statement::{Account, Document};
-use crate::{Context, Failure, Settings, Value, Values, bill, link_account, market, on_event, sync, table, withdraw};
+use crate::{
+    Context, Failure, Settings, Value, Values, bill, files, link_account, market, on_event, sync, table, withdraw,
+};
 
 /// What every plugin has. Its id and version are those of its package in Cargo.toml, and must be those of its manifest.
 pub trait Plugin {
@@ -156,7 +158,7 @@ pub trait Files: Plugin {
     fn compose(
         ctx: &Context,
         settings: &Self::Settings,
-        file: &str,
+        file: &files::Outgoing,
         records: &[(String, Vec<u8>)],
     ) -> Result<Vec<u8>, Failure>;
 

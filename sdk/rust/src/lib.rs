@@ -72,6 +72,7 @@ pub mod export;
 
 pub mod assess;
 pub mod bill;
+pub mod files;
 pub mod flow;
 pub mod link_account;
 pub mod log;

@@ -20,7 +20,7 @@ use crate::{
     export, link_account, sync, withdraw,
 };
 
-pub use decisions::{assess, on_event, quote, rates, recognise, statement, table};
+pub use decisions::{assess, compose_file, on_event, parse_file, quote, rates, recognise, statement, table};
 use money::Books;
 
 /// Most bytes of a flow's state.
@@ -255,6 +255,21 @@ impl<P: Machine> Flow<P> {
         assert!(matches!(self.asked.get(key), Some(Act::Show(Show::Consent(_)))), "`{key}` sends the user nowhere");
         self.end(key);
         self.resume(key, What::Agreed)
+    }
+
+    /// A record stands in its file.
+    pub fn queue(&mut self, key: &str) -> Result<Taken, Failure> {
+        assert!(matches!(self.asked.get(key), Some(Act::Enqueue(_))), "`{key}` put nothing into a file");
+        self.resume(key, What::Queued)
+    }
+
+    /// A file of the partner's has this record for the flow. Panics when it never expected the correlation.
+    pub fn file_says(&mut self, file: &str, correlation: &str, record: &[u8]) -> Result<Taken, Failure> {
+        let expectation = Act::Expect(correlation.to_owned());
+        let key = self.asked.iter().find(|(_, act)| **act == expectation).map(|(key, _)| key.clone());
+        let key = key.unwrap_or_else(|| panic!("the flow never expected `{correlation}`"));
+        let (operation, body) = (file.to_owned(), record.to_vec());
+        self.resume(&key, What::Message(Message { operation, path: String::new(), query: Vec::new(), body }))
     }
 
     /// The file that a record was put into is sealed under this name.

@@ -126,6 +126,13 @@ impl Database {
         self.folder.path()
     }
 
+    /// The directory that the hosts on this database share with partners.
+    pub(crate) fn partner_files(&self) -> PathBuf {
+        let place = self.folder().join("partners");
+        std::fs::create_dir_all(&place).expect("the directory is made");
+        place
+    }
+
     /// Opens and migrates it.
     pub(crate) async fn store(&self) -> Store {
         let store =

@@ -332,6 +332,11 @@ fn check_exports(exports: &[String], manifest: &Manifest, errors: &mut Vec<Check
             if manifest.tables.is_empty() { ("has no", "exports") } else { ("has", "does not export") };
         errors.push(CheckError::Unmatched { names, list: "tables", exports, interface: "table" });
     }
+    if kind.optional_interfaces().contains(&"files") && exported("files") == manifest.directories.is_empty() {
+        let (names, exports) =
+            if manifest.directories.is_empty() { ("has no", "exports") } else { ("has", "does not export") };
+        errors.push(CheckError::Unmatched { names, list: "directories", exports, interface: "files" });
+    }
     for (interface, settlement) in [("inbound", false), ("settlement", true)] {
         if !kind.optional_interfaces().contains(&interface) {
             continue;

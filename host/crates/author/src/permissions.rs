@@ -1,6 +1,6 @@
 //! What a plugin may do, in plain words: proved by its binary, or enforced by the host from its manifest.
 
-use koban_domain::manifest::{Beginning, EndpointSpec, Manifest, ProposalKind, Repeat, Subject, Words};
+use koban_domain::manifest::{Beginning, DirectorySpec, EndpointSpec, Manifest, ProposalKind, Repeat, Subject, Words};
 
 use crate::check::Checked;
 
@@ -66,6 +66,9 @@ pub fn of(manifest: &Manifest, checked: &Checked) -> Vec<Permission> {
     for endpoint in &manifest.endpoints {
         endpoint_permissions(endpoint, &mut list);
     }
+    for directory in &manifest.directories {
+        directory_permissions(directory, &mut list);
+    }
     for (beginning, proposals) in &manifest.proposals {
         list.extend(proposals.iter().map(|proposal| proposed(*beginning, *proposal)));
     }
@@ -122,6 +125,31 @@ fn endpoint_permissions(endpoint: &EndpointSpec, list: &mut Vec<Permission>) {
             ),
         };
         list.push(says(true, How::Enforced, format!("inbound {name}.{}", operation.name), ja, en));
+    }
+}
+
+fn directory_permissions(directory: &DirectorySpec, list: &mut Vec<Permission>) {
+    let name = &directory.name;
+    for file in &directory.outgoing {
+        let cut_offs = file.cut_offs.join(", ");
+        let (ja, en) = (
+            format!(
+                "ホストに、相手先の共有フォルダ「{name}」へのファイル「{}」を頼みます({cut_offs}締め)",
+                file.called
+            ),
+            format!(
+                "have the host write `{}` into the directory `{name}` of a partner, sealed at {cut_offs}",
+                file.called
+            ),
+        );
+        list.push(says(true, How::Enforced, format!("directory {name}.{}", file.name), ja, en));
+    }
+    for file in &directory.incoming {
+        let (ja, en) = (
+            format!("相手先の共有フォルダ「{name}」に置かれたファイル「{}」を読みます", file.called),
+            format!("be given what the partner puts into the directory `{name}` as `{}`", file.called),
+        );
+        list.push(says(true, How::Enforced, format!("directory {name}.{}", file.name), ja, en));
     }
 }
 

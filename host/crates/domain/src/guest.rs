@@ -9,12 +9,14 @@ use crate::manifest::Beginning;
 use crate::money::Money;
 
 mod bills;
+mod files;
 mod happenings;
 mod links;
 mod market;
 mod statements;
 
 pub use bills::{Bill, BillCode, BillSource};
+pub use files::OutgoingFile;
 pub use happenings::{About, Action, BudgetBonus, Happening, Put, Remembered, TableRequest, TableSubject};
 pub use links::{BillRequest, Link, LinkRequest, Mandate, SavedLink, SyncRequest, WithdrawRequest};
 pub use market::{MarketRate, Price, QuoteRequest};

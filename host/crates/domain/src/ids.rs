@@ -112,6 +112,10 @@ ids! {
     EventId "evt" "an event id";
     /// A partner's settlement file.
     FileId "fil" "a file id";
+    /// A file that goes to a partner at a cut-off.
+    PartnerFileId "pfl" "a partner file id";
+    /// A file that a partner put into a shared directory.
+    ReceivedFileId "rfl" "a received file id";
     /// A dispute about a payment.
     DisputeId "dsp" "a dispute id";
     /// A closing with a merchant.

@@ -7,6 +7,7 @@ pub mod arrangements;
 pub mod bills;
 pub mod bonus;
 pub mod books;
+pub mod calendars;
 pub mod canonical;
 pub mod captures;
 pub mod charges;

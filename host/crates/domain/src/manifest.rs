@@ -3,6 +3,7 @@
 //! docs/reference/manifest.md documents every field. Author reads the TOML, service stores the same value as JSON.
 
 mod credentials;
+mod directories;
 mod engine;
 mod facts;
 mod inbound;
@@ -20,6 +21,7 @@ pub use credentials::{
     ClientShown, CredentialKind, DigestHash, DigestSpec, Hash, HmacSpec, OauthSpec, Part, Piece, SecretForm, Signing,
     TimeForm, Writing, is_credential_header, pieces,
 };
+pub use directories::{DirectorySpec, IncomingSpec, OutgoingSpec, is_file_name};
 pub use engine::EngineKind;
 pub use facts::{FACTS, Fact, fact};
 pub use inbound::InboundSpec;
@@ -58,6 +60,9 @@ pub struct Manifest {
     /// The partners it talks to.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub endpoints: Vec<EndpointSpec>,
+    /// The directories it shares with partners that work in batches.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub directories: Vec<DirectorySpec>,
     /// Which proposals about money each beginning may make.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub proposals: BTreeMap<Beginning, BTreeSet<ProposalKind>>,
@@ -256,6 +261,7 @@ impl Manifest {
         self.check_endpoints(&mut errors);
         self.check_proposals(&mut errors);
         offers::check(self, &mut errors);
+        directories::check(self, &mut errors);
         if self.kind == Kind::FraudRule && (!self.endpoints.is_empty() || !self.proposals.is_empty()) {
             errors.push(wrong("kind", "a fraud-rule has neither endpoints nor proposals"));
         }
@@ -263,6 +269,7 @@ impl Manifest {
             ("settings", self.settings.len()),
             ("signals", self.signals.len()),
             ("endpoints", self.endpoints.len()),
+            ("directories", self.directories.len()),
             ("codes", self.codes.len()),
             ("texts", self.texts.len()),
             ("links", self.links.len()),
@@ -483,6 +490,7 @@ pub(super) mod tests {
             facts: vec![],
             signals: vec![],
             endpoints: vec![],
+            directories: vec![],
             proposals: BTreeMap::from([(Beginning::Charge, BTreeSet::from([ProposalKind::Credit]))]),
             codes: vec![],
             texts: BTreeMap::new(),

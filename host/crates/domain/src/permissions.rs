@@ -113,6 +113,11 @@ fn words(item: &str) -> String {
         ["endpoints", name, "operations", operation, what] => format!("`{name}` `{operation}`: {what} {value}"),
         ["endpoints", name, "inbound"] => format!("may be called by `{name}` with `{value}`"),
         ["endpoints", name, "inbound", operation, what] => format!("`{name}` calls `{operation}`: {what} {value}"),
+        ["directories"] => format!("shares the directory `{value}` with a partner, through the host"),
+        ["directories", name, "outgoing"] => {
+            format!("has the host write the file `{value}` into `{name}` at its cut-offs")
+        }
+        ["directories", name, "incoming"] => format!("reads the file `{value}` that the partner puts into `{name}`"),
         ["events"] => format!("is told of every `{value}` event"),
         ["links"] => format!("may keep the link `{value}` between flows"),
         ["formats"] => format!("writes statements as `{value}`"),

@@ -11,8 +11,9 @@ use sha2::{Digest as _, Sha256};
 
 use crate::guest::{
     Action, AssessPayment, Bill, BillCode, BillRequest, ChargeRequest, Context, Description, Document, Event, Failure,
-    Happening, InboundCall, Link, LinkRequest, MarketRate, Named, Price, QuoteRequest, Remembered, Routing,
-    SettlementLine, Signal, StatementAccount, Step, StepRefusal, SyncRequest, TableRequest, Value, WithdrawRequest,
+    Happening, InboundCall, Link, LinkRequest, MarketRate, Named, OutgoingFile, Price, QuoteRequest, Remembered,
+    Routing, SettlementLine, Signal, StatementAccount, Step, StepRefusal, SyncRequest, TableRequest, Value,
+    WithdrawRequest,
 };
 use crate::ids::{RecordId, UserId};
 use crate::manifest::Beginning;
@@ -118,8 +119,8 @@ pub enum Input {
     BeginBill(Box<BillRequest>),
     /// `sync.begin`.
     BeginSync(Box<SyncRequest>),
-    /// `files.compose`: the file's name, and its records with their correlations.
-    ComposeFile(String, Vec<(String, Vec<u8>)>),
+    /// `files.compose`: the file, and its records with their correlations.
+    ComposeFile(OutgoingFile, Vec<(String, Vec<u8>)>),
     /// `files.parse`: the file's name and content.
     ParseFile(String, Vec<u8>),
     /// `migrate.state`: the version that wrote the state, and the state.

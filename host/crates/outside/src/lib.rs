@@ -1,4 +1,4 @@
-//! The way out: calls to partners over HTTP, and the signatures of the calls that partners make.
+//! The way out: calls to partners over HTTP, the signatures of the calls that partners make, and the directories that are shared with them.
 //!
 //! This room knows no ledger and no guest. It is given an [`Endpoint`] that an operator wrote down, a [`Request`] that somebody decided on and
 //! the time, and says in one of five words how it went ([`Sent`]). What it guarantees, whoever asks:
@@ -14,6 +14,7 @@ pub mod address;
 pub mod base;
 pub mod breaker;
 mod connection;
+pub mod directories;
 pub mod endpoint;
 mod gates;
 pub mod hidden;
@@ -29,6 +30,7 @@ pub mod webhook;
 
 pub use base::{Base, BaseError};
 pub use breaker::Stands;
+pub use directories::{Directories, DirectoryError, Lies, Listed};
 pub use endpoint::{Authorities, ClientCertificate, Credential, Endpoint, Limits, PemError, TokenServer};
 pub use gates::{GateView, Place};
 pub use hidden::Hidden;

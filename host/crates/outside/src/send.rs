@@ -20,6 +20,7 @@ use crate::address::AddressRefused;
 use crate::base::{Host, Scheme};
 use crate::breaker::BreakerRule;
 use crate::connection::{self, NoConnection, Stream, Written};
+use crate::directories::Directories;
 use crate::endpoint::{Credential, Endpoint};
 use crate::gates::{GateView, Gates, Place};
 use crate::hidden::Hidden;
@@ -233,6 +234,8 @@ pub struct Settings {
     pub resolver: Resolver,
     /// Certificates (DER) of authorities that the operator trusts beside the public ones, such as a bank's own.
     pub extra_roots: Vec<Vec<u8>>,
+    /// The directory of partners' files.
+    pub directories: Option<std::path::PathBuf>,
 }
 
 /// Why there is no [`Outside`].
@@ -262,6 +265,7 @@ pub struct Outside {
     slots: Semaphore,
     gates: Gates,
     pub(crate) tokens: Tokens,
+    directories: Directories,
 }
 
 pub(crate) const ANSWER_HEADERS_MAX: usize = 64;
@@ -281,7 +285,13 @@ impl Outside {
             slots: Semaphore::new(settings.bounds.connections),
             gates: Gates::default(),
             tokens: Tokens::default(),
+            directories: Directories::new(settings.directories),
         })
+    }
+
+    /// The directories that are shared with partners.
+    pub fn directories(&self) -> &Directories {
+        &self.directories
     }
 
     /// Takes a place at an endpoint, before anything is written down about an attempt. Errors: [`NotSent::Full`], [`NotSent::TooOften`] or

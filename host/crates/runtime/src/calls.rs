@@ -126,7 +126,7 @@ pub(crate) async fn run(
         Input::ComposeFile(file, records) => {
             let guest = guest!(exports, files, store, instance);
             let records: Vec<_> = records.iter().map(|(name, record)| (name.as_str(), record.as_slice())).collect();
-            Raw::Bytes(guest.call_compose(store, context, settings, file, &records).await?)
+            Raw::Bytes(guest.call_compose(store, context, settings, convert::outgoing_file(file), &records).await?)
         }
         Input::ParseFile(file, content) => {
             let guest = guest!(exports, files, store, instance);

@@ -4,7 +4,7 @@ use koban_domain::guest::{self, Named, Value};
 use koban_domain::money::Money;
 
 use crate::bindings::exports::koban::plugin::{
-    assess, charge, inbound, link_account, on_event, pay_bill, quote, sync, table, withdraw,
+    assess, charge, files, inbound, link_account, on_event, pay_bill, quote, sync, table, withdraw,
 };
 use crate::bindings::koban::plugin::{accounts, flow, market, types};
 
@@ -249,6 +249,10 @@ pub(crate) fn subjects<'a>(
 
 pub(crate) fn inbound_call<'a>(call: &'a guest::InboundCall, query: &'a [types::NamedParam<'a>]) -> inbound::Call<'a> {
     inbound::Call { endpoint: &call.endpoint, operation: &call.operation, path: &call.path, query, body: &call.body }
+}
+
+pub(crate) fn outgoing_file(file: &guest::OutgoingFile) -> files::Outgoing<'_> {
+    files::Outgoing { file: &file.file, called: &file.called, number: file.number, cut_off: file.cut_off }
 }
 
 /// The lists inside an event, lowered before the event that borrows them.

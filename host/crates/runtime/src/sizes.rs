@@ -43,7 +43,9 @@ fn of(input: &Input) -> usize {
         Input::Route(call) => call.path.len() + named(&call.query) + call.body.len(),
         Input::ParseSettlement(content) | Input::ParseRates(content) => content.len(),
         Input::ComposeFile(file, records) => {
-            file.len() + records.iter().map(|(name, record)| name.len() + record.len() + ITEM).sum::<usize>()
+            file.file.len()
+                + file.called.len()
+                + records.iter().map(|(name, record)| name.len() + record.len() + ITEM).sum::<usize>()
         }
         Input::ParseFile(name, content) | Input::MigrateState(name, content) => name.len() + content.len(),
         Input::Quote(request) => request.rates.len() * 2 * ITEM + named(&request.facts),

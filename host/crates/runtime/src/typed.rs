@@ -2,8 +2,9 @@
 
 use koban_domain::guest::{
     Action, AssessPayment, Assessment, Bill, BillCode, BillRequest, ChargeRequest, Description, Document, Event,
-    Failure, Happening, InboundCall, Link, LinkRequest, MarketRate, Named, Price, QuoteRequest, Remembered, Routing,
-    SettlementLine, Signal, StatementAccount, Step, StepRefusal, SyncRequest, TableRequest, Value, WithdrawRequest,
+    Failure, Happening, InboundCall, Link, LinkRequest, MarketRate, Named, OutgoingFile, Price, QuoteRequest,
+    Remembered, Routing, SettlementLine, Signal, StatementAccount, Step, StepRefusal, SyncRequest, TableRequest, Value,
+    WithdrawRequest,
 };
 use koban_domain::records::{Fault, Input, Output, Record};
 
@@ -141,7 +142,7 @@ impl Door {
         &self,
         plugin: &Plugin,
         context: CallContext,
-        file: String,
+        file: OutgoingFile,
         records: Vec<(String, Vec<u8>)>,
     ) -> Typed<Vec<u8>> {
         typed(self.call(plugin, context, Input::ComposeFile(file, records)).await, |output| match output {

@@ -26,6 +26,22 @@ pub enum Point {
     CallStored,
     /// The reply to it is stored; it did not go out.
     ReplyStored,
+    /// A record stands in a partner's file; nobody was told.
+    RecordPut,
+    /// A partner's file is sealed; it was not composed.
+    FileSealed,
+    /// The plugin has composed it; nothing is stored.
+    FileMade,
+    /// Its bytes are stored; it was not written.
+    FileComposed,
+    /// It lies in its directory; nothing is stored of that.
+    FilePutDown,
+    /// That it was written is stored; nobody was told.
+    FileWritten,
+    /// A file from a partner was read; nothing is stored.
+    FileRead,
+    /// Its records are stored; nobody was told.
+    FileTaken,
 }
 
 impl Point {
@@ -42,6 +58,18 @@ impl Point {
         Point::ReplyStored,
     ];
 
+    /// Every place in the life of a file that is shared with a partner, in its order.
+    pub const OF_FILES: [Point; 8] = [
+        Point::RecordPut,
+        Point::FileSealed,
+        Point::FileMade,
+        Point::FileComposed,
+        Point::FilePutDown,
+        Point::FileWritten,
+        Point::FileRead,
+        Point::FileTaken,
+    ];
+
     /// The word by which a test names it.
     pub const fn word(self) -> &'static str {
         match self {
@@ -54,6 +82,14 @@ impl Point {
             Point::EventStored => "event-stored",
             Point::CallStored => "call-stored",
             Point::ReplyStored => "reply-stored",
+            Point::RecordPut => "record-put",
+            Point::FileSealed => "file-sealed",
+            Point::FileMade => "file-made",
+            Point::FileComposed => "file-composed",
+            Point::FilePutDown => "file-put-down",
+            Point::FileWritten => "file-written",
+            Point::FileRead => "file-read",
+            Point::FileTaken => "file-taken",
         }
     }
 }
@@ -73,7 +109,7 @@ pub fn arm(text: &str) -> Result<(), String> {
         return Err("only a build for development can be made to end".to_owned());
     }
     let (word, times) = text.split_once(':').ok_or_else(wrong)?;
-    let at = Point::ALL.into_iter().find(|point| point.word() == word).ok_or_else(wrong)?;
+    let at = Point::ALL.into_iter().chain(Point::OF_FILES).find(|point| point.word() == word).ok_or_else(wrong)?;
     let times: u32 = times.parse().ok().filter(|times| *times > 0).ok_or_else(wrong)?;
     ARMED.set(Armed { at, left: AtomicU32::new(times) }).map_err(|_| "a place is set already".to_owned())
 }

@@ -24,7 +24,7 @@ use crate::error::Error;
 use crate::feeds;
 use crate::flows::begin::AUTHORISED_MS;
 use crate::flows::drive::{self, Driven};
-use crate::flows::{effects, settlement};
+use crate::flows::{effects, partner_files, settlement};
 use crate::quotes;
 use crate::releases;
 use crate::reviews;
@@ -69,6 +69,7 @@ pub fn start(app: &App) -> Jobs {
         tokio::spawn(drive_flows(app.clone(), told.clone())),
         tokio::spawn(effects::run(app.clone(), told.clone())),
         tokio::spawn(settlement::run(app.clone(), told.clone())),
+        tokio::spawn(partner_files::run(app.clone(), told.clone())),
         tokio::spawn(schedules::run(app.clone(), told.clone())),
         tokio::spawn(crate::webhooks::run(app.clone(), told.clone())),
         tokio::spawn(crate::subscriptions::run(app.clone(), told.clone())),
@@ -235,6 +236,7 @@ pub async fn sweep_once(app: &App, round: &mut Round) -> Result<(), Error> {
     app.metrics.queue_waiting.set(i64::try_from(app.ledger.waiting()).unwrap_or(i64::MAX));
     app.metrics.clocks(app.ledger.counts());
     crate::subscriptions::measure(app).await?;
+    partner_files::measure(app).await?;
     Ok(standing::measure(app, now).await?)
 }
 

@@ -10,6 +10,7 @@ pub mod beside;
 pub mod bills;
 pub mod bonus;
 pub mod bulk;
+pub mod calendars;
 pub mod captures;
 pub mod charges;
 pub mod checkpoints;

@@ -96,6 +96,13 @@ pub struct Attempted {
     pub result: &'static str,
 }
 
+/// A calendar.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct CalendarLabel {
+    /// Its name.
+    pub calendar: String,
+}
+
 /// A bonus that was left out.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct LeftOut {
@@ -181,6 +188,12 @@ pub struct Metrics {
     pub subscription_parked: Family<Of, Gauge>,
     /// Bonuses that were left out of plugins' answers, by refusal.
     pub bonus_left_out: Family<LeftOut, Counter>,
+    /// Files to partners that should have been written a quarter of an hour ago and are not.
+    pub partner_files_late: Gauge,
+    /// Files to partners that somebody changed after they were written.
+    pub partner_files_changed: Gauge,
+    /// Days from today on of which a calendar that is in use knows whether banks work.
+    pub calendar_days_left: Family<CalendarLabel, Gauge>,
 }
 
 impl Default for Metrics {
@@ -273,6 +286,13 @@ impl Default for Metrics {
         registry.register("subscription_parked", parked, subscription_parked.clone());
         let bonus_left_out = Family::default();
         registry.register("bonus_left_out", "Bonuses left out of plugins' answers, by refusal", bonus_left_out.clone());
+        let late = "Files to partners that should have been written a quarter of an hour ago and are not";
+        let partner_files_late = gauge(&mut registry, "partner_files_late", late);
+        let changed = "Files to partners that somebody changed after they were written";
+        let partner_files_changed = gauge(&mut registry, "partner_files_changed", changed);
+        let calendar_days_left = Family::default();
+        let left = "Days from today on of which a calendar in use knows whether banks work";
+        registry.register("calendar_days_left", left, calendar_days_left.clone());
         Metrics {
             registry,
             dealings,
@@ -311,6 +331,9 @@ impl Default for Metrics {
             subscription_behind,
             subscription_parked,
             bonus_left_out,
+            partner_files_late,
+            partner_files_changed,
+            calendar_days_left,
         }
     }
 }

@@ -6,7 +6,7 @@ use axum::extract::{FromRequestParts, Path as AnyPath, Query as AnyQuery};
 use axum::http::request::Parts;
 use koban_domain::ids::{
     AdjustmentId, CampaignId, ClosingId, DisputeId, EventId, ExchangeId, FlowId, IdError, KeyId, LinkId, LotId,
-    MerchantId, OperatorId, PaymentId, QuoteId, RecordId, ReviewId, ScheduleId, StepUpId, TransferId, UserId,
+    MerchantId, OperatorId, PartnerFileId, PaymentId, QuoteId, RecordId, ReviewId, ScheduleId, StepUpId, TransferId, UserId,
     WebhookId,
 };
 use koban_domain::money::Currency;
@@ -60,6 +60,7 @@ named! {
     EventId: "event of this endpoint",
     SubscriberName: "subscription",
     ParkedId: "parked event",
+    PartnerFileId: "partner file",
 }
 
 /// A plugin's id as its manifest writes it.

@@ -407,7 +407,7 @@ macro_rules! files {
                 fn compose(
                     ctx: $crate::Context,
                     settings: Vec<$crate::Named>,
-                    file: String,
+                    file: $crate::files::Outgoing,
                     records: Vec<(String, Vec<u8>)>,
                 ) -> Result<Vec<u8>, $crate::Failure> {
                     let answer = $crate::export::compose_file::<$plugin>(&ctx, &settings, &file, &records);

@@ -3,10 +3,16 @@
 use super::context;
 use crate::assess::{Answer, Payment, Signal};
 use crate::bill::{Bill, Code};
+use crate::files::Outgoing;
 use crate::market::{Price, Rate, Request};
 use crate::on_event::{Action, Event, Remembered};
 use crate::statement::{Account, Document};
-use crate::{Assess, Failure, Named, OnEvent, PayBill, Quote, Rates, Statement, Table, Value, export, table as pages};
+use crate::{
+    Assess, Failure, Files, Named, OnEvent, PayBill, Quote, Rates, Statement, Table, Value, export, table as pages,
+};
+
+/// Largest file.
+const FILE_BYTES_MAX: usize = 3 * 1024 * 1024;
 
 fn twice<T: PartialEq + std::fmt::Debug>(call: impl Fn() -> Result<T, Failure>) -> Result<T, Failure> {
     let (once, again) = (call(), call());
@@ -39,6 +45,28 @@ pub fn rates<P: Rates>(now: u64, settings: &[Named], content: &[u8]) -> Result<V
         assert_eq!(rates.iter().filter(same).count(), 1, "{rate:?} is there twice");
     }
     Ok(rates)
+}
+
+/// The file that comes of these records. Errors: the plugin's own refusal.
+pub fn compose_file<P: Files>(
+    now: u64,
+    settings: &[Named],
+    file: &Outgoing,
+    records: &[(String, Vec<u8>)],
+) -> Result<Vec<u8>, Failure> {
+    let content = twice(|| export::compose_file::<P>(&context(now), settings, file, records))?;
+    assert!((1..=FILE_BYTES_MAX).contains(&content.len()), "a file of {} bytes", content.len());
+    Ok(content)
+}
+
+/// The records of a partner's file. Errors: the plugin's own refusal.
+pub fn parse_file<P: Files>(
+    now: u64,
+    settings: &[Named],
+    file: &str,
+    content: &[u8],
+) -> Result<Vec<(String, Vec<u8>)>, Failure> {
+    twice(|| export::parse_file::<P>(&context(now), settings, file, content))
 }
 
 /// A price. Errors: the plugin's own refusal.

@@ -71,8 +71,10 @@ pub fn advance(
     next.refused = None;
     next.changed_at = now;
     if next.standing.is_final() && next.final_at.is_none() {
-        if queued.iter().any(|effect| matches!(effect.act, Act::Http(_))) {
-            return broken("a step that ends the flow cannot ask for a call: nobody would hear the answer".into());
+        if queued.iter().any(|effect| matches!(effect.act, Act::Http(_) | Act::Enqueue(..))) {
+            return broken(
+                "a step that ends the flow cannot ask for a call or a record: nobody would hear of it".into(),
+            );
         }
         commands.extend(next.let_go_of_all());
         commands.extend(next.free_bill());
@@ -340,9 +342,19 @@ fn ask(
                 key: effect.key,
             }));
         }
-        // No channel that works in batches is there yet: the host says so at once, as it will for a closed file.
-        Act::Enqueue(file, ..) => {
-            arrivals.push(not_yet(flow, effect.key, now, format!("the host takes no records for `{file}`")));
+        Act::Enqueue(file, correlation, record) => {
+            if manifest.outgoing(&file).is_none() {
+                return broken(format!("the file `{file}` is not in the manifest"));
+            }
+            // What may be in a sealed file already cannot be taken back.
+            known.calls = true;
+            queued.push(QueuedEffect {
+                key: effect.key,
+                act: Act::Enqueue(file, correlation, record),
+                due_at: now,
+                repeat: Repeat::Safe,
+                deadline: Timestamp(i64::MAX),
+            });
         }
         Act::Cancel(_) => {}
     }

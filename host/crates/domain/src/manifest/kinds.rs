@@ -84,7 +84,7 @@ impl Kind {
 
 /// Interfaces of the contract that this host does not call yet. A component that exports one is refused when it is checked and when it is installed, so
 /// that nobody waits for calls that never come.
-pub const NOT_DRIVEN: &[&str] = &["files", "migrate", "table"];
+pub const NOT_DRIVEN: &[&str] = &["migrate", "table"];
 
 /// Interfaces that begin flows, which `machine` then drives.
 pub const BEGINS_FLOWS: &[&str] = &["charge", "withdraw", "link-account", "pay-bill", "sync"];

@@ -157,6 +157,7 @@ mod tests {
             facts: vec![],
             signals: vec![],
             endpoints: vec![],
+            directories: vec![],
             proposals: [].into(),
             codes: vec![],
             texts: [].into(),

@@ -47,6 +47,7 @@ pub(crate) fn manifest() -> Manifest {
         settings: vec![],
         facts: vec![],
         signals: vec![],
+        directories: vec![],
         endpoints: vec![EndpointSpec {
             name: "network".into(),
             credential: CredentialKind::StandardWebhooks,

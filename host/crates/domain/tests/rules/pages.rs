@@ -310,6 +310,7 @@ fn full_manifest() -> serde_json::Value {
         }],
         facts: vec!["account.kind".into()],
         signals: vec![SignalSpec { name: "user_10m".into(), subject: Subject::User, window_s: 600 }],
+        directories: vec![],
         endpoints: vec![EndpointSpec {
             name: "network".into(),
             credential: CredentialKind::StandardWebhooks,

@@ -26,6 +26,7 @@ fn manifest() -> Manifest {
         settings: vec![],
         facts: vec![],
         signals: vec![],
+        directories: vec![],
         endpoints: vec![EndpointSpec {
             name: "network".into(),
             credential: CredentialKind::StandardWebhooks,

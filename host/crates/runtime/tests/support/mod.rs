@@ -88,6 +88,7 @@ pub(crate) fn manifest() -> Manifest {
         settings: Vec::new(),
         facts: Vec::new(),
         signals: Vec::new(),
+        directories: vec![],
         endpoints: Vec::new(),
         proposals: Default::default(),
         codes: vec![CodeSpec { code: "night".into(), about: words() }],

@@ -20,6 +20,7 @@ use tokio::task::JoinSet;
 use tracing::Instrument as _;
 
 use super::partner::{self, NotReady};
+use super::partner_files::{self, Enqueued};
 use crate::app::App;
 use crate::crash::{self, Point};
 use crate::error::Error;
@@ -38,6 +39,8 @@ const PAUSE_MS: i64 = 500;
 const PAUSE_MS_MAX: i64 = 15_000;
 /// When an effect is looked at again that could not even be tried.
 const LATER_MS: i64 = 1_000;
+/// When a record is looked at again that waits for a calendar.
+const CALENDAR_MS: i64 = 60_000;
 /// How long stopping waits for what is under way. What is cut off is taken over as *may have happened*.
 const STOP: Duration = Duration::from_secs(20);
 
@@ -92,6 +95,8 @@ enum Attempted {
     Again(Lost, String, Timestamp),
     /// The lease went to somebody else, who sees to it.
     LeaseLost,
+    /// All of it was done in a transaction of its own.
+    Done,
     /// Not even tried: the partner's places, rate or breaker, or a token that somebody else refreshes. Not before this.
     NotTried(String, Timestamp),
 }
@@ -135,8 +140,9 @@ impl Worker {
         let attempted = match &effect.act {
             Act::Timer(_) => Attempted::Ended(What::Rang),
             Act::Http(call) => self.call(leased, call).await?,
+            Act::Enqueue(file, correlation, record) => self.enqueue(leased, file, (correlation, record)).await?,
             // Shown, expected or refused in the step's own commit; never queued.
-            Act::Show(_) | Act::Expect(_) | Act::Enqueue(..) | Act::Cancel(_) | Act::SaveLink(_) | Act::DropLink(_) => {
+            Act::Show(_) | Act::Expect(_) | Act::Cancel(_) | Act::SaveLink(_) | Act::DropLink(_) => {
                 Attempted::Ended(lost(Lost::Refused, "this is nothing that is done after a commit"))
             }
         };
@@ -158,8 +164,28 @@ impl Worker {
                 rows::requeue(&self.app.store, &lease, at.min(effect.deadline.max(now.plus_ms(1)))).await?;
                 Ok(())
             }
-            Attempted::LeaseLost => Ok(()),
+            Attempted::LeaseLost | Attempted::Done => Ok(()),
         }
+    }
+
+    /// A record for a partner's file: nothing leaves, so it may be done again until it is in.
+    async fn enqueue(
+        &self,
+        leased: &LeasedEffect,
+        file: &str,
+        (correlation, record): (&str, &[u8]),
+    ) -> Result<Attempted, Error> {
+        let Some(flow) = rows::by_id(&self.app.store, leased.effect.flow).await? else {
+            return Err(Error::Internal(format!("the effect's flow {} is not there", leased.effect.flow)));
+        };
+        let plugin = plugins::of_flow(&self.app, &flow).await?;
+        let given = (leased, &flow, plugin.manifest());
+        Ok(match partner_files::enqueue(&self.app, given, file, (correlation, record)).await? {
+            Enqueued::Done => Attempted::Done,
+            Enqueued::LeaseLost => Attempted::LeaseLost,
+            Enqueued::Refused(why) => Attempted::Ended(lost(Lost::Refused, &why)),
+            Enqueued::Later(why) => Attempted::NotTried(why, self.app.clock.now().plus_ms(CALENDAR_MS)),
+        })
     }
 
     async fn call(&self, leased: &LeasedEffect, call: &HttpCall) -> Result<Attempted, Error> {

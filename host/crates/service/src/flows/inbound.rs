@@ -290,7 +290,7 @@ async fn credited(app: &App, plugin: PluginKey, reference: &str) -> Result<Optio
 }
 
 /// Keeps the record of a routing on which something rests that is no commit of the ledger.
-async fn keep(app: &App, plugin: &Plugin, record: SealedRecord) -> Result<(), Error> {
+pub(crate) async fn keep(app: &App, plugin: &Plugin, record: SealedRecord) -> Result<(), Error> {
     let mut work = Work::new(app.clock.id(), format!("plugin:{}", plugin.id()));
     work.records = vec![record];
     app.ledger.commit(work).await?;

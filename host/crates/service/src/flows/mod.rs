@@ -13,6 +13,7 @@ pub(crate) mod links;
 pub mod moving;
 pub(crate) mod own;
 pub(crate) mod partner;
+pub mod partner_files;
 pub mod resolve;
 pub mod settlement;
 pub mod view;

@@ -58,6 +58,22 @@ impl House {
         House::with_set("charge-atm", "network", settings, change, set).await
     }
 
+    /// A host with the channel whose partner works in batches, in this mood.
+    pub(crate) async fn with_batches(mood: &str) -> House {
+        House::with_set("batch-channel", "", vec![Named::text("mood", mood)], |_| (), false).await
+    }
+
+    /// The same in a good mood, under a manifest that differs so.
+    pub(crate) async fn with_changed_batches(change: impl FnOnce(&mut Manifest)) -> House {
+        House::with_set("batch-channel", "", vec![Named::text("mood", "good")], change, false).await
+    }
+
+    /// How often a flow was told that its record's file is sealed.
+    pub(crate) async fn sealed_events(&self, flow: FlowId) -> usize {
+        let events = koban_store::flows::events(&self.app.store, flow, 0, 1_000).await.unwrap();
+        events.iter().filter(|event| matches!(event.what, What::Sealed(_))).count()
+    }
+
     /// A host with the channel that attacks in this way.
     pub(crate) async fn with_attacker(attack: &str) -> House {
         House::with_changed_attacker(attack, |_| ()).await
@@ -290,7 +306,9 @@ async fn host(place: &Path, clock: &Clock) -> App {
     std::fs::create_dir_all(&cache).unwrap();
     let cache = Some(Dir::open_ambient_dir(&cache, ambient_authority()).unwrap());
     let door = Door::new(DoorConfig { cache, slots: 16, ..DoorConfig::default() }).unwrap();
-    let outside = Outside::new(Settings::default()).unwrap();
+    let partners = place.join("partners");
+    std::fs::create_dir_all(&partners).unwrap();
+    let outside = Outside::new(Settings { directories: Some(partners), ..Settings::default() }).unwrap();
     App::start(store, door, outside, clock.clone(), sealer()).await.unwrap()
 }
 

@@ -1,6 +1,7 @@
 //! Flows over the real host: the books on SQLite, real guests, and a partner on the other end of a real connection.
 
 mod attacks;
+mod batches;
 mod calls;
 mod consents;
 mod effects;

@@ -11,6 +11,7 @@ mod effects;
 mod evidence;
 mod flows;
 mod merchants;
+mod partner_files;
 mod partners;
 mod people;
 mod policy;

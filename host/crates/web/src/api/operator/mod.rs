@@ -4,6 +4,7 @@ pub(crate) mod access;
 pub(crate) mod adjustments;
 pub(crate) mod audit;
 pub(crate) mod bonus;
+pub(crate) mod calendars;
 pub(crate) mod clock;
 pub(crate) mod closings;
 pub(crate) mod closures;
@@ -18,6 +19,7 @@ pub(crate) mod ledger;
 pub(crate) mod limits;
 pub(crate) mod merchants;
 pub(crate) mod operators;
+pub(crate) mod partner_files;
 pub(crate) mod plugins;
 pub(crate) mod policy;
 pub(crate) mod publishers;
@@ -51,6 +53,8 @@ pub(super) fn routes() -> OpenApiRouter<Web> {
         .merge(endpoints::routes())
         .merge(publishers::routes())
         .merge(releases::routes())
+        .merge(partner_files::routes())
+        .merge(calendars::routes())
         .merge(flows::routes())
         .merge(decisions::routes())
         .merge(differences::routes())
