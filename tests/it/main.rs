@@ -12,6 +12,7 @@ mod author;
 mod backtests;
 mod backup;
 mod bad_input;
+mod batches;
 mod bill_kills;
 mod bills;
 mod bonus;

@@ -35,6 +35,7 @@ fn announced(text: &str) -> BTreeSet<String> {
 async fn every_alert_and_panel_asks_for_metrics_that_a_host_has() {
     let app = TestApp::start().await;
     let atm = app.atm().await;
+    let _bank = app.bank().await;
     let user = app.user().await;
     atm.charge(&user, 1_000).await;
     user.pay(&app.shop().await, 10).await.created();

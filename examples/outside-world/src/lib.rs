@@ -7,6 +7,7 @@
 //! it is answered; the cash is in the machine exactly if its book says `booked`.
 
 pub mod bank;
+pub mod batches;
 pub mod bills;
 pub mod book;
 pub mod budget;
@@ -52,6 +53,8 @@ pub struct Config {
     pub bill_plugin: String,
     /// The plugin whose inbound operations the bank calls.
     pub bank_plugin: String,
+    /// The directory that the bank shares with Koban for files, if it does: Koban writes into `out`, the bank into `in`.
+    pub bank_directory: Option<std::path::PathBuf>,
     /// The name of the ATM (letters, digits, hyphens); without one, a new name is made up.
     pub atm_id: Option<String>,
     /// What the network asks for each deposit, in yen; listed in the settlement file.
@@ -87,6 +90,7 @@ impl Config {
             plugin: "charge-atm".to_owned(),
             bill_plugin: "bill-slip".to_owned(),
             bank_plugin: "bank-transfer".to_owned(),
+            bank_directory: None,
             atm_id: None,
             fee: 0,
             patience: Patience {

@@ -24,6 +24,9 @@ struct Arguments {
     /// The name of the ATM; without one, each start is a new ATM.
     #[arg(long)]
     atm_id: Option<String>,
+    /// The directory that the bank shares with Koban: PARTNER-FILES/bank-transfer/bank.
+    #[arg(long)]
+    bank_directory: Option<PathBuf>,
     /// What the network asks for each deposit, in yen.
     #[arg(long, default_value_t = 0)]
     fee: i64,
@@ -51,8 +54,9 @@ async fn run(arguments: Arguments) -> Result<(), Box<dyn std::error::Error>> {
     let file = std::fs::read_to_string(&arguments.secret_file)
         .map_err(|error| format!("cannot read {}: {error}", arguments.secret_file.display()))?;
     let secrets = file.lines().map(str::trim).filter(|line| !line.is_empty()).map(str::to_owned).collect();
-    let Arguments { listen, koban, atm_id, fee, .. } = arguments;
-    let running = outside_world::start(Config { listen, atm_id, fee, ..Config::new(koban, secrets) }).await?;
+    let Arguments { listen, koban, atm_id, bank_directory, fee, .. } = arguments;
+    let config = Config { listen, atm_id, bank_directory, fee, ..Config::new(koban, secrets) };
+    let running = outside_world::start(config).await?;
     println!("the outside world listens at {}", running.base());
     tokio::signal::ctrl_c().await?;
     running.stop();

@@ -12,6 +12,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::bank::{NoTransfer, Payee, Transfer, TransferStanding};
+use crate::batches;
 use crate::book::CannotDo;
 use crate::collector::{answer, is_id, malformed};
 use crate::courier;
@@ -34,6 +35,7 @@ pub(crate) fn controls() -> Router<Arc<World>> {
         .route("/control/bank", get(show))
         .route("/control/bank/deposits", post(deposit))
         .route("/control/bank/end-of-day", post(end_of_day))
+        .route("/control/bank/files", post(take_files))
 }
 
 #[derive(Deserialize)]
@@ -167,5 +169,21 @@ async fn end_of_day(State(world): State<Arc<World>>) -> Response {
         Ok(answers) => Json(json!({ "file": shown, "answers": answers })).into_response(),
         Err(CannotDo::Full) => (StatusCode::INSUFFICIENT_STORAGE, "too many errands").into_response(),
         Err(why) => (StatusCode::SERVICE_UNAVAILABLE, why.to_string()).into_response(),
+    }
+}
+
+/// The bank looks into the directory that it shares with Koban: what is new is done, and answered in a file.
+async fn take_files(State(world): State<Arc<World>>) -> Response {
+    let Some(directory) = world.config.bank_directory.clone() else {
+        return (StatusCode::CONFLICT, "the bank shares no directory; start it with one").into_response();
+    };
+    let seen = {
+        let now_ms = world.now_ms();
+        let (mut bank, mut taken) = (world.bank(), world.taken_files());
+        batches::take(&mut bank, &mut taken, &directory, now_ms)
+    };
+    match seen {
+        Ok(files) => Json(json!({ "files": files })).into_response(),
+        Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),
     }
 }

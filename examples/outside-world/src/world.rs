@@ -6,6 +6,7 @@ use tokio::task::JoinSet;
 
 use crate::Config;
 use crate::bank::Bank;
+use crate::batches::Taken;
 use crate::bills::Bills;
 use crate::book::Book;
 use crate::budget::Budget;
@@ -24,6 +25,7 @@ pub(crate) struct World {
     bills: Mutex<Bills>,
     bank: Mutex<Bank>,
     budget: Mutex<Budget>,
+    taken_files: Mutex<Taken>,
     /// Where the account numbers of this bank begin.
     first_account: u32,
     switches: Mutex<Switches>,
@@ -41,6 +43,7 @@ impl World {
             bills: Mutex::new(Bills::new(&format!("C{atm_id}"))),
             bank: Mutex::new(Bank::new(&format!("B{atm_id}"))),
             budget: Mutex::default(),
+            taken_files: Mutex::default(),
             first_account: random_name(8)
                 .bytes()
                 .fold(0, |sum: u32, byte| sum.wrapping_mul(31).wrapping_add(byte.into())),
@@ -67,6 +70,10 @@ impl World {
 
     pub(crate) fn budget(&self) -> MutexGuard<'_, Budget> {
         whole(&self.budget)
+    }
+
+    pub(crate) fn taken_files(&self) -> MutexGuard<'_, Taken> {
+        whole(&self.taken_files)
     }
 
     pub(crate) fn first_account(&self) -> u32 {

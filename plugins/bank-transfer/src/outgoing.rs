@@ -1,12 +1,15 @@
-//! A withdrawal: hold, form, one transfer; and what happens when the answer is lost.
+//! A withdrawal: hold, form, one transfer, by a call or in a file; and what happens when the answer is lost.
 
-use koban_sdk::flow::{Capture, Event, Field, FieldKind, HttpAnswer, HttpCall, Lost, Refusal, Show, Step, What};
+use koban_sdk::flow::{
+    Capture, Event, Field, FieldKind, HttpAnswer, HttpCall, Lost, Message, Refusal, Show, Step, What,
+};
 use koban_sdk::serde::Deserialize;
 use koban_sdk::withdraw::Request;
 use koban_sdk::{Context, Failure, Money, Named, Values, json, log};
 
 use crate::settings::BankSettings;
 use crate::state::{Outgoing, Sending, Transfer};
+use crate::{results, zengin};
 
 /// The key of the one hold.
 const HOLD: &str = "withdrawal";
@@ -54,6 +57,7 @@ pub(crate) fn begin(ctx: &Context, settings: &BankSettings, request: &Request) -
 /// One event, one step. Errors: the ledger refused what the bank has transferred: an operator must look.
 pub(crate) fn resume(
     ctx: &Context,
+    settings: &BankSettings,
     outgoing: Outgoing,
     event: &Event,
     refused: Option<&Refusal>,
@@ -64,6 +68,7 @@ pub(crate) fn resume(
     }
     let operation = event.key.split('-').next().unwrap_or_default();
     Ok(match (outgoing.phase, &event.what, operation) {
+        (Sending::Asking, What::Form(values), _) if settings.by_file => file(ctx, outgoing, values),
         (Sending::Asking, What::Form(values), _) => transfer(outgoing, values),
         (Sending::Asking, What::CancelAsked, _) => turn(outgoing, Sending::Cancelled).release(HOLD),
         (Sending::Transferring, What::Answer(answer), "transfer") => answered(ctx, outgoing, event, answer),
@@ -83,6 +88,13 @@ pub(crate) fn resume(
             wait(ctx, outgoing)
         }
         (Sending::Checking | Sending::TakingBack, What::Rang, _) => ask(outgoing),
+        (Sending::Filed, What::Sealed(_), _) => {
+            turn(outgoing, Sending::WithTheBank).show("with-the-bank", Show::Text("with-the-bank".into()))
+        }
+        (Sending::Filed, What::Lost((_, why)), "record") => {
+            fail(outgoing, Failure::new("not_sent", format!("it came into no file: {why}")).text("not-sent"))
+        }
+        (Sending::WithTheBank, What::Message(message), _) => result(outgoing, event, message)?,
         _ => stay(outgoing),
     })
 }
@@ -98,6 +110,46 @@ fn transfer(outgoing: Outgoing, values: &[Named]) -> Step<Transfer> {
         .http("transfer", HttpCall::json("bank", "transfer", &body))
 }
 
+/// The user said where it shall go: its record goes into the file of the bank's next cut-off.
+fn file(ctx: &Context, outgoing: Outgoing, values: &[Named]) -> Step<Transfer> {
+    // Twenty characters that banks can write, the flow's own and the same at every replay.
+    let reference = format!("K{:019}", ctx.seed % 10_000_000_000_000_000_000);
+    let record = match zengin::record(&Values(values), outgoing.amount, &reference) {
+        Ok(record) => record,
+        Err(why) => return fail(outgoing, why),
+    };
+    turn(outgoing, Sending::Filed).show("in-file", Show::Text("in-file".into())).expect("result", &reference).enqueue(
+        "record",
+        "transfers",
+        &reference,
+        record,
+    )
+}
+
+/// What the bank's result file says of it. Errors: it is for another sum than was asked: an operator must look.
+fn result(outgoing: Outgoing, event: &Event, message: &Message) -> Result<Step<Transfer>, Failure> {
+    let said = results::read(&message.body)?;
+    if said.amount != outgoing.amount {
+        let message = format!("the bank speaks of {} yen, asked were {}", said.amount, outgoing.amount);
+        return Err(Failure::new("result_differs", message));
+    }
+    Ok(match said.outcome {
+        Ok(receipt) => done(outgoing, &receipt, event),
+        Err(reason) => {
+            let message = format!("the bank refused {}: {reason}", outgoing.id);
+            fail(outgoing, Failure::new("refused_by_bank", message).text("refused-by-bank"))
+        }
+    })
+}
+
+/// The bank has transferred it: the whole of what is held is taken.
+fn done(outgoing: Outgoing, receipt: &str, event: &Event) -> Step<Transfer> {
+    let whole = Money::yen(outgoing.amount.saturating_add(outgoing.fee));
+    let capture = Capture::last(HOLD, whole, receipt, event);
+    let capture = if outgoing.fee > 0 { capture.fee(Money::yen(outgoing.fee)) } else { capture };
+    turn(outgoing, Sending::Done).capture(capture)
+}
+
 /// The bank says how the transfer stands. Whatever is no clear word leaves it where it was, and the bank is asked again.
 fn answered(ctx: &Context, outgoing: Outgoing, event: &Event, answer: &HttpAnswer) -> Step<Transfer> {
     let said = match answer.read::<Said>() {
@@ -106,12 +158,7 @@ fn answered(ctx: &Context, outgoing: Outgoing, event: &Event, answer: &HttpAnswe
         Err(problem) => return unclear(ctx, outgoing, &format!("status {}: {problem}", answer.status)),
     };
     match said.result.as_str() {
-        "done" if !said.receipt.is_empty() => {
-            let whole = Money::yen(outgoing.amount.saturating_add(outgoing.fee));
-            let capture = Capture::last(HOLD, whole, &said.receipt, event);
-            let capture = if outgoing.fee > 0 { capture.fee(Money::yen(outgoing.fee)) } else { capture };
-            turn(outgoing, Sending::Done).capture(capture)
-        }
+        "done" if !said.receipt.is_empty() => done(outgoing, &said.receipt, event),
         "refused" => {
             let message = format!("the bank refused {}: {}", outgoing.id, said.reason);
             fail(outgoing, Failure::new("refused_by_bank", message).text("refused-by-bank"))

@@ -61,6 +61,10 @@ pub(crate) enum Sending {
     Done,
     Failed,
     Cancelled,
+    /// Its record is, or shall be, in a transfer file.
+    Filed,
+    /// The bank has the file: its result is waited for.
+    WithTheBank,
 }
 
 impl Receiving {
@@ -79,7 +83,7 @@ impl Sending {
     pub(crate) fn standing(self) -> Standing {
         match self {
             Sending::Asking => Standing::WaitingForUser,
-            Sending::Transferring => Standing::WaitingForPartner,
+            Sending::Transferring | Sending::Filed | Sending::WithTheBank => Standing::WaitingForPartner,
             Sending::Checking | Sending::TakingBack => Standing::Checking,
             Sending::Done => Standing::Done,
             Sending::Failed => Standing::Failed,

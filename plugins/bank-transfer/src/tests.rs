@@ -7,6 +7,7 @@ use koban_sdk::{Json, Money, Named, Value, json};
 use crate::BankTransfer;
 
 mod charges;
+mod files;
 mod settlement;
 mod withdrawals;
 
@@ -16,7 +17,18 @@ type Flow = pretend::Flow<BankTransfer>;
 const NOON: u64 = 1_537_844_400_000;
 
 fn settings() -> Vec<Named> {
-    vec![Named::new("fee", Money::yen(216)), Named::new("minutes", 30_i64)]
+    settings_by(false)
+}
+
+fn settings_by(file: bool) -> Vec<Named> {
+    vec![
+        Named::new("fee", Money::yen(216)),
+        Named::new("minutes", 30_i64),
+        Named::new("by_file", file),
+        Named::new("client_code", "1234567890"),
+        Named::new("client_name", "ワズムペイ(カ"),
+        Named::new("paying_account", "00010011234567"),
+    ]
 }
 
 fn text(text: &str) -> Value {

@@ -23,7 +23,8 @@ pub(crate) struct Bank {
 impl Bank {
     /// Opens the bank for a host at this base address and a clock of the test's, and installs bank-transfer for it.
     async fn start(app: &TestApp, clock: Clock, settings: &[Named], caps: (i64, i64)) -> Bank {
-        let config = Config { clock, ..Config::new(app.base(), vec![atm::SECRET.to_owned()]) };
+        let bank_directory = Some(app.database.partner_files().join("bank-transfer").join("bank"));
+        let config = Config { clock, bank_directory, ..Config::new(app.base(), vec![atm::SECRET.to_owned()]) };
         let world = outside_world::start(config).await.expect("the outside world opens");
         let controls = Client::new(world.addr.to_string());
         seed_bank(&app.app, &world.base(), settings, caps).await;
@@ -39,6 +40,11 @@ impl Bank {
     pub(crate) async fn deposit(&self, account: &str, yen: i64) -> Value {
         let body = json!({ "account": account, "amount": yen });
         atm::control(&self.controls, "/control/bank/deposits", body).await
+    }
+
+    /// The bank looks into the directory that it shares with Koban. Answers what it found.
+    pub(crate) async fn take_files(&self) -> Value {
+        atm::control(&self.controls, "/control/bank/files", json!({})).await["files"].clone()
     }
 
     /// What the bank's book says.
@@ -61,6 +67,12 @@ impl TestApp {
     /// The same by a clock of the test's, and with other caps.
     pub(crate) async fn bank_with(&self, clock: Clock, caps: (i64, i64)) -> Bank {
         Bank::start(self, clock, &[], caps).await
+    }
+
+    /// The same for a bank that is asked for transfers in files.
+    pub(crate) async fn bank_by_file(&self, clock: Clock) -> Bank {
+        let by_file = Named { name: "by_file".into(), value: koban_domain::guest::Value::Flag(true) };
+        Bank::start(self, clock, &[by_file], (1_000_000, 100_000)).await
     }
 }
 

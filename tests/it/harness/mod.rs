@@ -53,7 +53,7 @@ use tokio::task::JoinHandle;
 use crate::client::Client;
 
 pub(crate) use atm::{Atm, SECRET as ATM_SECRET, Session, answer, say, shows};
-pub(crate) use bank::{BANK_FEE, Bank, payee};
+pub(crate) use bank::{BANK_FEE, Bank, payee, seed_bank};
 pub(crate) use budget::BudgetApp;
 pub(crate) use callers::{Caller, Made, Operator, Outcome, Request, Shop, User, minor};
 pub(crate) use channel::{Channel, Expecting, sign};
@@ -132,7 +132,8 @@ impl TestApp {
     }
 
     async fn over(database: Arc<Database>, store: Store, setup: Setup) -> TestApp {
-        let outside = Outside::new(Settings::default()).expect("the way out opens");
+        let directories = Some(database.partner_files());
+        let outside = Outside::new(Settings { directories, ..Settings::default() }).expect("the way out opens");
         let door = setup.door.unwrap_or_else(door);
         let app = App::start(store, door, outside, setup.clock, setup.sealer).await.expect("the host starts");
         let jobs = if setup.jobs { Some(jobs::start(&app)) } else { None };

@@ -6,8 +6,8 @@ use axum::extract::{FromRequestParts, Path as AnyPath, Query as AnyQuery};
 use axum::http::request::Parts;
 use koban_domain::ids::{
     AdjustmentId, CampaignId, ClosingId, DisputeId, EventId, ExchangeId, FlowId, IdError, KeyId, LinkId, LotId,
-    MerchantId, OperatorId, PartnerFileId, PaymentId, QuoteId, RecordId, ReviewId, ScheduleId, StepUpId, TransferId, UserId,
-    WebhookId,
+    MerchantId, OperatorId, PartnerFileId, PaymentId, QuoteId, RecordId, ReviewId, ScheduleId, StepUpId, TransferId,
+    UserId, WebhookId,
 };
 use koban_domain::money::Currency;
 use koban_domain::records::Digest;
