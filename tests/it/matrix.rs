@@ -377,6 +377,7 @@ async fn call(client: &Client, method: &str, template: &str, place: &Place, body
         .replace("{id}", &place.id)
         .replace("{event}", &place.event)
         .replace("{plugin}", &place.id)
+        .replace("{name}", &place.id)
         .replace("{digest}", &place.digest)
         .replace("{operation}", "deposit")
         .replace("{endpoint}", "network");
@@ -391,6 +392,8 @@ fn told(path: &str) -> u16 {
     match path {
         // A flow is not moved to the release that it has.
         "/v1/operator/flows/{id}/prospects/{digest}" => 409,
+        // It is open, and has no bytes yet.
+        "/v1/operator/partner-files/{id}/content" => 409,
         // No plugin hears while jobs rest, and nobody has sent particulars.
         "/v1/operator/subscriptions/{plugin}"
         | "/v1/operator/subscriptions/{plugin}/parked"

@@ -3,7 +3,7 @@
 use koban_author::sign::SigningKey;
 use serde_json::json;
 
-use crate::harness::{Caller, Folder, TestApp, whole, yen};
+use crate::harness::{Caller, Folder, Kind, TestApp, whole, yen};
 use crate::matrix::{Object, Place, Side};
 
 /// What operators see: by the beginning of a route, longest first, what its ids name.
@@ -41,6 +41,7 @@ impl Platform {
         delivery.digest.clone_from(&digest);
         Platform(vec![
             ("/v1/operator/adjustments/", Place::of(adjustment)),
+            ("/v1/operator/calendars/", Place::of("jp-banking")),
             ("/v1/operator/campaigns/", Place::of(campaign)),
             ("/v1/operator/closings/", side.make(Object::Closing).await),
             ("/v1/operator/components/", of_plugin.clone()),
@@ -52,6 +53,7 @@ impl Platform {
             ("/v1/operator/lots/", Place::of(lot)),
             ("/v1/operator/merchants/", Place::of(side.shop.id.to_string())),
             ("/v1/operator/operators/", Place::of(operator)),
+            ("/v1/operator/partner-files/", partner_file(app).await),
             ("/v1/operator/plugins/", of_plugin),
             ("/v1/operator/publishers/", Place::of("example-inc")),
             ("/v1/operator/reviews/", review(app, side).await),
@@ -69,6 +71,21 @@ impl Platform {
         let found = self.0.iter().find(|(prefix, _)| path.starts_with(prefix));
         Some(found.unwrap_or_else(|| panic!("{path}: nothing is made for it; add a row to `Platform::of`")).1.clone())
     }
+}
+
+/// A file that waits for its cut-off; jobs rest, so that it is put there by hand.
+async fn partner_file(app: &TestApp) -> Place {
+    let digits = "0f".repeat(16);
+    let id = match app.database.kind {
+        Kind::Sqlite => format!("x'{digits}'"),
+        Kind::Postgres => format!("decode('{digits}', 'hex')"),
+    };
+    let sql = format!(
+        "insert into partner_files (id, plugin, file, cut_off, directory, state, name, records, bytes, changed_at)
+            values ({id}, 'bank-transfer', 'transfers', 1775023200000, 'bank', 0, 'transfers.txt', 0, 0, 0)"
+    );
+    app.database.hand().await.run(&sql).await;
+    Place::of(format!("pfl_{digits}"))
 }
 
 /// A payment that waits for an operator, because a rule that is there for it alone wants so.

@@ -128,6 +128,9 @@ pub struct Opened<'a> {
     pub called: &'a str,
 }
 
+/// What a record costs beside its bytes when it is given to a guest.
+const ITEM_BYTES: usize = 16;
+
 /// What came of putting a record into a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Put {
@@ -151,19 +154,18 @@ pub async fn put(
     now: Timestamp,
 ) -> Result<Put, StoreError> {
     const OPEN: &str = "insert into partner_files
-            (id, plugin, file, cut_off, directory, state, name, records, changed_at)
-        values ($1, $2, $3, $4, $5, 0, $6, 0, $7)
-        on conflict (plugin, file, cut_off) do update set changed_at = excluded.changed_at returning id, state";
-    const USED: &str = "select count(*), coalesce(cast(sum(length(record)) as bigint), 0) from partner_file_records
-        where of_file = $1";
+            (id, plugin, file, cut_off, directory, state, name, records, bytes, changed_at)
+        values ($1, $2, $3, $4, $5, 0, $6, 0, 0, $7)
+        on conflict (plugin, file, cut_off) do update set changed_at = excluded.changed_at
+        returning id, state, records, bytes";
     const DONE: &str = "update flow_effects set state = 2, lease_owner = null, lease_until = null
         where flow = $1 and key = $2 and fence = $3 and state = 1";
     const PUT: &str = "insert into partner_file_records (of_file, flow, key, correlation, record)
         values ($1, $2, $3, $4, $5)";
-    const COUNT: &str = "update partner_files set records = records + 1 where id = $1";
+    const COUNT: &str = "update partner_files set records = records + 1, bytes = bytes + $2 where id = $1";
     let mut tx = store.begin().await?;
     // The row is locked from here on: nobody seals it in between.
-    let (id, state) = on_tx!(&mut tx, connection => {
+    let (id, state, records, bytes) = on_tx!(&mut tx, connection => {
         let row = sqlx::query(OPEN)
             .bind(blob(file.id.bytes()))
             .bind(file.key.plugin.as_str())
@@ -174,16 +176,13 @@ pub async fn put(
             .bind(now.0)
             .fetch_one(connection)
             .await?;
-        (PartnerFileId(row.id(0)?), row.small(1)?)
+        (PartnerFileId(row.id(0)?), row.small(1)?, row.int(2)?, row.long(3)?)
     });
     if state != PartnerFileState::Open.code() {
         return Ok(Put::Sealed);
     }
-    let (records, bytes) = on_tx!(&mut tx, connection => {
-        let row = sqlx::query(USED).bind(blob(id.bytes())).fetch_one(connection).await?;
-        (row.long(0)?, row.long(1)?)
-    });
-    if records >= records_max || bytes.saturating_add(i64::try_from(record.len()).unwrap_or(i64::MAX)) > bytes_max {
+    let own = i64::try_from(record.len() + correlation.len() + ITEM_BYTES).unwrap_or(i64::MAX);
+    if i64::from(records) >= records_max || bytes.saturating_add(own) > bytes_max {
         return Ok(Put::Full);
     }
     let ended = on_tx!(&mut tx, connection => sqlx::query(DONE)
@@ -207,7 +206,7 @@ pub async fn put(
             .await?;
     });
     on_tx!(&mut tx, connection => {
-        sqlx::query(COUNT).bind(blob(id.bytes())).execute(connection).await?;
+        sqlx::query(COUNT).bind(blob(id.bytes())).bind(own).execute(connection).await?;
     });
     let arrival = Arrival { flow: lease.flow, key: lease.key.clone(), what: What::Queued, call: None, at: now };
     arrive_in(&mut tx, &arrival).await?;

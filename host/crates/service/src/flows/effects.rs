@@ -178,6 +178,9 @@ impl Worker {
         let Some(flow) = rows::by_id(&self.app.store, leased.effect.flow).await? else {
             return Err(Error::Internal(format!("the effect's flow {} is not there", leased.effect.flow)));
         };
+        if self.app.ledger.policy().revoked.contains(&flow.digest) {
+            return Ok(Attempted::Ended(lost(Lost::Refused, "the component that asked for it is revoked")));
+        }
         let plugin = plugins::of_flow(&self.app, &flow).await?;
         let given = (leased, &flow, plugin.manifest());
         Ok(match partner_files::enqueue(&self.app, given, file, (correlation, record)).await? {

@@ -12,7 +12,8 @@ create table calendars (
 create index calendars_by_name on calendars (name, id);
 
 -- Files to partners, one for each cut-off. `state`: 0 open, 1 sealed, 2 composed, 3 written, 4 not composed: an operator is asked. `number` is given when it
--- is sealed, from 1 and without gaps for each file of a plugin; with it the name is whole. Once there is a `content` it never changes.
+-- is sealed, from 1 and without gaps for each file of a plugin; with it the name is whole. `bytes` are those of its records
+-- with their correlations. Once there is a `content` it never changes.
 create table partner_files (
     id bytea not null,
     plugin text not null,
@@ -25,6 +26,7 @@ create table partner_files (
     digest bytea,
     content bytea,
     records integer not null,
+    bytes bigint not null,
     note text,
     changed_at bigint not null,
     constraint partner_files_pk primary key (id)

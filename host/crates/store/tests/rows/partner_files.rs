@@ -86,7 +86,7 @@ async fn a_file_holds_so_many_records_and_bytes() {
         open_with_effects(store, 10, &["a", "b", "c"]).await;
         assert_eq!(put(store, 1, &key(3), (1, 1_000)).await, Put::Done);
         assert_eq!(put(store, 2, &key(3), (1, 1_000)).await, Put::Full);
-        assert_eq!(put(store, 3, &key(3), (10, 11)).await, Put::Full);
+        assert_eq!(put(store, 3, &key(3), (10, 45)).await, Put::Full, "46 bytes: two records of 23");
         assert_eq!(files::by_id(store, id(1)).await.unwrap().unwrap().records, 1);
     })
     .await;

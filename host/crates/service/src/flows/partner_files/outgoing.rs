@@ -4,7 +4,7 @@ use koban_domain::calendars::NoCutOff;
 use koban_domain::flows::Flow;
 use koban_domain::guest::OutgoingFile;
 use koban_domain::ids::PartnerFileId;
-use koban_domain::manifest::Manifest;
+use koban_domain::manifest::{EngineKind, Manifest};
 use koban_domain::records::{Digest, FaultClass, Input, Output};
 use koban_domain::time::Timestamp;
 use koban_outside::{Directories, DirectoryError, Lies};
@@ -21,17 +21,20 @@ use crate::flows::inbound::keep;
 use crate::guests::{self, For};
 use crate::plugins;
 
-/// Most files that are taken on in one look.
-const FILES_AT_ONCE: u16 = 16;
+/// Most files that are taken on in one look: many more than a platform has partners, so that those that cannot be written do not keep the others.
+const FILES_AT_ONCE: u16 = 200;
 /// How long a file waits after its cut-off for records that were asked for before it.
 const STRAGGLERS_MS: i64 = 600_000;
 /// How long after its cut-off a file that is not written is late.
 const LATE_MS: i64 = 900_000;
 /// Most files that are late are counted.
 const LATE_MAX: u16 = 100;
-/// Most records and bytes of a file: what the limits class of `files` can be given.
+/// Most records of a file, and most bytes of them with their correlations: well within what a call can be given and answer, so that a file that was sealed can be
+/// composed.
 const RECORDS_MAX: i64 = 10_000;
-const BYTES_MAX: i64 = 3 * 1024 * 1024;
+const BYTES_MAX: i64 = 2 * 1024 * 1024;
+/// The same for a plugin that carries an interpreter.
+const INTERPRETED_BYTES_MAX: i64 = 512 * 1024;
 /// Most cut-offs that a record is moved on by, because files were sealed in between.
 const MOVED_ON_MAX: u32 = 8;
 /// How long a file that was written is looked at.
@@ -75,7 +78,11 @@ pub(crate) async fn enqueue(
         let key = FileKey { plugin: flow.plugin.clone(), file: file.to_owned(), cut_off };
         let id = PartnerFileId(app.clock.id());
         let opened = Opened { id, key: &key, directory: &directory.name, called: &spec.called };
-        let bounds = (RECORDS_MAX, BYTES_MAX);
+        let bytes_max = match manifest.engine {
+            EngineKind::Native => BYTES_MAX,
+            EngineKind::Interpreter => INTERPRETED_BYTES_MAX,
+        };
+        let bounds = (RECORDS_MAX, bytes_max);
         let now = app.clock.now();
         match rows::put(&app.store, &leased.lease(), &opened, (correlation, record), bounds, now).await? {
             Put::Done => {
@@ -174,9 +181,10 @@ async fn compose(app: &App, file: &PartnerFileRow) -> Result<bool, Error> {
 async fn write(app: &App, file: &PartnerFileRow, draft: &str) -> Result<(), Error> {
     let Some(content) = rows::content(&app.store, file.id).await? else { return Ok(()) };
     if let Err(error) = put_down(app, file, content, draft).await? {
-        tracing::warn!(plugin = file.key.plugin, file = %file.id, %error, "a file could not be written; it is tried again");
         let why = short(&error.to_string());
+        // It is tried each second, and said once.
         if file.note.as_ref() != Some(&why) {
+            tracing::warn!(plugin = file.key.plugin, file = %file.id, %error, "a file could not be written; it is tried again");
             rows::note(&app.store, file.id, Some(&why)).await?;
         }
         return Ok(());
