@@ -49,7 +49,7 @@ async fn every_alert_and_panel_asks_for_metrics_that_a_host_has() {
         operator.client().get("/v1/operator/subscriptions/charge-campaign").await.map_or(0, |reply| reply.status)
     };
     eventually("a plugin hears", hears, |status| *status == 200).await;
-    let first = app.app.metrics.text();
+    let first = app.app.measured();
     let app = TestApp::on(app.stop().await, crate::harness::Setup::default()).await;
     let second = || async { app.app.metrics.text() };
     let second = eventually("gauges are measured", second, |text| text.contains("koban_differences_open{")).await;
