@@ -35,7 +35,7 @@ pub(super) async fn look(report: &mut Report, store: &Store, global: &Global, no
     match partner_files::late(store, now).await {
         Ok(late) if late.is_empty() => report.ok("cut-offs", "none was missed"),
         Ok(late) => {
-            let first: Vec<String> = late.iter().take(3).map(|file| named(file)).collect();
+            let first: Vec<String> = late.iter().take(3).map(named).collect();
             let found = format!("{} files are late: {}", late.len(), first.join("; "));
             report.say(State::Fail, "cut-offs", found, "koban partner-file list, then docs/operating/runbooks.md");
         }
