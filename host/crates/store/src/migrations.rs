@@ -41,11 +41,11 @@ const STEPS: &[Step] = &[
     step!(11, "quotes", "0011_quotes.sql"),
     step!(12, "subscriptions", "0012_subscriptions.sql"),
     step!(13, "outgoing", "0013_outgoing.sql"),
-    step!(14, "files", "0014_files.sql"),
     step!(16, "releases", "0016_releases.sql"),
     step!(17, "records", "0017_records.sql"),
     step!(18, "effects", "0018_effects.sql"),
     step!(19, "links", "0019_links.sql"),
+    step!(20, "files", "0020_files.sql"),
     step!(21, "withdraw_limit", "0021_withdraw_limit.sql"),
 ];
 
