@@ -1,12 +1,11 @@
 //! One step of a flow: checked against the rules, the manifest, the authorisation and the flow's own past.
 
 use super::{
-    AGE_MAX_MS, Arrival, Consumed, EFFECTS_MAX, EffectState, Flow, FlowCredit, FlowEffect, KEY_BYTES_MAX,
-    OPEN_EFFECTS_MAX, PROPOSALS_MAX, Plan, QueuedEffect, STATE_BYTES_MAX, STEPS_MAX, StepRefused, Stuck, close,
-    linking, outgoing,
+    AGE_MAX_MS, Consumed, EFFECTS_MAX, EffectState, Flow, FlowCredit, FlowEffect, KEY_BYTES_MAX, OPEN_EFFECTS_MAX,
+    PROPOSALS_MAX, Plan, QueuedEffect, STATE_BYTES_MAX, STEPS_MAX, StepRefused, Stuck, close, linking, outgoing,
 };
 use crate::charges::{ChargeCredit, ChargeReversal, Tombstone};
-use crate::guest::{Act, Credit, Effect, Event, HttpAnswer, Lost, Proposal, Reversal, Show, Step, StepRefusal, What};
+use crate::guest::{Act, Credit, Effect, Event, HttpAnswer, Proposal, Reversal, Show, Step, StepRefusal, What};
 use crate::ledger::{Command, Expect};
 use crate::manifest::{Manifest, ProposalKind, Repeat};
 use crate::outcomes::Refusal;
@@ -56,9 +55,8 @@ pub fn advance(
     let expected = (flow.version > 0).then_some(flow.version);
     let mut queued = Vec::new();
     let mut cancelled = Vec::new();
-    let mut arrivals = Vec::new();
     for effect in step.effects {
-        ask(&mut next, effect, manifest, now, &mut queued, &mut cancelled, &mut arrivals, &mut commands)?;
+        ask(&mut next, effect, manifest, now, &mut queued, &mut cancelled, &mut commands)?;
     }
     if lets_go {
         outgoing::check_sure(&next)?;
@@ -93,7 +91,7 @@ pub fn advance(
         .and_then(|consumed| consumed.call)
         .map(|call| (call, step.reply.unwrap_or_else(|| HttpAnswer { status: 204, headers: vec![], body: vec![] })));
     let mut commit = next.commit(expected, consumed.map(|consumed| consumed.place).into_iter().collect());
-    (commit.queued, commit.cancelled, commit.arrivals) = (queued, cancelled, arrivals);
+    (commit.queued, commit.cancelled) = (queued, cancelled);
     commit.replies = reply.into_iter().collect();
     Ok(Plan { commands, step: commit })
 }
@@ -248,7 +246,6 @@ fn propose_reversal(flow: &mut Flow, reversal: &Reversal) -> Result<Command, Ste
 }
 
 /// One effect: checked against the manifest and the flow's own past, then queued, shown or expected.
-#[expect(clippy::too_many_arguments, reason = "it fills the four lists of a plan")]
 fn ask(
     flow: &mut Flow,
     effect: Effect,
@@ -256,7 +253,6 @@ fn ask(
     now: Timestamp,
     queued: &mut Vec<QueuedEffect>,
     cancelled: &mut Vec<String>,
-    arrivals: &mut Vec<Arrival>,
     commands: &mut Vec<Command>,
 ) -> Result<(), StepRefused> {
     let broken = |why: String| Err(StepRefused::Broken(why));
@@ -363,9 +359,4 @@ fn ask(
     }
     flow.effects.push(known);
     Ok(())
-}
-
-/// The end of an effect that this host does not do.
-fn not_yet(flow: &Flow, key: String, now: Timestamp, why: String) -> Arrival {
-    Arrival { flow: flow.id, key, what: What::Lost(Lost::Refused, why), call: None, at: now }
 }
