@@ -5,15 +5,18 @@ use std::sync::{Arc, Mutex};
 use koban_domain::exchanges::Pair;
 use koban_domain::guest::{Named, Value as Setting};
 use koban_domain::money::Currency;
+use koban_domain::records::Digest;
+use koban_domain::releases::State;
 use koban_domain::time::Timestamp;
 use koban_service::clock::Clock;
 use koban_service::plugins::{self, EndpointInput};
+use koban_service::releases::{self, Accept, Move, Upload};
 use koban_service::{exchanges, quotes};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 
-use crate::harness::{Caller as _, Operator, Setup, TestApp, User, eventually, minor, root, seed_plugin};
+use crate::harness::{Caller as _, Operator, Setup, TestApp, User, eventually, minor, package_as, root, seed_plugin};
 
 /// 2018-09-25 15:00 in Frankfurt: the day's rates are three quarters of an hour old.
 const AFTERNOON: Timestamp = Timestamp(1_537_880_400_000);
@@ -171,6 +174,56 @@ async fn without_a_new_price_an_earlier_one_is_named_again_while_it_is_young() {
     user.post(format!("/v1/quotes/{}/accept", again.id), json!({})).await.created();
     clock.advance_ms(1_001);
     user.post("/v1/quotes", buy(100)).await.problem(503, "rate_not_available");
+    app.ledger_is_clean().await;
+}
+
+/// Goal: the kill switch reaches what was named before it, on every host from its next commit on.
+#[tokio::test]
+async fn what_a_component_named_trades_nothing_once_it_is_revoked() {
+    let (app, clock, _) = market().await;
+    // Without jobs it learns of a change only by its own commits.
+    let setup = Setup { clock: clock.clone(), jobs: false, ..Setup::default() };
+    let other = TestApp::on(Arc::clone(&app.database), setup).await;
+    let user = app.verified_user_holding(50_000).await;
+    let elsewhere = User::signed_in(user.id, user.token.clone(), &other.anonymous());
+    let accept = async |user: &User, id: &str| user.post(format!("/v1/quotes/{id}/accept"), json!({})).await;
+    let traded = user.post("/v1/quotes", buy(100)).await.created();
+    accept(&user, &traded.id).await.created();
+    let (first, second) = (user.post("/v1/quotes", buy(100)).await, user.post("/v1/quotes", buy(100)).await);
+    let (first, second) = (first.created(), second.created());
+    let named = plugins::get(&app.app, EXCHANGE).await.expect("the exchange").digest;
+    releases::revoke(&app.app, &app.operator_ctx(), named, "it lies").await.expect("revoked");
+
+    accept(&elsewhere, &first.id).await.problem(409, "quote_expired");
+    accept(&user, &second.id).await.problem(409, "quote_expired");
+    assert!(accept(&elsewhere, &traded.id).await.created().replayed, "what was traded before stands");
+    user.post("/v1/quotes", buy(100)).await.problem(503, "rate_not_available");
+    assert_eq!((user.balance().await, dollars(&user).await), (50_000 - 114, 100));
+    app.ledger_is_clean().await;
+}
+
+#[tokio::test]
+async fn what_a_revoked_component_named_is_not_named_again() {
+    let (app, _, _) = market().await;
+    let (user, ctx) = (app.verified_user_holding(50_000).await, app.operator_ctx());
+    let first = user.post("/v1/quotes", buy(100)).await.created();
+    let old: Digest = plugins::get(&app.app, EXCHANGE).await.expect("the exchange").digest;
+    // The next release does not quote dollars.
+    let package = package_as(EXCHANGE, "0.2.0");
+    let release = releases::upload(&app.app, &ctx, Upload { package, unsigned: true }).await.expect("taken");
+    let pounds = vec![Named { name: "currencies".into(), value: Setting::Text("GBP".into()) }];
+    let accept = Accept { settings: Some(pounds), ..Accept::default() };
+    releases::install(&app.app, &ctx, EXCHANGE, release.digest, accept).await.expect("the consent carries over");
+    let step = Move::to(State::Enabled);
+    releases::move_to(&app.app, &ctx, EXCHANGE, release.digest, &step).await.expect("enabled");
+    let again = user.post("/v1/quotes", buy(100)).await.created();
+    assert_eq!((&again.body["last_good"], &again.body["rate"]), (&json!(true), &first.body["rate"]));
+
+    releases::revoke(&app.app, &ctx, old, "it lies").await.expect("revoked");
+    user.post("/v1/quotes", buy(100)).await.problem(503, "rate_not_available");
+    let accept = user.post(format!("/v1/quotes/{}/accept", again.id), json!({})).await;
+    accept.problem(409, "quote_expired");
+    assert_eq!((user.balance().await, dollars(&user).await), (50_000, 0));
     app.ledger_is_clean().await;
 }
 

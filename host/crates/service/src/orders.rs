@@ -3,6 +3,7 @@
 use koban_domain::ledger::{Answer, Command, Work};
 use koban_domain::operations::Claim;
 use koban_domain::outcomes::Refusal;
+use koban_domain::policy::Reliance;
 use serde::Serialize;
 use uuid::Uuid;
 
@@ -28,6 +29,8 @@ pub(crate) struct Order {
     pub(crate) kind: &'static str,
     /// What the fraud rules judge, if they do.
     pub(crate) dealing: Option<Dealing>,
+    /// The component that it rests on although nobody asks it again, and what it is refused with once nothing may rest on that.
+    rests_on: Option<(Reliance, Refusal)>,
     command: MakeCommand,
 }
 
@@ -40,12 +43,17 @@ impl Order {
         command: impl Fn(Uuid, Verdicts) -> Command + Send + Sync + 'static,
     ) -> Result<Order, Error> {
         let body = serde_json::to_vec(input).map_err(|error| Error::Internal(error.to_string()))?;
-        Ok(Order { route, body, kind, dealing: None, command: Box::new(command) })
+        Ok(Order { route, body, kind, dealing: None, rests_on: None, command: Box::new(command) })
     }
 
     /// The same, judged as this dealing.
     pub(crate) fn judged(self, dealing: Dealing) -> Order {
         Order { dealing: Some(dealing), ..self }
+    }
+
+    /// The same, resting on what a component said before. Once the books do not honour that any more, it is refused so.
+    pub(crate) fn resting_on(self, reliance: Reliance, refusal: Refusal) -> Order {
+        Order { rests_on: Some((reliance, refusal)), ..self }
     }
 
     /// Begins it under a key of this actor. Errors: an unusable key, or the same key still running on this host.
@@ -66,6 +74,13 @@ impl Order {
                 let id = app.clock.id();
                 let mut work = ctx.work(id);
                 work.commands = vec![(self.command)(id, Verdicts::default())];
+                match &self.rests_on {
+                    Some((reliance, _)) if app.ledger.policy().honours(reliance) => {
+                        work.relies_on = vec![reliance.clone()];
+                    }
+                    Some((_, refusal)) => work.refused = Some(*refusal),
+                    None => {}
+                }
                 Ok(work)
             }
         }

@@ -11,6 +11,7 @@ use koban_domain::limits::WalletKind;
 use koban_domain::manifest::Kind;
 use koban_domain::money::{Currency, Money};
 use koban_domain::outcomes::Refusal;
+use koban_domain::policy::Reliance;
 use koban_domain::quotes::{self as domain, Quote, QuotePolicy};
 use koban_domain::records::{FaultClass, Input, Output};
 use koban_domain::releases::Scope;
@@ -103,6 +104,8 @@ async fn name(
         0 => None,
         _ => rows::last_good(&app.store, plugin.id(), (input.sell, input.buy), since).await?,
     };
+    // What a component named that was revoked since is no price any more.
+    let earlier = earlier.filter(|earlier| policy.honours(&relies_on(earlier)));
     let Some(earlier) = earlier else { return Ok(Err(refusal)) };
     let again = Quote {
         id: QuoteId(app.clock.id()),
@@ -183,7 +186,7 @@ pub async fn get(app: &App, ctx: &Ctx, id: QuoteId) -> Result<Quote, Error> {
 }
 
 /// Exchanges at a quote of the signed-in user. A quote is accepted once: its id is the key of the operation, so the same request again has the
-/// first answer. Errors: refusals of the books, `quote_expired` among them.
+/// first answer. Errors: refusals of the books, `quote_expired` among them, also when the component that named the price was revoked.
 pub async fn accept(app: &App, ctx: &Ctx, id: QuoteId) -> Result<Answered<Exchange>, Error> {
     let quote = get(app, ctx, id).await?;
     let ctx = Ctx { key: id.to_string(), ..ctx.clone() };
@@ -202,9 +205,15 @@ fn order(quote: &Quote) -> Result<Order, Error> {
     let (user, sell, buy, amount, rate) =
         (quote.user, quote.sell.currency, quote.buy.currency, quote.asked, quote.rate);
     let quoted = Some(quote.quoted());
-    Order::new("exchange", "POST /v1/quotes/{id}/accept", &Accepted { quote: quote.id }, move |id, _| {
+    let order = Order::new("exchange", "POST /v1/quotes/{id}/accept", &Accepted { quote: quote.id }, move |id, _| {
         Command::Exchange(Trade { exchange: ExchangeId(id), user, sell, buy, amount, rate, quoted })
-    })
+    })?;
+    Ok(order.resting_on(relies_on(quote), Refusal::QuoteExpired))
+}
+
+/// The component that named the price: it may be replaced meanwhile, and must not be revoked.
+fn relies_on(quote: &Quote) -> Reliance {
+    Reliance { plugin: quote.plugin.clone(), digest: quote.component, in_force: false }
 }
 
 /// How far quotes are trusted.
