@@ -6,13 +6,14 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use koban_domain::guest::Verdict;
 use koban_domain::ids::FlowId;
 use koban_domain::records::{Ending, FaultClass, Record};
+use koban_domain::releases::State;
 use koban_service::flows::{self, FlowSummary};
 use koban_service::page::Page;
 use koban_service::{decisions, plugins};
 use serde_json::json;
 use tokio::task::JoinHandle;
 
-use crate::harness::{Caller as _, Channel, TestApp, User, eventually, minor, text, whole, yen};
+use crate::harness::{Caller as _, Channel, TestApp, User, eventually, koban, minor, text, whole, yen};
 
 /// Somebody who pays and charges through other plugins all the while.
 struct Neighbour {
@@ -109,45 +110,94 @@ enum At {
     Message,
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_channel_that_breaks_a_rule_of_flows_is_stopped_and_brings_no_money() {
-    let (app, neighbour) = app_with_neighbour().await;
-    for (attack, at, because) in [
+/// Attacks on the rules of flows: when each begins, and what the flow is stuck because of. In parts, each on a host of its own: twenty faults
+/// take a component out, and every attack makes three.
+const BREAKING: [&[(&str, At, &str)]; 4] = [
+    &[
         ("no-event", At::Message, "denied"),
         ("own-form", At::Form, "denied"),
         ("timer", At::Form, "denied"),
         ("old-event", At::Message, "denied"),
         ("same-key", At::Message, "denied"),
+    ],
+    &[
         ("negative", At::Message, "bad-answer"),
         ("hold", At::Message, "denied"),
         ("capture", At::Message, "denied"),
         ("release", At::Message, "denied"),
         ("huge-state", At::Form, "bad-answer"),
+    ],
+    &[
         ("many-effects", At::Form, "at most 16"),
         ("open-effects", At::Message, "at most 16"),
         ("many-proposals", At::Message, ""),
         ("unknown-endpoint", At::Form, "denied"),
         ("unknown-operation", At::Form, "denied"),
+    ],
+    &[
         ("same-effect-key", At::Form, "denied"),
         ("unknown-code", At::Message, "bad-answer"),
         ("loop", At::Message, "fuel-exhausted"),
         ("panic", At::Message, "trap"),
-    ] {
-        let channel = app.hostile_channel(attack, (1_000_000, 0)).await;
-        let user = app.user().await;
-        let expecting = channel.begin(&user, 5_000).await;
-        if at == At::Message {
-            expected(&app, &expecting.charge).await;
-            let reply = channel.pay(&expecting.correlation, 1_000, &format!("{attack}-1")).await;
-            assert_eq!(reply.status, 503, "{attack}: {}", reply.body);
+    ],
+];
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_channel_that_breaks_a_rule_of_flows_is_stopped_and_brings_no_money() {
+    for part in BREAKING {
+        let (app, neighbour) = app_with_neighbour().await;
+        for (attack, at, because) in part {
+            let channel = app.hostile_channel(attack, (1_000_000, 0)).await;
+            let user = app.user().await;
+            let expecting = channel.begin(&user, 5_000).await;
+            if *at == At::Message {
+                expected(&app, &expecting.charge).await;
+                let reply = channel.pay(&expecting.correlation, 1_000, &format!("{attack}-1")).await;
+                assert_eq!(reply.status, 503, "{attack}: {}", reply.body);
+            }
+            is_stuck(&app, &expecting.charge, because).await;
+            assert_eq!(user.balance().await, 0, "{attack}");
+            let shown = user.charge(&expecting.charge).await;
+            assert_eq!(shown["standing"], "checking", "{attack}: the user is told that somebody looks");
         }
-        is_stuck(&app, &expecting.charge, because).await;
-        assert_eq!(user.balance().await, 0, "{attack}");
-        let shown = user.charge(&expecting.charge).await;
-        assert_eq!(shown["standing"], "checking", "{attack}: the user is told that somebody looks");
+        assert_eq!(app.exposure("hostile-channel").await.used.minor, 0);
+        neighbour.ends_unharmed().await;
+        app.ledger_is_clean().await;
     }
-    assert_eq!(app.exposure("hostile-channel").await.used.minor, 0);
-    neighbour.ends_unharmed().await;
+}
+
+async fn is_taken_out(app: &TestApp) {
+    let look = || async { plugins::get(&app.app, "hostile-channel").await.expect("the channel").state };
+    eventually("it is taken out", look, |state| *state == State::Quarantined).await;
+    let (_, listed, said) = koban(&app.database, &["--json", "audit", "list", "--subject", "hostile-channel"]);
+    assert!(listed.contains("plugin.quarantine") && listed.contains("20 faults within a minute"), "{listed}{said}");
+}
+
+#[tokio::test]
+async fn a_channel_whose_beginnings_break_a_rule_is_taken_out() {
+    let app = TestApp::start().await;
+    let channel = app.hostile_channel("begin-credit", (1_000_000, 0)).await;
+    let user = app.user().await;
+    for _ in 0..20 {
+        let body = json!({ "channel": channel.id, "currency": "JPY" });
+        user.post("/v1/charges", body).await.problem(503, "plugin_fault");
+    }
+    is_taken_out(&app).await;
+    let body = json!({ "channel": channel.id, "currency": "JPY" });
+    user.post("/v1/charges", body).await.problem(503, "channel_not_available");
+    app.ledger_is_clean().await;
+}
+
+#[tokio::test]
+async fn a_channel_whose_steps_break_a_rule_is_taken_out() {
+    let app = TestApp::start().await;
+    let channel = app.hostile_channel("unknown-endpoint", (1_000_000, 0)).await;
+    let user = app.user().await;
+    // Each flow stops at its third fault.
+    for _ in 0..7 {
+        channel.begin(&user, 5_000).await;
+    }
+    is_taken_out(&app).await;
     app.ledger_is_clean().await;
 }
 

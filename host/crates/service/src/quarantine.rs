@@ -32,8 +32,8 @@ struct Recent {
 }
 
 impl Faults {
-    /// Counts a call. Whether it was the fault that takes the component out.
-    fn note(&self, component: Digest, faulted: bool, now: Timestamp) -> bool {
+    /// Counts so many calls, and a fault. Whether it was the fault that takes the component out.
+    fn note(&self, component: Digest, (calls, faulted): (u32, bool), now: Timestamp) -> bool {
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if all.len() >= WATCHED_MAX && !all.contains_key(&component) {
             all.clear();
@@ -43,7 +43,7 @@ impl Faults {
         if now.since_ms(recent.since) > WINDOW_MS {
             *recent = fresh;
         }
-        recent.calls = recent.calls.saturating_add(1);
+        recent.calls = recent.calls.saturating_add(calls);
         recent.faults = recent.faults.saturating_add(u32::from(faulted));
         let enough = faulted && recent.faults >= FAULTS && recent.faults.saturating_mul(OF_CALLS) >= recent.calls;
         if enough {
@@ -62,9 +62,19 @@ fn is_its_own(class: FaultClass) -> bool {
 /// Counts a call, and takes its component out when it was one fault too many. The caller does not wait for that.
 pub(crate) fn note(app: &App, plugin: &Plugin, fault: Option<&Fault>) {
     let fault = fault.filter(|fault| is_its_own(fault.class));
-    if !app.faults.note(plugin.digest(), fault.is_some(), app.clock.now()) {
-        return;
+    if app.faults.note(plugin.digest(), (1, fault.is_some()), app.clock.now()) {
+        take_out(app, plugin, fault);
     }
+}
+
+/// Counts a fault of a call that ended well: its answer breaks a rule that shows only now.
+pub(crate) fn note_broken(app: &App, plugin: &Plugin, fault: &Fault) {
+    if app.faults.note(plugin.digest(), (0, true), app.clock.now()) {
+        take_out(app, plugin, Some(fault));
+    }
+}
+
+fn take_out(app: &App, plugin: &Plugin, fault: Option<&Fault>) {
     let (app, id, component) = (app.clone(), plugin.id().to_owned(), plugin.digest());
     let last = fault.map(ToString::to_string).unwrap_or_default();
     tokio::spawn(async move {
@@ -84,7 +94,7 @@ mod tests {
     fn taken_out(calls: &[bool], apart_ms: i64) -> usize {
         let faults = Faults::default();
         let times = (0..).map(|number: i64| Timestamp(number * apart_ms));
-        calls.iter().zip(times).filter(|(faulted, at)| faults.note(Digest::default(), **faulted, *at)).count()
+        calls.iter().zip(times).filter(|(faulted, at)| faults.note(Digest::default(), (1, **faulted), *at)).count()
     }
 
     #[test]
@@ -93,6 +103,17 @@ mod tests {
         assert_eq!(taken_out(&[true; 20], 1_000), 1);
         assert_eq!(taken_out(&[true; 40], 4_000), 0, "not within a minute");
         assert_eq!(taken_out(&[true; 40], 10), 2, "should taking it out fail, it is tried again");
+    }
+
+    #[test]
+    fn an_answer_that_breaks_a_rule_counts_as_the_fault_of_its_call() {
+        let (faults, now) = (Faults::default(), Timestamp(0));
+        let broken = |number: u32| {
+            assert!(!faults.note(Digest::default(), (1, false), now), "the call ended well");
+            // Every second call is good.
+            number.is_multiple_of(2) && faults.note(Digest::default(), (0, true), now)
+        };
+        assert_eq!((0..39).map(broken).filter(|out| *out).count(), 1);
     }
 
     #[test]

@@ -22,6 +22,7 @@ use crate::flows::{links as shown, own};
 use crate::guests::{self, For};
 use crate::metrics::Faulted;
 use crate::operations::{Answered, Begun};
+use crate::quarantine;
 
 /// How long an authorisation holds; a plugin's own timers are usually shorter.
 pub(crate) const AUTHORISED_MS: i64 = 30 * 60_000;
@@ -103,6 +104,7 @@ pub(crate) async fn lay(app: &App, ctx: &Ctx, plugin: &Plugin, opening: Opening,
             let fault = Fault { class: FaultClass::Denied, detail: why.chars().take(500).collect() };
             let faulted_by = Faulted { plugin: plugin.id().to_owned(), class: fault.class.word() };
             app.metrics.faults.get_or_create(&faulted_by).inc();
+            quarantine::note_broken(app, plugin, &fault);
             return Err(faulted(app, ctx, plugin, std::mem::take(&mut work.records), fault).await);
         }
         // A beginning that is refused opens no flow.

@@ -9,6 +9,7 @@ use koban_domain::ledger::{Audit, Decided, SealedRecord, Work};
 use koban_domain::policy::Reliance;
 use koban_domain::records::{Fault, FaultClass, Input, Output};
 use koban_domain::time::Timestamp;
+use koban_runtime::Plugin;
 use koban_store::flows as rows;
 
 use crate::app::App;
@@ -18,6 +19,7 @@ use crate::flows::links;
 use crate::guests::{self, For};
 use crate::metrics::Faulted;
 use crate::plugins;
+use crate::quarantine;
 
 /// Most events that a flow takes before others have their turn.
 const TURN_MAX: u32 = 64;
@@ -89,7 +91,7 @@ pub async fn drive(app: &App, id: FlowId) -> Result<Driven, Error> {
         Err(fault) => return faulted(app, &flow, fault, record).await,
     };
     if let Some(why) = links::check(app, &flow.plugin, &step).await? {
-        return broken(app, &flow, &why, record).await;
+        return broken(app, &flow, &plugin, &why, record).await;
     }
     let proposals = step.proposals.len();
     match flows::advance(&flow, Some(&consumed), step, plugin.manifest(), app.clock.now()) {
@@ -118,15 +120,16 @@ pub async fn drive(app: &App, id: FlowId) -> Result<Driven, Error> {
             }
         }
         Err(StepRefused::Refused(refusal)) => refuse(app, &flow, &consumed, refusal, &record, true).await,
-        Err(StepRefused::Broken(why)) => broken(app, &flow, &why, record).await,
+        Err(StepRefused::Broken(why)) => broken(app, &flow, &plugin, &why, record).await,
     }
 }
 
 /// A step that breaks a rule of flows: a fault that only shows once the flow is known.
-async fn broken(app: &App, flow: &Flow, why: &str, record: SealedRecord) -> Result<Driven, Error> {
+async fn broken(app: &App, flow: &Flow, plugin: &Plugin, why: &str, record: SealedRecord) -> Result<Driven, Error> {
     let by = Faulted { plugin: flow.plugin.clone(), class: FaultClass::Denied.word() };
     app.metrics.faults.get_or_create(&by).inc();
     let fault = Fault { class: FaultClass::Denied, detail: why.chars().take(500).collect() };
+    quarantine::note_broken(app, plugin, &fault);
     faulted(app, flow, fault, record).await
 }
 
