@@ -1,17 +1,21 @@
 //! Paying bills, end to end: the wallet, the plugin, the host and a collector that misbehaves.
 
+use std::collections::BTreeSet;
+
 use koban_domain::flows::Resolution;
 use koban_domain::ids::FlowId;
 use koban_domain::money::Money;
+use koban_domain::releases::{State, falls_into};
 use koban_service::clock::Clock;
+use koban_service::releases::{self, Accept, Move, Upload};
 use koban_service::{flows, jobs};
 use outside_world::clock::Clock as OutsideClock;
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
 use crate::harness::{
-    Caller as _, Collector, Setup, TestApp, User, bar_code, eventually, eventually_for, koban, minor, seed_collector,
-    text, yen,
+    Caller as _, Collector, Setup, TestApp, User, bar_code, eventually, eventually_for, koban, minor, package_as,
+    seed_collector, text, yen,
 };
 
 /// A user with 50,000 yen and a collector.
@@ -65,6 +69,34 @@ async fn a_slip_that_came_by_post_is_recognised_paid_and_settled() {
 
     collector.end_of_day().await;
     eventually("the file is taken", || app.exposure("bill-slip"), |exposure| exposure.used.minor == 0).await;
+    app.ledger_is_clean().await;
+}
+
+#[tokio::test]
+async fn a_canary_recognises_the_bills_that_it_would_pay() {
+    let (app, collector, _) = town().await;
+    let ctx = app.operator_ctx();
+    let package = package_as("bill-slip", "0.2.0");
+    let release = releases::upload(&app.app, &ctx, Upload { package, unsigned: true }).await.expect("taken");
+    let accept = Accept { settings: Some(vec![yen("fee", 220)]), ..Accept::default() };
+    releases::install(&app.app, &ctx, "bill-slip", release.digest, accept).await.expect("the consent carries over");
+    let step = Move { share: 500, ..Move::to(State::Canary) };
+    releases::move_to(&app.app, &ctx, "bill-slip", release.digest, &step).await.expect("a canary");
+    let mut seen = BTreeSet::new();
+    // Twenty coins: all on one side come once in half a million runs.
+    for _ in 0..20 {
+        let user = app.user_holding(2_000).await;
+        let fee = if falls_into(release.digest, &user.id.bytes(), 500) { 220 } else { 0 };
+        if !seen.insert(fee) {
+            continue;
+        }
+        let slip = collector.slip(1_000).await;
+        let found = user.post("/v1/bills/recognise", bar_code(&slip)).await.ok();
+        assert_eq!((minor(&found, "amount"), minor(&found, "fee")), (1_000, fee), "{found}");
+        let bill = user.pay_recognised(&found, &slip, "c-1").await.created();
+        assert_eq!(minor(&user.ended_bill(&bill.id).await, "paid"), 1_000 + fee);
+    }
+    assert_eq!(seen.len(), 2);
     app.ledger_is_clean().await;
 }
 

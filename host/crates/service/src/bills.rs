@@ -9,6 +9,7 @@ use koban_domain::money::Money;
 use koban_domain::outcomes::Refusal;
 use koban_domain::policy::Reliance;
 use koban_domain::records::{FaultClass, Input, Output};
+use koban_domain::releases::Scope;
 use koban_domain::time::Timestamp;
 use koban_runtime::Plugin;
 use koban_store::users::UserRow;
@@ -97,7 +98,7 @@ pub struct BillView {
     pub changed_at: Timestamp,
 }
 
-/// Says what bill a code is. Every plugin that pays bills is asked in turn, in the order of their ids, until one knows the code. Each call's
+/// Says what bill a code is. Every plugin that pays bills, as it decides for the user, is asked in turn, in the order of their ids, until one knows the code. Each call's
 /// record is kept. Errors: [`Error::NotFound`] if none knows it, [`Error::PluginRefused`] if one knows it as a bill that cannot be paid.
 pub async fn recognise(app: &App, ctx: &Ctx, code: &BillCode) -> Result<Recognised, Error> {
     check_code(code)?;
@@ -107,7 +108,12 @@ pub async fn recognise(app: &App, ctx: &Ctx, code: &BillCode) -> Result<Recognis
         Err(_) => ctx.operator().map(|_| None)?,
     };
     let mut records = Vec::new();
-    for plugin in plugins::all_in_force(app, Kind::BillPayer).await?.iter().take(ASKED_MAX) {
+    let payers = match &owner {
+        // A canary recognises for those whose bills it would pay.
+        Some(owner) => plugins::all_in_force_for(app, Kind::BillPayer, &[Scope::Platform], &owner.id.bytes()).await?,
+        None => plugins::all_in_force(app, Kind::BillPayer).await?,
+    };
+    for plugin in payers.iter().take(ASKED_MAX) {
         match ask(app, ctx, plugin, owner.as_ref(), code, &mut records).await {
             Ok(None) => {}
             // One that is broken does not keep the next from knowing the code.
