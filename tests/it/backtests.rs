@@ -10,7 +10,7 @@ use koban_domain::records::{Input, Output};
 use koban_domain::releases::State;
 use koban_runtime::Plugin;
 use koban_service::guests::{self, For};
-use koban_service::releases::{self, Move};
+use koban_service::releases::{self, Accept, Move};
 use koban_service::{backtests, plugins, policy};
 use serde_json::{Value, json};
 
@@ -154,6 +154,12 @@ async fn what_a_bounded_back_test_says_decides_what_may_be_enabled() {
     let (done, said) = set("amount_high=1");
     let named = format!("({}) did not pass", told["backtest"].as_str().expect("an id"));
     assert!(!done && said.contains(&named) && said.contains("and 2 were allowed"), "{said}");
+    // Nor by installing once more what decides already.
+    let same = vec![whole("night_from", 0), whole("night_to", 0), yen("amount_high", 1)];
+    let accept = Accept { settings: Some(same), ..Accept::default() };
+    let again = releases::install(&app.app, &app.operator_ctx(), "fraud-rules", rules.digest(), accept).await;
+    let refused = again.expect_err("it decides").to_string();
+    assert!(refused.contains(&named), "{refused}");
     // It was tried under these settings alone; others are nobody's finding.
     assert!(set("amount_high=40000").0);
 

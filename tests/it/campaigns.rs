@@ -380,6 +380,32 @@ async fn a_tool_of_one_merchant_hears_of_no_other() {
     assert_eq!((minor(&subscription, "heard"), minor(&subscription, "parked")), (2, 0));
     let records = decisions::list(&app.app, Some(TOOL), &Page { after: None, limit: 100 }).await.expect("records");
     assert_eq!(records.items.len(), 2, "neither the charge nor the other merchant's payments");
+    for kept in &records.items {
+        assert_eq!(kept.record().expect("whole").context.scope, here.id.to_string(), "it is told whose it is");
+    }
+    for scope in [Scope::Merchant(there.id), Scope::Platform] {
+        let step = Move { scope, ..Move::to(State::Enabled) };
+        let refused = releases::move_to(&app.app, &app.operator_ctx(), TOOL, digest, &step).await;
+        let refused = refused.expect_err("it is switched on for a merchant").to_string();
+        assert!(refused.contains("scope") && refused.contains(&format!("enabled at {}", here.id)), "{refused}");
+    }
+    app.ledger_is_clean().await;
+}
+
+/// Goal: what a tool has heard at one scope is never told at another.
+#[tokio::test]
+async fn a_tool_takes_what_it_remembers_to_no_other_scope() {
+    let fair = Fair::with_budget(10_000, None).await;
+    let (app, ctx) = (&fair.app, fair.app.operator_ctx());
+    let _user = app.user_holding(9_000).await;
+    assert_eq!(minor(&fair.heard(1).await, "remembered"), 1);
+    let digest = plugins::get(&app.app, TOOL).await.expect("the tool").digest;
+    plugins::set_enabled(&app.app, &ctx, TOOL, false).await.expect("switched off for the platform");
+    let there = Move { scope: Scope::Merchant(fair.shop.id), ..Move::to(State::Enabled) };
+    let refused = releases::move_to(&app.app, &ctx, TOOL, digest, &there).await;
+    let refused = refused.expect_err("it remembers").to_string();
+    assert!(refused.contains("remembers is of platform") && refused.contains("another id"), "{refused}");
+    releases::move_to(&app.app, &ctx, TOOL, digest, &Move::to(State::Enabled)).await.expect("where it was");
     app.ledger_is_clean().await;
 }
 

@@ -93,6 +93,13 @@ async fn a_plugin_on_its_sandbox_reaches_no_live_base_and_brings_no_money() {
     desk.put(path("limits"), json!({ "exposure_cap": 1, "loss_budget": 0 })).await.problem(400, "invalid_request");
     desk.put(path("mode"), mode(false)).await.ok();
     desk.put(path("limits"), json!({ "exposure_cap": 1, "loss_budget": 0 })).await.ok();
+    // What decides for a share decides.
+    let digest = desk.get("/v1/operator/plugins/charge-atm").await.ok()["digest"].as_str().expect("text").to_owned();
+    let canary = json!({ "state": "canary", "share": 1 });
+    desk.put(path(&format!("releases/{digest}/state")), canary).await.ok();
+    desk.put(path("limits"), json!({ "exposure_cap": 0, "loss_budget": 0 })).await.ok();
+    let on = desk.put(path("mode"), mode(true)).await.problem(409, "conflict");
+    assert!(on.body["detail"].as_str().expect("words").contains("is in force"), "{}", on.body);
 }
 
 #[tokio::test]

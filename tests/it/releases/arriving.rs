@@ -222,6 +222,28 @@ async fn an_upgrade_shows_what_it_asks_for_beyond_what_was_accepted() {
     moved(&app, &accepted, &Move::to(State::Enabled)).await;
 }
 
+#[tokio::test]
+async fn other_numbers_are_another_consent() {
+    let app = TestApp::start().await;
+    let _atm = app.atm().await;
+    let before = plugins::get(&app.app, "charge-atm").await.expect("the channel");
+    let consents = async || {
+        let stands = koban_store::releases::standing(&app.app.store, "charge-atm").await.expect("it stands");
+        let beside: Vec<_> = stands.enablements.iter().map(|(row, _)| Some(row.consent)).collect();
+        let of: Vec<_> = stands.releases.iter().map(|release| release.consent).collect();
+        [of, beside].concat()
+    };
+    let old = consents().await;
+    plugins::set_caps(&app.app, &app.operator_ctx(), "charge-atm", 4_321, 21).await.expect("set");
+    let new = koban_domain::permissions::consent(&before.manifest, Some((4_321, 21)));
+    assert_eq!(consents().await, [Some(new), Some(new)]);
+    assert!(!old.contains(&Some(new)));
+    assert_eq!(act(&app, "charge-atm", "plugin.limits").await["consents"][before.digest.to_string()], json!(new));
+    let numbers = app.exposure("charge-atm").await;
+    assert_eq!((numbers.cap.minor, numbers.loss_budget.minor), (4_321, 21));
+    assert_eq!(plugins::get(&app.app, "charge-atm").await.expect("the channel").state, before.state);
+}
+
 /// Goal: a trusted publisher cannot take over another's plugin quietly.
 #[tokio::test]
 async fn another_publishers_release_of_the_same_id_is_asked_for_anew() {

@@ -1,16 +1,21 @@
 //! Where a release decides: beside the others, for a share, for one merchant, for all; and how it leaves.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
 
 use koban_domain::guest::Verdict;
 use koban_domain::releases::{Scope, State};
-use koban_service::releases::{self, Move};
-use koban_service::{beside, jobs, plugins};
+use koban_runtime::{Door, DoorConfig};
+use koban_service::releases::{self, Accept, Move, Upload};
+use koban_service::{beside, decisions, jobs, plugins, publishers};
 use koban_store::shadows as shadow_rows;
 use serde_json::json;
 
-use super::{act, acts, attacking, decided_by, enabled, installed, moved, panicking, rules, standing, strict};
-use crate::harness::{Caller as _, TestApp, eventually, package_as};
+use super::{
+    act, acts, attacking, decided_by, enabled, installed, moved, panicking, rules, signing_key, standing, strict,
+};
+use crate::harness::{Caller as _, Folder, Setup, TestApp, User, eventually, eventually_for, koban, package_as};
 
 #[tokio::test]
 async fn a_rule_in_shadow_is_asked_beside_every_decision_and_changes_none() {
@@ -41,11 +46,10 @@ async fn a_rule_in_shadow_is_asked_beside_every_decision_and_changes_none() {
     for call in differs {
         assert_eq!(call.decided, Verdict::Allow);
         // A call is marked as one beside before its record is written, so that it is never taken for one that counted.
-        let record = || async { koban_service::decisions::get(&app.app, call.decision).await.ok() };
+        let record = || async { decisions::get(&app.app, call.decision).await.ok() };
         let decision = eventually("its record", record, Option::is_some).await.expect("its record");
         assert_eq!(decision.kept.head.component, strict.digest);
-        let beside =
-            koban_service::decisions::get(&app.app, call.beside.expect("a decision")).await.expect("its record");
+        let beside = decisions::get(&app.app, call.beside.expect("a decision")).await.expect("its record");
         assert_eq!(beside.kept.head.component, stable);
     }
     // Enabled, it decides what it would have decided.
@@ -107,7 +111,11 @@ async fn a_merchant_can_have_a_release_of_its_own_or_none() {
     moved(&app, &strict, &Move { scope: scope.clone(), ..Move::to(State::Enabled) }).await;
     user.pay(&here, 501).await.problem(403, "declined_by_fraud");
     assert_eq!(decided_by(&app, &user.pay(&there, 501).await.created()).await, stable);
-    assert_eq!(decided_by(&app, &user.pay(&here, 500).await.created()).await, strict.digest);
+    let paid = user.pay(&here, 500).await.created();
+    assert_eq!(decided_by(&app, &paid).await, strict.digest);
+    let decision =
+        decisions::get(&app.app, paid.text("decision").parse().expect("a decision")).await.expect("it is kept");
+    assert_eq!(decision.kept.record().expect("whole").context.scope, here.id.to_string());
     moved(&app, &strict, &Move { scope, ..Move::to(State::Disabled) }).await;
     let unjudged = user.pay(&here, 501).await.created();
     assert!(unjudged.body["decision"].is_null(), "switched off there: {}", unjudged.body);
@@ -217,4 +225,78 @@ async fn at_most_two_releases_are_live_and_a_channel_is_not_shadowed() {
     plugins::set_enabled(&app.app, &ctx, "charge-atm", false).await.expect("disabled");
     let refused = releases::move_to(&app.app, &ctx, "charge-atm", channel, &Move::to(State::Shadow)).await;
     assert!(refused.expect_err("a channel").to_string().contains("only rules that judge are shadowed"));
+    // Nobody asks a channel about a merchant.
+    let operator = app.operator().await;
+    let place = format!("/v1/operator/plugins/charge-atm/releases/{channel}/state");
+    for state in ["enabled", "canary", "disabled"] {
+        let body = json!({ "state": state, "scope": shop.id, "share": if state == "canary" { json!(50) } else { json!(null) } });
+        let problem = operator.put(place.as_str(), body).await.problem(400, "invalid_request");
+        assert_eq!(problem.body["field"], "scope", "{}", problem.body);
+    }
+    let scope = shop.id.to_string();
+    let (status, _, said) = koban(&app.database, &["plugin", "enable", "charge-atm", "--scope", &scope]);
+    assert!(!status.success() && said.contains("leave `scope` out"), "{said}");
+}
+
+/// Goal: whoever revokes has the last word, also over what was looked at before and is written after.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_revoked_while_it_is_let_in_never_decides() {
+    let app = TestApp::start().await;
+    for number in 0..6 {
+        let release = installed(&app, package_as("fraud-rules", &format!("0.3.{number}")), &rules(&[])).await;
+        let (ctx, digest, step) = (app.operator_ctx(), release.digest, Move::to(State::Enabled));
+        let later = Duration::from_millis(2 * number);
+        let (_, revoked) = tokio::join!(releases::move_to(&app.app, &ctx, "fraud-rules", digest, &step), async {
+            tokio::time::sleep(later).await;
+            releases::revoke(&app.app, &ctx, digest, "it lies").await
+        });
+        revoked.expect("revoked");
+        let stands = standing(&app, "fraud-rules", digest).await;
+        assert!(!stands.iter().any(|(_, state)| state.is_live()), "{stands:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_comes_while_its_publisher_is_revoked_is_never_taken() {
+    let (app, folder) = (TestApp::start().await, Folder::new());
+    let ctx = app.operator_ctx();
+    for number in 0..6 {
+        let name = format!("example-{number}");
+        let key = signing_key(folder.path(), &name);
+        publishers::add(&app.app, &ctx, &name, &key.public_key()).await.expect("added");
+        publishers::trust(&app.app, &ctx, &name, "we met").await.expect("trusted");
+        let mut package = package_as("fraud-rules", &format!("0.4.{number}"));
+        key.sign(&mut package);
+        let digest = koban_domain::records::Digest::of(&package.component);
+        let later = Duration::from_millis(number);
+        let (_, revoked) = tokio::join!(releases::upload(&app.app, &ctx, Upload { package, unsigned: false }), async {
+            tokio::time::sleep(later).await;
+            publishers::revoke(&app.app, &ctx, &name, "its key was stolen").await
+        });
+        revoked.expect("revoked");
+        let Ok(release) = releases::get(&app.app, "fraud-rules", digest).await else { continue };
+        assert!(release.is_revoked, "{name}: it is here, and it is {:?}", release.state);
+        let accept = Accept { settings: Some(rules(&[])), asks: Some(release.asks), ..Accept::default() };
+        releases::install(&app.app, &ctx, "fraud-rules", digest, accept).await.expect_err("nobody takes it");
+    }
+}
+
+/// Goal: where one host lets a release in, payments of another do not wait for its compiler.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_release_that_one_host_lets_in_is_ready_on_the_others() {
+    let app = TestApp::start().await;
+    let own_door =
+        || Some(Door::new(DoorConfig { slots: 8, wait_ms: 10_000, ..DoorConfig::default() }).expect("a door"));
+    let other = TestApp::on(Arc::clone(&app.database), Setup { door: own_door(), ..Setup::default() }).await;
+    assert_eq!(other.app.loaded.loads(), 0);
+    let release = enabled(&app, package_as("fraud-rules", "0.2.0"), &rules(&[])).await;
+    let loads = async |host: &TestApp| host.app.loaded.loads();
+    eventually_for(Duration::from_secs(60), "it is ready", || loads(&other), |loads| *loads == 1).await;
+    let (user, shop) = (app.user_holding(1_000).await, app.shop().await);
+    let elsewhere = User::signed_in(user.id, user.token.clone(), &other.anonymous());
+    assert_eq!(decided_by(&app, &elsewhere.pay(&shop, 100).await.created()).await, release);
+    assert_eq!(other.app.loaded.loads(), 1, "no payment loaded it");
+    // A host that starts later does not wait for the first payment either.
+    let late = TestApp::on(Arc::clone(&app.database), Setup { door: own_door(), ..Setup::default() }).await;
+    eventually_for(Duration::from_secs(60), "it is ready", || loads(&late), |loads| *loads == 1).await;
 }

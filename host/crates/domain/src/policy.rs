@@ -190,38 +190,59 @@ impl Policy {
     /// What decides of a plugin for somebody: the narrowest scope of `chain` (narrowest first) that says something, where the same person
     /// always gets the same answer.
     pub fn chosen(&self, plugin: &str, chain: &[Scope], person: &[u8]) -> Option<PluginInForce> {
+        self.chosen_at(plugin, chain, person).map(|(_, version)| version)
+    }
+
+    /// The same with the scope that said it.
+    pub fn chosen_at<'a>(&self, plugin: &str, chain: &'a [Scope], person: &[u8]) -> Option<(&'a Scope, PluginInForce)> {
         let scopes = self.live.get(plugin)?;
-        for live in chain.iter().filter_map(|scope| scopes.get(scope)) {
+        for (scope, live) in chain.iter().filter_map(|scope| Some((scope, scopes.get(scope)?))) {
             if let Some(canary) = live.canary.filter(|canary| falls_into(canary.version.digest, person, canary.share)) {
-                return Some(canary.version);
+                return Some((scope, canary.version));
             }
             match live.stable {
                 Stable::Unsaid => {}
                 Stable::Off => return None,
-                Stable::On(version) => return Some(version),
+                Stable::On(version) => return Some((scope, version)),
             }
         }
         None
     }
 
-    /// What decides of each plugin of a kind for somebody, in the order of their ids.
-    pub fn all_chosen<'a>(
-        &'a self,
+    /// What decides of each plugin of a kind for somebody, with the scope that says so, in the order of the plugins' ids.
+    pub fn all_chosen<'c>(
+        &self,
         kind: Kind,
-        chain: &'a [Scope],
-        person: &'a [u8],
-    ) -> impl Iterator<Item = (&'a str, PluginInForce)> {
-        let chosen = move |plugin: &'a String| Some((plugin.as_str(), self.chosen(plugin, chain, person)?));
+        chain: &'c [Scope],
+        person: &[u8],
+    ) -> impl Iterator<Item = (&'c Scope, PluginInForce)> {
+        let chosen = move |plugin: &String| self.chosen_at(plugin, chain, person);
         self.live.keys().filter_map(chosen).filter(move |(_, version)| version.kind == kind)
     }
 
-    /// What is asked beside the decisions, at the narrowest scope that has such a thing, in the order of the plugins' ids.
-    pub fn shadows<'a>(&'a self, kind: Kind, chain: &'a [Scope]) -> impl Iterator<Item = (&'a str, PluginInForce)> {
-        let shadow = |scopes: &BTreeMap<Scope, Live>| chain.iter().find_map(|scope| scopes.get(scope)?.shadow);
+    /// What is asked beside the decisions, at the narrowest scope that has such a thing and with that scope, in the order of the plugins' ids.
+    pub fn shadows<'a>(
+        &'a self,
+        kind: Kind,
+        chain: &'a [Scope],
+    ) -> impl Iterator<Item = (&'a str, &'a Scope, PluginInForce)> {
+        let shadow = move |scopes: &BTreeMap<Scope, Live>| {
+            chain.iter().find_map(|scope| Some((scope, scopes.get(scope)?.shadow?)))
+        };
         self.live
             .iter()
-            .filter_map(move |(plugin, scopes)| Some((plugin.as_str(), shadow(scopes)?)))
-            .filter(move |(_, version)| version.kind == kind)
+            .filter_map(move |(plugin, scopes)| {
+                shadow(scopes).map(|(scope, version)| (plugin.as_str(), scope, version))
+            })
+            .filter(move |(_, _, version)| version.kind == kind)
+    }
+
+    /// Every release that is asked about anything: what decides, canaries and shadows, at whatever scope.
+    pub fn asked(&self) -> impl Iterator<Item = PluginInForce> {
+        self.live.values().flat_map(BTreeMap::values).flat_map(|live| {
+            let stable = if let Stable::On(version) = live.stable { Some(version) } else { None };
+            [stable, live.canary.map(|canary| canary.version), live.shadow].into_iter().flatten()
+        })
     }
 
     /// Every release of a kind that decides for anybody, at whatever scope.

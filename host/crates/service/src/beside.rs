@@ -9,6 +9,7 @@ use koban_domain::ledger::Work;
 use koban_domain::manifest::{Kind, Manifest};
 use koban_domain::policy::PluginInForce;
 use koban_domain::records::{Digest, Input, Output};
+use koban_domain::releases::Scope;
 use koban_store::shadows::{self as rows, Agreement, ShadowCall};
 use tokio::sync::{mpsc, watch};
 
@@ -48,6 +49,8 @@ impl Shadows {
 struct Asked {
     version: PluginInForce,
     plugin: String,
+    /// Whose enablement it is in shadow under.
+    scope: String,
     /// None: it is only made ready.
     input: Option<Input>,
     locale: String,
@@ -72,10 +75,10 @@ pub(crate) struct Beside<'a> {
 /// Has every rule in shadow asked what it would have said. Nobody waits for it. `input` makes what a rule of this manifest is told.
 pub(crate) fn offer(app: &App, made: &Beside<'_>, input: impl Fn(&Manifest) -> Input) {
     let policy = app.ledger.policy();
-    for (plugin, version) in policy.shadows(Kind::FraudRule, made.case.scopes) {
+    for (plugin, scope, version) in policy.shadows(Kind::FraudRule, made.case.scopes) {
         // What it is told follows from its manifest, which is known once it is ready: the first decision only makes it so.
         let input = ready(app, version.digest, version.settings).map(|ready| input(ready.manifest()));
-        let asked = asked(plugin, version, input, made);
+        let asked = asked(plugin, (scope, version), input, made);
         app.shadows.open.fetch_add(1, Ordering::Relaxed);
         if app.shadows.offer.try_send(asked).is_err() {
             app.shadows.open.fetch_sub(1, Ordering::Relaxed);
@@ -84,12 +87,13 @@ pub(crate) fn offer(app: &App, made: &Beside<'_>, input: impl Fn(&Manifest) -> I
     }
 }
 
-fn asked(plugin: &str, version: PluginInForce, input: Option<Input>, made: &Beside<'_>) -> Asked {
+fn asked(plugin: &str, (scope, version): (&Scope, PluginInForce), input: Option<Input>, made: &Beside<'_>) -> Asked {
     // A new release is compared with the one that decides in its place; a new rule with what all rules together said.
     let same = made.said.iter().find(|(id, ..)| id == plugin);
     Asked {
         version,
         plugin: plugin.to_owned(),
+        scope: scope.to_string(),
         input,
         locale: made.case.locale.to_owned(),
         payer: made.case.payer,
@@ -132,7 +136,7 @@ async fn ask(app: &App, batch: impl Iterator<Item = Asked>) -> Result<(), Error>
             }
         };
         let Some(input) = asked.input else { continue };
-        let whom = For { scope: "platform", locale: &asked.locale, about: Some(asked.payer) };
+        let whom = For { scope: &asked.scope, locale: &asked.locale, about: Some(asked.payer) };
         // Where no rule decides yet there is no record to stand beside.
         let beside = asked.beside.unwrap_or(RecordId(uuid::Uuid::nil()));
         let (answer, record) = guests::call_beside(app, &plugin, whom, input, beside).await;

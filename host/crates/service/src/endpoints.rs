@@ -364,7 +364,8 @@ pub async fn set_mode(app: &App, ctx: &Ctx, id: &str, sandbox: bool) -> Result<(
     }
     app.ledger.refresh().await?;
     // Without being in force no flow can be committed, on any host, so what is counted now stays.
-    if app.ledger.policy().plugins.contains_key(id) {
+    // A canary, and what decides at another scope than the platform's, are in force as well.
+    if app.ledger.policy().deciding_of(view.kind).any(|(plugin, _)| plugin == id) {
         return Err(Error::Conflict(format!("`{id}` is in force: `koban plugin disable {id}` first")));
     }
     if sandbox && view.exposure.is_some_and(|exposure| exposure.cap.minor > 0) {

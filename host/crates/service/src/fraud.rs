@@ -76,7 +76,8 @@ impl Judged {
 pub async fn assess(app: &App, case: &Case<'_>) -> Result<Judged, Error> {
     let in_force = app.ledger.policy();
     let (under, policy) = (in_force.generation, in_force.fraud);
-    let rules = plugins::all_in_force_for(app, Kind::FraudRule, case.scopes, case.payer.0.as_bytes()).await?;
+    let person = case.payer.bytes();
+    let rules = plugins::all_in_force_at(app, Kind::FraudRule, case.scopes, &person).await?;
     let mut judged = Judged {
         verdict: if rules.is_empty() { policy.on_missing } else { Verdict::Allow },
         decision: None,
@@ -85,9 +86,10 @@ pub async fn assess(app: &App, case: &Case<'_>) -> Result<Judged, Error> {
         records: Vec::with_capacity(rules.len()),
     };
     let mut said = Vec::with_capacity(rules.len());
-    for rule in &rules {
+    for (scope, rule) in &rules {
         let input = input(case, rule.manifest());
-        let whom = For { scope: "platform", locale: case.locale, about: Some(case.payer) };
+        let scope = scope.to_string();
+        let whom = For { scope: &scope, locale: case.locale, about: Some(case.payer) };
         let (answer, record) = guests::call(app, rule, whom, input).await;
         let verdict = match answer {
             Ok(Output::Assessment(assessment)) => assessment.verdict,

@@ -25,6 +25,7 @@ use crate::feeds;
 use crate::flows::begin::AUTHORISED_MS;
 use crate::flows::drive::{self, Driven};
 use crate::flows::{effects, partner_files, settlement};
+use crate::loaded::{READY_MAX, loaded};
 use crate::quotes;
 use crate::releases;
 use crate::reviews;
@@ -74,6 +75,7 @@ pub fn start(app: &App) -> Jobs {
         tokio::spawn(crate::webhooks::run(app.clone(), told.clone())),
         tokio::spawn(crate::subscriptions::run(app.clone(), told.clone())),
         tokio::spawn(watch_policy(app.clone(), told.clone())),
+        tokio::spawn(keep_ready(app.clone(), told.clone())),
         tokio::spawn(beside::run(app.clone(), told.clone())),
         tokio::spawn(feeds::run(app.clone(), told.clone())),
         tokio::spawn(syncs::run(app.clone(), told.clone())),
@@ -195,6 +197,31 @@ async fn watch_policy(app: App, mut stop: watch::Receiver<bool>) {
                     tracing::warn!(error = %crate::ledger::chain(&error), "the host waits for a primary");
                 }
             }
+        }
+        tokio::select! {
+            _ = stop.changed() => {}
+            () = tokio::time::sleep(POLICY_EVERY) => {}
+        }
+    }
+}
+
+/// Makes ready what is asked from now on, at the start and whenever the policy changes, so that no payment waits for a compiler where another
+/// host let a release in.
+async fn keep_ready(app: App, mut stop: watch::Receiver<bool>) {
+    let mut done = None;
+    while !*stop.borrow() {
+        let policy = app.ledger.policy();
+        if done != Some(policy.generation) {
+            for version in policy.asked().take(READY_MAX) {
+                if *stop.borrow() {
+                    return;
+                }
+                if let Err(error) = loaded(&app, version.digest, version.settings).await {
+                    let error = crate::ledger::chain(&error);
+                    tracing::warn!(component = %version.digest, error, "a component was not made ready; its first call tries again");
+                }
+            }
+            done = Some(policy.generation);
         }
         tokio::select! {
             _ = stop.changed() => {}

@@ -29,6 +29,8 @@ struct Place {
 
 /// Most components kept loaded; beyond it all are dropped and loaded again as they are called.
 const LOADED_MAX: usize = 1_000;
+/// Most components that are made ready before anybody asks, so that those of flows find room beside them.
+pub(crate) const READY_MAX: usize = LOADED_MAX / 2;
 /// Most settings that a component is kept ready under: those in force, and those of flows that began under others.
 const SETTINGS_MAX: usize = 16;
 

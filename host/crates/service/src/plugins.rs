@@ -11,8 +11,7 @@ use koban_domain::records::{Digest, Fault, FaultClass, Input, Output};
 use koban_domain::releases::{Scope, State};
 use koban_domain::time::Timestamp;
 use koban_runtime::Plugin;
-use koban_store::plugins::{self as rows, Allowance, PluginRow};
-use serde_json::json;
+use koban_store::plugins::{self as rows, PluginRow};
 
 use crate::app::App;
 use crate::ctx::Ctx;
@@ -22,7 +21,6 @@ use crate::error::Error;
 use crate::guests::{self, For};
 use crate::loaded::loaded;
 use crate::releases::{self, Accept, Move, Upload};
-use crate::users::audit;
 
 /// What a plugin is installed from.
 #[derive(Debug, Clone)]
@@ -95,10 +93,21 @@ pub async fn in_force(app: &App, id: &str) -> Result<Option<Plugin>, Error> {
 
 /// Every plugin of a kind as it decides for somebody at these scopes, narrowest first, in the order of their ids.
 pub async fn all_in_force_for(app: &App, kind: Kind, scopes: &[Scope], person: &[u8]) -> Result<Vec<Plugin>, Error> {
+    let at = all_in_force_at(app, kind, scopes, person).await?;
+    Ok(at.into_iter().map(|(_, plugin)| plugin).collect())
+}
+
+/// The same, each with the scope that says that it decides.
+pub(crate) async fn all_in_force_at<'a>(
+    app: &App,
+    kind: Kind,
+    scopes: &'a [Scope],
+    person: &'a [u8],
+) -> Result<Vec<(&'a Scope, Plugin)>, Error> {
     let policy = app.ledger.policy();
     let mut plugins = Vec::new();
-    for (_, in_force) in policy.all_chosen(kind, scopes, person) {
-        plugins.push(loaded(app, in_force.digest, in_force.settings).await?);
+    for (scope, in_force) in policy.all_chosen(kind, scopes, person) {
+        plugins.push((scope, loaded(app, in_force.digest, in_force.settings).await?));
     }
     Ok(plugins)
 }
@@ -164,10 +173,6 @@ pub async fn install(app: &App, ctx: &Ctx, input: Install) -> Result<PluginView,
     get(app, &id).await
 }
 
-fn yen(cap: i64, loss_budget: i64) -> Allowance {
-    Allowance { currency: Currency::JPY, cap, loss_budget }
-}
-
 /// Switches a plugin on or off for the whole platform. Flows in progress go on.
 pub async fn set_enabled(app: &App, ctx: &Ctx, id: &str, enabled: bool) -> Result<PluginView, Error> {
     ctx.operator()?;
@@ -175,7 +180,7 @@ pub async fn set_enabled(app: &App, ctx: &Ctx, id: &str, enabled: bool) -> Resul
     get(app, id).await
 }
 
-/// Sets the two numbers; what is used of them stays.
+/// Sets the two numbers; what is used of them stays. What was accepted of each release is from then on what it asks for with these numbers.
 pub async fn set_caps(app: &App, ctx: &Ctx, id: &str, cap: i64, loss_budget: i64) -> Result<PluginView, Error> {
     ctx.operator()?;
     let (cap, loss_budget) = check_caps(cap, loss_budget)?;
@@ -184,11 +189,7 @@ pub async fn set_caps(app: &App, ctx: &Ctx, id: &str, cap: i64, loss_budget: i64
     if !row.manifest.kind.touches_money() {
         return Err(Error::Conflict(format!("`{id}` touches no money; it has no such numbers")));
     }
-    let detail = json!({ "exposure_cap": cap, "loss_budget": loss_budget }).to_string();
-    let audit = audit(app, ctx, "plugin.limits", id.to_owned(), &detail);
-    let allowances = [yen(cap, loss_budget)];
-    rows::set_allowances(&app.store, PluginKey::of(id), &allowances, &audit, app.clock.now()).await?;
-    app.ledger.refresh().await?;
+    releases::set_numbers(app, ctx, id, (cap, loss_budget)).await?;
     get(app, id).await
 }
 

@@ -110,6 +110,14 @@ pub async fn get(app: &App, name: &str) -> Result<PublisherRow, Error> {
     rows::by_name(&app.store, name).await?.ok_or(Error::NotFound("publisher"))
 }
 
+/// Whether what this publisher signed is taken still; nobody has signed what is taken unsigned. Errors: it is not trusted, or not any more.
+pub(crate) async fn check_trusted(app: &App, name: Option<&str>) -> Result<(), Error> {
+    match name {
+        Some(name) => trusted(get(app, name).await?).map(drop),
+        None => Ok(()),
+    }
+}
+
 /// Who signed this package; nobody if it carries no signature. Errors: a signature that does not fit, of somebody unknown or not trusted.
 pub(crate) async fn signer(app: &App, package: &Package) -> Result<Option<PublisherRow>, Error> {
     let Some(signature) = &package.signature else { return Ok(None) };
@@ -125,8 +133,12 @@ pub(crate) async fn signer(app: &App, package: &Package) -> Result<Option<Publis
              trust it: `koban publisher add NAME {key}`, `koban publisher trust NAME --reason …`"
         ))
     })?;
+    trusted(publisher).map(Some)
+}
+
+fn trusted(publisher: PublisherRow) -> Result<PublisherRow, Error> {
     match publisher.state {
-        PublisherState::Trusted => Ok(Some(publisher)),
+        PublisherState::Trusted => Ok(publisher),
         PublisherState::Known => Err(Error::Conflict(format!(
             "its publisher `{0}` is known and not trusted; if it should be: `koban publisher trust {0} --reason …`",
             publisher.name

@@ -2,6 +2,7 @@
 //! binds every host from the next commit on.
 
 mod moves;
+mod scopes;
 mod upload;
 
 use koban_domain::manifest::Manifest;
@@ -14,6 +15,7 @@ use koban_store::releases::{self as rows, Change, PluginChange, ReleaseRow, Stan
 
 pub use moves::{Move, move_to, remove, revoke, rollback};
 pub(crate) use moves::{finish_draining, quarantine, set_enabled, set_settings};
+pub(crate) use upload::set_numbers;
 pub use upload::{Accept, Upload, install, upload};
 
 use crate::app::App;
@@ -143,6 +145,26 @@ fn find(standing: &Standing, digest: Digest) -> Result<&ReleaseRow, Error> {
 fn is_good(standing: &Standing, digest: Digest) -> bool {
     let installed = standing.releases.iter().any(|row| row.digest == digest && row.state == State::Installed);
     installed && !standing.revoked.contains(&digest)
+}
+
+/// Whether a component decides for anybody.
+fn decides(standing: &Standing, digest: Digest) -> bool {
+    let decides = |row: &Enablement| row.digest == digest && matches!(row.state, State::Enabled | State::Canary);
+    standing.enablements.iter().any(|(row, _)| decides(row))
+}
+
+/// What was looked at before an act must still be so when it is decided. Errors: the component was revoked meanwhile.
+fn check_good(standing: &Standing, digest: Digest) -> Result<(), Error> {
+    if standing.revoked.contains(&digest) {
+        return Err(Error::Conflict("this component was revoked; install another build of the plugin".to_owned()));
+    }
+    Ok(())
+}
+
+fn changed_meanwhile() -> Error {
+    Error::Conflict(
+        "somebody else moved this release or gave it other settings meanwhile; look at it and try again".to_owned(),
+    )
 }
 
 fn enablements(standing: &Standing) -> Vec<Enablement> {

@@ -77,11 +77,11 @@ pub async fn retry(app: &App, ctx: &Ctx, plugin: &str, event: EventId) -> Result
         let now = app.clock.now();
         let concern = ask::concerned(app, &parked.news).await?;
         check_still_so(app, &parked.news, &concern).await?;
-        let in_force = ask::chosen(&app.ledger.policy(), plugin, &parked.news, &concern)
+        let (scope, in_force) = ask::chosen(&app.ledger.policy(), plugin, &parked.news, &concern)
             .ok_or_else(|| Error::Conflict(format!("`{plugin}` is not switched on; enable it first")))?;
         let tool = loaded(app, in_force.digest, in_force.settings).await?;
         let known = rows::remembered(&app.store, plugin, concern.user).await?;
-        let (asked, record) = ask::ask(app, &tool, (&parked.news, concern), &known).await?;
+        let (asked, record) = ask::ask(app, (&scope, &tool), (&parked.news, concern), &known).await?;
         let mut work = ctx.work(app.clock.id());
         let outcome = match asked {
             Asked::Busy => return Err(Error::Busy),

@@ -89,7 +89,11 @@ pub struct PluginChange {
 impl Change {
     /// Whether commits must know of it.
     fn is_policy(&self) -> bool {
-        !self.plugins.is_empty() || !self.allowances.is_empty() || !self.revoked.is_empty()
+        !self.plugins.is_empty()
+            || !self.allowances.is_empty()
+            || !self.revoked.is_empty()
+            // Releases that come at the same moment are looked at again.
+            || self.publisher.is_some()
     }
 }
 

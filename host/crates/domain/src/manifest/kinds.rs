@@ -64,6 +64,11 @@ impl Kind {
         self.beginnings().iter().any(|beginning| !beginning.may_propose().is_empty())
     }
 
+    /// Whether plugins of this kind are asked about dealings with merchants, so that one of them may decide for a merchant alone.
+    pub fn looks_at_merchants(self) -> bool {
+        matches!(self, Kind::FraudRule | Kind::MerchantTool)
+    }
+
     /// The word in the manifest.
     pub fn word(self) -> &'static str {
         match self {

@@ -9,9 +9,6 @@ const WORDS_BYTES_MAX: usize = 2_000;
 /// Everything that is wrong with the texts of a manifest.
 pub(super) fn check(manifest: &Manifest, errors: &mut Vec<ManifestError>) {
     for (place, words) in [("name", &manifest.name), ("purpose", &manifest.purpose)] {
-        if words.ja.trim().is_empty() || words.en.trim().is_empty() {
-            errors.push(wrong(place, "give both `ja` and `en`"));
-        }
         check_one(place, words, errors);
     }
     for (key, words) in &manifest.texts {
@@ -32,6 +29,9 @@ pub(super) fn check(manifest: &Manifest, errors: &mut Vec<ManifestError>) {
 }
 
 fn check_one(place: &str, words: &Words, errors: &mut Vec<ManifestError>) {
+    if words.ja.trim().is_empty() || words.en.trim().is_empty() {
+        errors.push(wrong(place, "give both `ja` and `en`"));
+    }
     if words.ja.len() + words.en.len() > WORDS_BYTES_MAX {
         errors.push(wrong(place, format!("`ja` and `en` have at most {WORDS_BYTES_MAX} bytes together")));
     }
@@ -59,6 +59,8 @@ mod tests {
     #[test]
     fn every_text_is_short_and_what_it_seems_to_be() {
         check_text("番号を入力", &[]);
+        check_text("", &["texts.shown", "settings.company_number"]);
+        check_text("\u{3000} ", &["texts.shown", "settings.company_number"]);
         for misleading in ["a\nb", "\u{202e}nabok", "Koban\u{200b}"] {
             check_text(misleading, &["texts.shown", "settings.company_number"]);
         }

@@ -166,7 +166,7 @@ fn the_narrowest_scope_that_says_something_decides() {
     let off = Live { stable: Stable::Off, canary: None, shadow: None };
     policy.live.entry("rule".into()).or_default().insert(merchant(), off);
     assert_eq!(chosen(&policy, &there), None);
-    assert_eq!(policy.shadows(Kind::FraudRule, &there).map(|(_, it)| it.digest).collect::<Vec<_>>(), [digest(4)]);
+    assert_eq!(policy.shadows(Kind::FraudRule, &there).map(|(.., it)| it.digest).collect::<Vec<_>>(), [digest(4)]);
     assert_eq!(policy.shadows(Kind::ChargeChannel, &there).count(), 0);
 }
 

@@ -8,7 +8,11 @@ use koban_store::plugins::{self as plugin_rows};
 use koban_store::releases::{self as rows, Change, PluginChange, ReleaseRow, Standing};
 use serde_json::json;
 
-use super::{ReleaseView, answering, decide, enablements, find, get, is_good, plugins_without, refused};
+use super::scopes;
+use super::{
+    ReleaseView, answering, changed_meanwhile, check_good, decide, decides, enablements, find, get, is_good,
+    plugins_without, refused,
+};
 use crate::app::App;
 use crate::backtests;
 use crate::ctx::{Actor, Ctx};
@@ -41,11 +45,11 @@ impl Move {
 }
 
 /// Moves a release at a scope. What was enabled there drains when another one is. Errors: it is not installed or revoked, a back-test says
-/// that it must not decide, there is no such scope, or no such way.
+/// that it must not decide, there is no such scope or it would mean nothing there, or no such way.
 pub async fn move_to(app: &App, ctx: &Ctx, id: &str, digest: Digest, step: &Move) -> Result<ReleaseView, Error> {
     ctx.operator()?;
     ctx.not_on_trial()?;
-    check_scope(app, &step.scope).await?;
+    scopes::check_there(app, &step.scope).await?;
     if let Some(reason) = &step.reason {
         check_reason(reason)?;
     } else if step.to == State::Quarantined {
@@ -55,9 +59,13 @@ pub async fn move_to(app: &App, ctx: &Ctx, id: &str, digest: Digest, step: &Move
     if !leaving {
         check_not_revoked(app, digest).await?;
     }
-    if matches!(step.to, State::Shadow | State::Enabled | State::Canary) {
-        let standing = rows::standing(&app.store, id).await?;
+    let standing = rows::standing(&app.store, id).await?;
+    scopes::check(&standing, find(&standing, digest)?, step)?;
+    let remembers = scopes::remembers(app, id).await?;
+    let mut tried = None;
+    if !leaving && step.to.is_live() {
         let moving = moving(find(&standing, digest)?)?;
+        tried = Some(moving.settings);
         if step.to != State::Shadow {
             backtests::check_gate(app, moving.kind, digest, moving.settings).await?;
         }
@@ -68,6 +76,13 @@ pub async fn move_to(app: &App, ctx: &Ctx, id: &str, digest: Digest, step: &Move
         let release = find(standing, digest)?;
         let moving = moving(release)?;
         let before = enablements(standing);
+        if !leaving {
+            check_good(standing, digest)?;
+            if tried.is_some_and(|settings| settings != moving.settings) {
+                return Err(changed_meanwhile());
+            }
+        }
+        scopes::check_alone(&before, &moving, step, remembers)?;
         if matches!(step.to, State::Enabled | State::Canary) {
             check_newer(standing, &before, &step.scope, release)?;
         }
@@ -238,11 +253,14 @@ pub(crate) async fn set_settings(
     settings: Digest,
 ) -> Result<(), Error> {
     let standing = rows::standing(&app.store, id).await?;
-    let decides = |row: &Enablement| row.digest == component && matches!(row.state, State::Enabled | State::Canary);
-    if enablements(&standing).iter().any(decides) {
+    let is_tried = decides(&standing, component);
+    if is_tried {
         backtests::check_gate(app, find(&standing, component)?.manifest.kind, component, settings).await?;
     }
     decide(app, id, |standing| {
+        if decides(standing, component) && !is_tried {
+            return Err(changed_meanwhile());
+        }
         let mut after = enablements(standing);
         for row in after.iter_mut().filter(|row| row.digest == component) {
             row.settings = settings;
@@ -322,14 +340,4 @@ fn check_newer(standing: &Standing, rows: &[Enablement], scope: &Scope, release:
         )));
     }
     Ok(())
-}
-
-async fn check_scope(app: &App, scope: &Scope) -> Result<(), Error> {
-    match scope {
-        Scope::Platform => Ok(()),
-        Scope::Merchant(merchant) => {
-            koban_store::merchants::by_id(&app.store, *merchant).await?.map(drop).ok_or(Error::NotFound("merchant"))
-        }
-        Scope::Store(..) => Err(Error::invalid("scope", "dealings do not name a store yet; give the merchant's id")),
-    }
 }

@@ -1,5 +1,7 @@
 //! How a release comes: a package is uploaded and verified, then an operator accepts what it may do.
 
+use std::collections::BTreeMap;
+
 use koban_domain::accounts::PluginKey;
 use koban_domain::guest::Named;
 use koban_domain::ledger::Audit;
@@ -14,8 +16,11 @@ use koban_store::publishers::PublisherRow;
 use koban_store::releases::{self as rows, Change, PluginChange, ReleaseRow, Standing};
 use serde_json::json;
 
-use super::{ReleaseView, answering, asks, decide, enablements, find, get, grown};
+use super::{
+    ReleaseView, answering, asks, changed_meanwhile, check_good, decide, decides, enablements, find, get, grown,
+};
 use crate::app::App;
+use crate::backtests;
 use crate::ctx::Ctx;
 use crate::endpoints;
 use crate::error::Error;
@@ -141,6 +146,8 @@ fn arrived(
 async fn note(app: &App, plugin: &str, release: &ReleaseRow, audit: Audit) -> Result<(), Error> {
     for _ in 0..super::DECIDED_MAX {
         let under = rows::standing(&app.store, plugin).await?.generation;
+        // A publisher who is revoked takes along what is here by then: what comes after it must not slip in.
+        publishers::check_trusted(app, release.publisher.as_deref()).await?;
         let change =
             Change { under, releases: vec![release.clone()], audits: vec![audit.clone()], ..Change::default() };
         if rows::write(&app.store, &change, app.clock.now()).await?.is_some() {
@@ -159,7 +166,8 @@ async fn verify(app: &App, component: &ComponentRow) -> Result<(), Error> {
 
 /// Accepts what a verified release may do, with its settings and the two numbers. Where it asks for no more than the release before it by
 /// the same publisher, that consent carries over. Errors: it is not verified, older than what was installed, asks for more than was
-/// accepted, or does not like its settings.
+/// accepted, does not like its settings, or decides already and a
+/// back-test says that it must not under these.
 pub async fn install(app: &App, ctx: &Ctx, id: &str, digest: Digest, accept: Accept) -> Result<ReleaseView, Error> {
     ctx.operator()?;
     ctx.not_on_trial()?;
@@ -175,6 +183,7 @@ pub async fn install(app: &App, ctx: &Ctx, id: &str, digest: Digest, accept: Acc
         _ => return Err(Error::Conflict("it was removed; upload its package again".to_owned())),
     }
     check_not_revoked(app, digest).await?;
+    publishers::check_trusted(app, release.publisher.as_deref()).await?;
     check_version(&standing, &release)?;
     let numbers = numbers(app, &manifest, &accept).await?;
     endpoints::check_cap(app, id, numbers.map_or(0, |(cap, _)| cap)).await?;
@@ -184,6 +193,10 @@ pub async fn install(app: &App, ctx: &Ctx, id: &str, digest: Digest, accept: Acc
     let plugin = load(app, component.bytes, manifest.clone(), settings.clone()).await?;
     check_likes_settings(app, &plugin).await?;
     let settings = plugin_rows::put_settings(&app.store, &settings).await?;
+    let is_tried = decides(&standing, digest);
+    if is_tried {
+        backtests::check_gate(app, manifest.kind, digest, settings).await?;
+    }
     let consent = permissions::consent(&manifest, numbers);
     let detail = json!({
         "version": manifest.version, "digest": digest, "settings": settings, "consent": consent,
@@ -192,6 +205,10 @@ pub async fn install(app: &App, ctx: &Ctx, id: &str, digest: Digest, accept: Acc
     });
     let audit = audit(app, ctx, "plugin.install", id.to_owned(), &detail.to_string());
     decide(app, id, |standing| {
+        check_good(standing, digest)?;
+        if decides(standing, digest) && !is_tried {
+            return Err(changed_meanwhile());
+        }
         let now = app.clock.now();
         let release = ReleaseRow {
             state: State::Installed,
@@ -233,6 +250,33 @@ pub async fn install(app: &App, ctx: &Ctx, id: &str, digest: Digest, accept: Acc
     })
     .await?;
     get(app, id, digest).await
+}
+
+/// Gives a plugin other numbers, and every release and enablement of it the consent digest that covers them.
+pub(crate) async fn set_numbers(app: &App, ctx: &Ctx, id: &str, numbers: (i64, i64)) -> Result<(), Error> {
+    let (cap, loss_budget) = numbers;
+    let consent = |release: &ReleaseRow| permissions::consent(&release.manifest, Some(numbers));
+    decide(app, id, |standing| {
+        let installed = standing.releases.iter().filter(|release| release.state == State::Installed);
+        let releases: Vec<ReleaseRow> =
+            installed.map(|release| ReleaseRow { consent: Some(consent(release)), ..release.clone() }).collect();
+        let mut after = enablements(standing);
+        for row in &mut after {
+            row.consent = consent(find(standing, row.digest)?);
+        }
+        let consents: BTreeMap<String, Option<Digest>> =
+            releases.iter().map(|release| (release.digest.to_string(), release.consent)).collect();
+        let detail = json!({ "exposure_cap": cap, "loss_budget": loss_budget, "consents": consents });
+        let row = answering(standing, &after, app.clock.now())?;
+        Ok(Change {
+            plugins: vec![PluginChange { row, enablements: after }],
+            releases,
+            allowances: vec![(PluginKey::of(id), vec![Allowance { currency: Currency::JPY, cap, loss_budget }])],
+            audits: vec![audit(app, ctx, "plugin.limits", id.to_owned(), &detail.to_string())],
+            ..Change::default()
+        })
+    })
+    .await
 }
 
 /// An older version than one that was installed brings back what was mended since; the way back is a rollback. The same version with

@@ -57,17 +57,19 @@ pub(super) async fn concerned(app: &App, news: &News) -> Result<Concern, Error> 
     }
 }
 
-/// Which release of a plugin hears of an event: what is in force for its merchant, and the same one for the same user always. None if none is.
-pub(super) fn chosen(policy: &Policy, plugin: &str, news: &News, concern: &Concern) -> Option<PluginInForce> {
+/// Which release of a plugin hears of an event, and the scope that says so: what is in force for its merchant, and the same one for the same
+/// user always. None if none is.
+pub(super) fn chosen(policy: &Policy, plugin: &str, news: &News, concern: &Concern) -> Option<(Scope, PluginInForce)> {
     let scopes: Vec<Scope> = news.merchant.map(Scope::Merchant).into_iter().chain([Scope::Platform]).collect();
     let person = concern.user.map_or(news.id.bytes(), |user| user.bytes());
-    policy.chosen(plugin, &scopes, &person)
+    let (scope, version) = policy.chosen_at(plugin, &scopes, &person)?;
+    Some((scope.clone(), version))
 }
 
-/// Gives an event to a plugin, with what it has remembered.
+/// Gives an event to a plugin that hears of it at this scope, with what it has remembered.
 pub(super) async fn ask(
     app: &App,
-    plugin: &Plugin,
+    (scope, plugin): (&Scope, &Plugin),
     (news, concern): (&News, Concern),
     known: &[Kept],
 ) -> Result<(Asked, SealedRecord), Error> {
@@ -103,7 +105,8 @@ pub(super) async fn ask(
         value: kept.value.clone(),
     });
     let locale = user.as_ref().map_or("en", |user| user.locale.as_str());
-    let whom = For { scope: "platform", locale, about: concern.user };
+    let scope = scope.to_string();
+    let whom = For { scope: &scope, locale, about: concern.user };
     let input = Input::OnEvent(happening, remembered.collect());
     let (answer, record) = guests::call(app, plugin, whom, input).await;
     let asked = match answer {

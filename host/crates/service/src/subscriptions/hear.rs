@@ -12,6 +12,7 @@ use koban_domain::ids::{RecordId, UserId};
 use koban_domain::ledger::{Answer, Decided, News, SealedRecord, Work};
 use koban_domain::manifest::Kind;
 use koban_domain::policy::{PluginInForce, Policy};
+use koban_domain::releases::Scope;
 use koban_domain::subscriptions::{FAULTS_MAX, Heard, Kept, Parked, Subscription, Whose};
 use koban_domain::time::Timestamp;
 use koban_runtime::Plugin;
@@ -134,11 +135,11 @@ impl Tool {
         self.releases.iter().any(|(_, plugin)| plugin.manifest().events.iter().any(|named| named == event))
     }
 
-    /// The release that hears of this event, if one does.
-    fn hears(&self, news: &News, concern: &Concern) -> Option<&Plugin> {
-        let chosen = ask::chosen(&self.policy, &self.id, news, concern)?;
+    /// The release that hears of this event and at which scope, if one does.
+    fn hears(&self, news: &News, concern: &Concern) -> Option<(Scope, &Plugin)> {
+        let (scope, chosen) = ask::chosen(&self.policy, &self.id, news, concern)?;
         let (_, plugin) = self.releases.iter().find(|(version, _)| *version == chosen)?;
-        plugin.manifest().events.contains(&news.kind).then_some(plugin)
+        plugin.manifest().events.contains(&news.kind).then_some((scope, plugin))
     }
 }
 
@@ -167,6 +168,7 @@ struct Due<'a> {
     behind: (i64, i64),
     news: News,
     concern: Concern,
+    scope: Scope,
     plugin: &'a Plugin,
 }
 
@@ -251,9 +253,9 @@ impl<'a> Host<'a> {
                     continue;
                 }
                 let concern = ask::concerned(self.app, &news).await?;
-                if let Some(plugin) = self.tool.hears(&news, &concern) {
+                if let Some((scope, plugin)) = self.tool.hears(&news, &concern) {
                     let behind = if place == count { (page.sequence, 0) } else { (page.sequence - 1, place) };
-                    due.push(Due { behind, news, concern, plugin });
+                    due.push(Due { behind, news, concern, scope, plugin });
                 }
                 if due.len() >= BATCH_MAX {
                     return Ok(due);
@@ -283,7 +285,8 @@ impl<'a> Host<'a> {
         for due in due {
             let now = self.app.clock.now();
             let known = memory.about(self.app, &self.tool.id, due.concern.user).await?;
-            let (asked, record) = ask::ask(self.app, due.plugin, (&due.news, due.concern), &known).await?;
+            let (asked, record) =
+                ask::ask(self.app, (&due.scope, due.plugin), (&due.news, due.concern), &known).await?;
             let refused = match asked {
                 Asked::Busy => {
                     rest_ms = Some(BUSY_MS);
