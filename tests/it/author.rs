@@ -178,6 +178,12 @@ async fn a_flow_is_recorded_as_a_scenario_that_plays() {
     let (package, _) = of("charge-atm");
     let (good, report, said) = plugin(&["test", &path(&source), "--package", &package]);
     assert!(good, "{report} {said}\n{written}");
+    // What people and partners said was handed out, and somebody is named for it.
+    let (_, listed, said) = koban(&app.database, &["--json", "audit", "list", "--subject", &flow]);
+    let listed: Value = serde_json::from_str(&listed).unwrap_or_else(|_| panic!("{listed}{said}"));
+    let rows = listed["items"].as_array().expect("rows");
+    let row = rows.iter().find(|row| row["act"] == "flow.record").unwrap_or_else(|| panic!("{listed}"));
+    assert!(row["actor"].as_str().is_some_and(|actor| actor.starts_with("command-line:")), "{row}");
     app.ledger_is_clean().await;
 }
 

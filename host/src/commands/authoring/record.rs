@@ -13,11 +13,12 @@ use koban_domain::manifest::Beginning;
 use koban_domain::money::Money;
 use koban_domain::records::{Ending, Input, Output, Record};
 use koban_domain::time::Timestamp;
-use koban_service::{App, decisions, flows};
+use koban_service::{App, audit, decisions, flows};
 use serde_json::json;
 
 use crate::commands::{new_file, say};
 use crate::config::Global;
+use crate::person;
 
 /// Pauses below this are not worth a step.
 const PAUSE_MS_MIN: i64 = 1_000;
@@ -26,6 +27,7 @@ const PAUSE_MS_MIN: i64 = 1_000;
 pub(super) async fn run(global: &Global, id: FlowId, out: Option<&Path>) -> anyhow::Result<()> {
     global.start_log()?;
     let app = global.app().await?;
+    let ctx = person::ctx(global, &app.store, "").await?;
     let records = records(&app, id).await?;
     let first = records.first().with_context(|| format!("{id} has no decision that could be played again"))?;
     let settings = koban_store::plugins::settings(&app.store, first.settings).await?;
@@ -42,6 +44,7 @@ pub(super) async fn run(global: &Global, id: FlowId, out: Option<&Path>) -> anyh
         steps: steps(&records)?,
     };
     let text = write(&scenario);
+    audit::note(&app.store, &app.clock, &ctx, "flow.record", &id.to_string()).await?;
     let count = scenario.steps.len();
     match out {
         Some(out) => {
