@@ -117,24 +117,28 @@ fn a_package_is_checked_and_said_in_plain_words() {
     assert_eq!((&find("import log")["how"], &find("no other import")["how"]), (&"proved".into(), &"proved".into()));
     assert_eq!((&find("endpoint network.approve")["how"], &find("money")["may"]), (&"enforced".into(), &false.into()));
 
-    // The same component under a manifest that says another version, and lacks a text.
+    // The same component under a manifest that says another version, then one that lacks a text.
     let folder = Folder::new();
     let other = folder.path().join("charge-atm");
     std::fs::create_dir(&other).expect("a folder");
     std::fs::copy(packages().join("charge-atm/component.wasm"), other.join("component.wasm")).expect("a copy");
     let manifest = std::fs::read_to_string(packages().join("charge-atm/plugin.toml")).expect("the manifest");
-    let manifest = manifest
-        .replace("version = \"0.1.0\"", "version = \"0.2.0\"")
-        .replace("ja = \"ATMに確認しています\"", "ja = \"\"");
-    let line = manifest.lines().position(|line| line == "[texts.checking]").expect("the text") + 1;
-    std::fs::write(other.join("plugin.toml"), manifest).expect("a manifest");
+    let manifest = manifest.replace("version = \"0.1.0\"", "version = \"0.2.0\"");
+    std::fs::write(other.join("plugin.toml"), &manifest).expect("a manifest");
     let (good, report, _) = plugin(&["check", &path(&other)]);
     let wrong = |check: &str| {
         let found = report["checks"].as_array().expect("checks").iter().find(|one| one["check"] == check);
         found.expect("a check")["wrong"].to_string()
     };
-    assert!(!good && wrong("texts").contains(&format!("plugin.toml:{line}: texts.checking has no `ja`")), "{report}");
-    assert!(wrong("describe").contains("must be the same"), "{report}");
+    assert!(!good && wrong("describe").contains("must be the same"), "{report}");
+    let manifest = manifest.replace("ja = \"ATMに確認しています\"", "ja = \"\"");
+    let line = manifest.lines().position(|line| line == "[texts.checking]").expect("the text") + 1;
+    std::fs::write(other.join("plugin.toml"), manifest).expect("a manifest");
+    let (good, _, said) = plugin(&["check", &path(&other)]);
+    assert!(
+        !good && said.contains(&format!("plugin.toml, line {line}: texts.checking: give both `ja` and `en`")),
+        "{said}"
+    );
 }
 
 #[test]

@@ -59,7 +59,7 @@ fn line_at(text: &str, offset: usize) -> usize {
 }
 
 /// The line of a field, counted from 1: where its key stands, or where an item of a list says that this is its name.
-pub fn line_of(text: &str, place: &str) -> Option<usize> {
+fn line_of(text: &str, place: &str) -> Option<usize> {
     let names = place.split('.').rfind(|part| !["default", "about"].contains(part))?;
     let wanted = [format!("name=\"{names}\""), format!("code=\"{names}\"")];
     let is_it = |line: &str| {
