@@ -76,8 +76,8 @@ enum Only {
 }
 
 /// The workloads that can be asked for.
-const WORKLOADS: [&str; 12] =
-    ["W1", "W3", "W4", "W5", "W6", "W7", "hosts", "door", "js", "backtest", GROWTH, INSTALLED];
+const WORKLOADS: [&str; 13] =
+    ["W1", "W3", "W4", "W5", "W6", "W7", "hosts", "door", "js", "python", "backtest", GROWTH, INSTALLED];
 /// These take minutes, so they are measured only where they are named.
 const GROWTH: &str = "growth";
 const INSTALLED: &str = "installed";

@@ -1,9 +1,10 @@
-//! What a call costs in another language: the plugin in JavaScript beside the fraud rules in Rust, block by block.
+//! What a call costs in another language: plugins in JavaScript and Python beside the fraud rules in Rust, block by block.
 
 use std::path::Path;
 use std::time::Duration;
 
 use anyhow::Context as _;
+use koban_domain::guest::Happening;
 use koban_domain::ids::RecordId;
 use koban_domain::money::Money;
 use koban_domain::records::Input;
@@ -33,8 +34,10 @@ pub(super) struct Language {
 }
 
 /// Every language but Rust.
-pub(super) const LANGUAGES: [Language; 1] =
-    [Language { workload: "js", name: "JavaScript", plugin: "fraud-night-owl", asked: payment_at_night }];
+pub(super) const LANGUAGES: [Language; 2] = [
+    Language { workload: "js", name: "JavaScript", plugin: "fraud-night-owl", asked: payment_at_night },
+    Language { workload: "python", name: "Python", plugin: "merchant-stamp-card", asked: payment_heard },
+];
 
 /// The language that this workload measures, if it measures one.
 pub(super) fn name(workload: &str) -> Option<&'static str> {
@@ -43,6 +46,20 @@ pub(super) fn name(workload: &str) -> Option<&'static str> {
 
 fn payment_at_night() -> Input {
     question("pay_bench", Money::yen(60_000))
+}
+
+/// A payment that brings the first stamp of a card.
+fn payment_heard() -> Input {
+    let happening = Happening {
+        id: "evt_bench".to_owned(),
+        kind: "payment.captured".to_owned(),
+        at: u64::try_from(NIGHT.0).unwrap_or(0),
+        amount: Some(Money::yen(1_280)),
+        user: Some("wal_bench".to_owned()),
+        merchant: Some("mer_bench".to_owned()),
+        facts: Vec::new(),
+    };
+    Input::OnEvent(happening, Vec::new())
 }
 
 /// What was measured.

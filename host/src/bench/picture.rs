@@ -81,10 +81,20 @@ mod tests {
             row("W7", "postgres", 10, 9_500.0, 0.5),
             row("W7", "sqlite", 3, 10_000.0, 0.8),
             row("js", "none", 1, 2_000.0, 10.0),
+            row("python", "none", 1, 500.0, 40.0),
         ];
         let svg = svg(&rows).unwrap();
-        for text in ["no plugin", "10 plugins", "9500 per second, 50 %", "3 plugins", "50 µs", "JavaScript", "500 µs"]
-        {
+        let shown = [
+            "no plugin",
+            "10 plugins",
+            "9500 per second, 50 %",
+            "3 plugins",
+            "50 µs",
+            "JavaScript",
+            "500 µs",
+            "Python",
+        ];
+        for text in shown {
             assert!(svg.contains(text), "{text}: {svg}");
         }
     }

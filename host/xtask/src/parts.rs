@@ -26,13 +26,13 @@ struct Part {
 const PARTS: [Part; 9] = [
     Part { name: "setup", what: "what the tests need from this machine", budget_s: 240, run: prepare },
     Part { name: "format", what: "formatting of the host", budget_s: 20, run: format },
-    Part { name: "lints", what: "lints of the host, warnings are errors", budget_s: 380, run: lints },
-    Part { name: "docs", what: "documentation of the host, warnings are errors", budget_s: 120, run: docs },
-    Part { name: "guests-native", what: "formatting, lints and unit tests of the guests", budget_s: 180, run: native },
-    Part { name: "guests", what: "koban, then every guest as a package", budget_s: 600, run: packages },
-    Part { name: "unit", what: "unit tests and documentation tests of the host", budget_s: 420, run: unit },
-    Part { name: "it-sqlite", what: "end-to-end tests on SQLite", budget_s: 400, run: it_sqlite },
-    Part { name: "it-postgres", what: "end-to-end tests on PostgreSQL", budget_s: 340, run: it_postgres },
+    Part { name: "lints", what: "lints of the host, warnings are errors", budget_s: 300, run: lints },
+    Part { name: "docs", what: "documentation of the host, warnings are errors", budget_s: 80, run: docs },
+    Part { name: "guests-native", what: "formatting, lints and unit tests of the guests", budget_s: 100, run: native },
+    Part { name: "guests", what: "koban, then every guest as a package", budget_s: 500, run: packages },
+    Part { name: "unit", what: "unit tests and documentation tests of the host", budget_s: 440, run: unit },
+    Part { name: "it-sqlite", what: "end-to-end tests on SQLite", budget_s: 500, run: it_sqlite },
+    Part { name: "it-postgres", what: "end-to-end tests on PostgreSQL", budget_s: 520, run: it_postgres },
 ];
 
 /// A part that takes so many times its budget hangs, and is killed.
