@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::harness::{Caller, Operator, TestApp, User, minor};
+use crate::harness::{COMPANY_NUMBER, Caller, Operator, TestApp, User, minor};
 
 async fn freeze(operator: &Operator, path: &str, frozen: bool) -> Value {
     operator.put(path, json!({ "frozen": frozen, "reason": "a test" })).await.ok()
@@ -35,11 +35,16 @@ async fn a_frozen_user_neither_pays_nor_sends_nor_receives_until_thawed() {
 #[tokio::test]
 async fn a_frozen_user_begins_no_charge_and_keeps_what_has_arrived() {
     let app = TestApp::start().await;
-    let _atm = app.atm().await;
+    let atm = app.atm().await;
     let (user, operator) = (app.user().await, app.operator().await);
+    let (session, _) = atm.approved(&user).await;
+    session.type_number(COMPANY_NUMBER).await;
+    session.deposit(3_000).await;
     freeze(&operator, &path(&user), true).await;
     let body = json!({ "channel": "charge-atm" });
     user.post("/v1/charges", body).await.problem(403, "wallet_frozen");
+    assert_eq!(user.balance().await, 3_000);
+    app.ledger_is_clean().await;
 }
 
 #[tokio::test]

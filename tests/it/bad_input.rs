@@ -3,7 +3,8 @@
 use serde_json::{Value, json};
 
 use crate::client::{Client, Reply};
-use crate::harness::{Caller, Made, Shop, TestApp, User};
+use crate::harness::{Atm, BANK_FEE, Bank, Caller, Channel, Made, Operator, Setup, Shop, TestApp, User};
+use crate::platform::next_month;
 
 /// A user with money, a shop that was paid, and another one of each.
 struct World {
@@ -14,18 +15,28 @@ struct World {
     other: Shop,
     paid: Made,
     held: Made,
+    operator: Operator,
+    campaign: String,
+    /// The network and the bank behind the plugins.
+    _partners: (Atm, Bank),
 }
 
 impl World {
     async fn new() -> World {
-        let app = TestApp::start().await;
+        // Without jobs: flows that begin stay where they are.
+        let app = TestApp::start_with(Setup { jobs: false, ..Setup::default() }).await;
+        let partners = (app.atm().await, app.bank().await);
+        Channel::install_as("hostile-payer", &app, "asks", (1_000_000, 0)).await;
         let user = app.verified_user_holding(10_000).await;
         let friend = app.verified_user_holding(0).await;
         let (shop, other) = (app.shop().await, app.shop().await);
         let paid = user.pay(&shop, 1_000).await.created();
         let held = user.pay(&shop, 500).with("capture", false).await.created();
         app.offer_dollars(1_000_000).await;
-        World { app, user, friend, shop, other, paid, held }
+        let operator = app.operator().await;
+        let campaign = json!({ "name": "Autumn", "budget": 1_000, "currency": "JPY", "reason": "agreed" });
+        let campaign = operator.post("/v1/operator/campaigns", campaign).await.created().id;
+        World { app, user, friend, shop, other, paid, held, operator, campaign, _partners: partners }
     }
 
     /// Every request that moves money of its own accord, good as it is, with its sender.
@@ -50,12 +61,12 @@ impl World {
             (
                 self.user.client(),
                 "/v1/bills".into(),
-                json!({ "payer": "bill-slip", "code": { "source": "bar-code", "content": "4912345678904" }, "amount": 100, "currency": "JPY" }),
+                json!({ "payer": "hostile-payer", "code": { "source": "bar-code", "content": "bill:odd:100" }, "amount": 100, "currency": "JPY" }),
             ),
             (
                 self.user.client(),
                 "/v1/withdrawals".into(),
-                json!({ "channel": "bank-transfer", "amount": 100, "currency": "JPY" }),
+                json!({ "channel": "bank-transfer", "amount": 100, "fee": BANK_FEE, "currency": "JPY" }),
             ),
             (
                 self.user.client(),
@@ -68,6 +79,21 @@ impl World {
                 json!({ "sell": "JPY", "buy": "USD", "amount": 100, "currency": "JPY", "rate": "113.8727" }),
             ),
             (self.shop.client(), refunds, json!({ "amount": 100, "currency": "JPY" })),
+            (
+                self.operator.client(),
+                "/v1/operator/disputes".into(),
+                json!({ "payment": self.paid.id, "amount": 100, "currency": "JPY", "reason": "never came" }),
+            ),
+            (
+                self.operator.client(),
+                format!("/v1/operator/campaigns/{}/grants", self.campaign),
+                json!({ "user": self.user.id, "amount": 100, "currency": "JPY", "expires_on": next_month(), "reason": "sorry" }),
+            ),
+            (
+                self.user.client(),
+                "/v1/schedules".into(),
+                json!({ "merchant": self.shop.id, "amount": 100, "currency": "JPY", "execute_at_ms": in_a_day() }),
+            ),
         ]
     }
 
@@ -82,6 +108,11 @@ impl World {
             hand.number("select count(*) from operations").await,
         )
     }
+}
+
+/// Tomorrow at this time.
+fn in_a_day() -> i64 {
+    koban_service::clock::Clock::machine().now().0 + 86_400_000
 }
 
 /// Posts what is refused before anything is decided.
@@ -134,6 +165,7 @@ async fn an_amount_that_is_none_is_refused_by_name_and_changes_nothing() {
         }
     }
     assert_eq!(world.state().await, before);
+    world.app.ledger_is_clean().await;
 }
 
 #[tokio::test]
@@ -155,21 +187,31 @@ async fn a_currency_that_is_none_is_refused_by_name_and_changes_nothing() {
         assert_eq!(reply.body["field"], "currency", "{path}: {}", reply.body);
     }
     assert_eq!(world.state().await, before);
+    world.app.ledger_is_clean().await;
 }
 
 #[tokio::test]
 async fn another_known_currency_is_an_outcome_and_moves_nothing() {
     let world = World::new().await;
     let (user, friend, shop, entries, _) = world.state().await;
-    // Of an exchange it would be the other side.
-    for (client, path, good) in world.requests().into_iter().filter(|(_, path, _)| path != "/v1/exchanges") {
+    // Of an exchange it would be the other side; what is scheduled is judged when its time comes.
+    let judged = |path: &str| !["/v1/exchanges", "/v1/schedules"].contains(&path);
+    for (client, path, good) in world.requests().into_iter().filter(|(_, path, _)| judged(path)) {
         let mut body = good.clone();
         body["currency"] = json!("USD");
         let reply = Caller::post(client, &path, body).await.reply;
-        assert!([422, 503].contains(&reply.status), "{path}: {} {}", reply.status, reply.body);
+        let status = match path.as_str() {
+            // Not what was agreed to.
+            "/v1/bills" => 409,
+            // No channel brings that.
+            "/v1/charges" => 503,
+            _ => 422,
+        };
+        assert_eq!(reply.status, status, "{path}: {}", reply.body);
     }
     let after = world.state().await;
     assert_eq!((after.0, after.1, after.2, after.3), (user, friend, shop, entries));
+    world.app.ledger_is_clean().await;
 }
 
 #[tokio::test]
@@ -194,6 +236,7 @@ async fn extra_doubled_and_read_only_fields_are_refused_by_name() {
         );
     }
     assert_eq!(world.state().await, before);
+    world.app.ledger_is_clean().await;
 }
 
 #[tokio::test]
@@ -208,6 +251,7 @@ async fn text_that_deceives_or_is_too_long_is_refused_by_name() {
         assert_eq!(send.body["field"], "message", "{text:?}: {}", send.body);
     }
     assert_eq!(world.state().await, before);
+    world.app.ledger_is_clean().await;
 }
 
 #[tokio::test]
@@ -233,6 +277,7 @@ async fn an_id_of_another_kind_or_of_nothing_is_said_to_be_so() {
     assert_eq!(reply.body["field"], "receiver");
     let after = world.state().await;
     assert_eq!((after.0, after.1, after.2, after.3), (user, friend, shop, entries));
+    world.app.ledger_is_clean().await;
 }
 
 #[tokio::test]
@@ -258,18 +303,19 @@ async fn anothers_payment_is_answered_like_one_that_does_not_exist() {
     let listed = world.other.get("/v1/payments").await.ok();
     assert_eq!(listed["items"], json!([]));
     assert_eq!(world.state().await, before);
+    world.app.ledger_is_clean().await;
 }
 
 #[tokio::test]
 async fn a_key_that_was_used_for_another_request_is_refused() {
     let world = World::new().await;
-    for (index, (client, path, good)) in world.requests().into_iter().enumerate() {
+    for (index, (client, path, mut good)) in world.requests().into_iter().enumerate() {
         let key = format!("once-{index}");
-        let first = Caller::post(client, path.clone(), good.clone()).key(&key).await.reply;
-        // Without the ATM's plugin a charge decides nothing, so its key is still free.
-        if first.status == 503 {
-            continue;
+        if path == "/v1/charges" {
+            // The ATM takes no less.
+            good["amount"] = json!(1_000);
         }
+        let first = Caller::post(client, path.clone(), good.clone()).key(&key).await.reply;
         assert!(matches!(first.status, 200 | 201), "{path}: {}", first.body);
         let before = world.state().await;
         let again = Caller::post(client, path.clone(), good.clone()).key(&key).await;
@@ -280,6 +326,7 @@ async fn a_key_that_was_used_for_another_request_is_refused() {
         Caller::post(client, path, other).key(&key).await.problem(422, "idempotency_key_reused");
         assert_eq!(world.state().await, before);
     }
+    world.app.ledger_is_clean().await;
 }
 
 #[tokio::test]
@@ -315,6 +362,7 @@ async fn a_page_is_asked_for_within_its_bounds() {
             assert_eq!(reply.body["field"], field, "{path}?{query}: {}", reply.body);
         }
     }
+    world.app.ledger_is_clean().await;
 }
 
 #[tokio::test]

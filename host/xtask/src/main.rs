@@ -28,7 +28,8 @@ Koban's chores. Each installs what it needs first and says what and why.
   cargo xtask guests              build the plugins and the test guests into packages
   cargo xtask bench [ARGS]        build for release and measure, beside a temporary PostgreSQL (ARGS go to `koban bench`)
   cargo xtask soak [--only PARTS] [--seeds N]
-                                  the heavy tests at full scale: simulation,anomalies,kills,faults (other arguments choose tests by name)
+                                  the heavy tests at full scale: simulation,anomalies,kills,bills,faults,fuzz,
+                                  answers,backtests (other arguments choose tests by name)
   cargo xtask artifacts           try unit, alert rules and Containerfile with the programs they are for, where these are installed
 ";
 

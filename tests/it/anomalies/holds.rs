@@ -5,18 +5,19 @@ use std::sync::Arc;
 use koban_domain::accounts::PluginKey;
 use koban_domain::captures::{Collect, OfPayment};
 use koban_domain::charges::{ChargeReversal, Tombstone};
-use koban_domain::exchanges::Pair;
+use koban_domain::exchanges::{Exchange, Pair};
 use koban_domain::guest::{SettlementLine, Side};
-use koban_domain::ids::{CaptureId, FileId, FlowId, KeyId, RefundId};
+use koban_domain::ids::{CaptureId, FileId, FlowId, KeyId, QuoteId, RecordId, RefundId};
 use koban_domain::ledger::{Answer, Command};
 use koban_domain::money::{Currency, Money};
 use koban_domain::outcomes::Refusal;
 use koban_domain::payments::PaymentState;
+use koban_domain::quotes::Quote;
 use koban_domain::records::Digest;
 use koban_domain::refunds::GiveBack;
 use koban_domain::settlements::Settle;
 use koban_service::exchanges::{self, ExchangeInput};
-use koban_service::{Actor, freezes, operators};
+use koban_service::{Actor, freezes, operators, quotes};
 
 use super::provoke;
 use super::stage::{Said, Stage, credit, first, moment, some_yen, usd, user};
@@ -215,6 +216,64 @@ async fn r10_an_agreed_rate_is_traded_at_once_or_not_at_all() {
         }
     }
     provoke("R10", &["changed", "traded"], race).await;
+}
+
+/// R10. A price that a plugin named is traded at once and in time, or not at all, wherever and under whatever keys it is accepted.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn r10_a_quote_is_accepted_once_and_in_time() {
+    async fn race(stage: Arc<Stage>, mut dice: Dice) -> &'static str {
+        let (who, yen) = (stage.person(100_000).await, 1_139);
+        let app = stage.host(0);
+        let now = app.clock.now();
+        let pair = Pair { base: usd(), quote: Currency::JPY };
+        exchanges::put_reference(app, &operators::command_line(unique("r10")), pair, "112.745", "0.01")
+            .await
+            .expect("a reference");
+        let quote = Quote {
+            id: QuoteId(app.clock.id()),
+            user: who,
+            plugin: "exchange".into(),
+            component: Digest::of(b"exchange"),
+            decision: RecordId(app.clock.id()),
+            asked: Money::new(1_000, usd()),
+            sell: Money::yen(yen),
+            buy: Money::new(1_000, usd()),
+            pair,
+            rate: "113.8727".parse().expect("a rate"),
+            mid: "112.745".parse().expect("a number"),
+            fixed_at: now,
+            at: now,
+            expires_at: now.plus_ms(i64::try_from(dice.below(60)).unwrap_or(0)),
+            last_good: false,
+        };
+        koban_store::quotes::put(&app.store, &quote).await.expect("it is kept");
+        let accept = |host: usize, pause: std::time::Duration| {
+            let (stage, ctx) = (Arc::clone(&stage), user(who, &unique("accept")));
+            async move {
+                tokio::time::sleep(pause).await;
+                Said::of(quotes::accept(stage.host(host), &ctx, quote.id).await)
+            }
+        };
+        let (one, two) = tokio::join!(accept(0, moment(&mut dice) * 4), accept(1, moment(&mut dice) * 4));
+        let came = |said: &Said<Exchange>| match said {
+            Said::Done(exchange) | Said::Again(exchange) => Some(exchange.clone()),
+            Said::No(Refusal::QuoteExpired) => None,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(came(&one), came(&two), "both are told the same");
+        assert!(!matches!((&one, &two), (Said::Done(_), Said::Done(_))), "it was traded twice");
+        match came(&one) {
+            Some(_) => {
+                assert_eq!(stage.balance(who).await, 100_000 - yen, "once");
+                "traded"
+            }
+            None => {
+                assert_eq!(stage.balance(who).await, 100_000);
+                "expired"
+            }
+        }
+    }
+    provoke("R10 quote", &["traded", "expired"], race).await;
 }
 
 /// R12. Whether an account is frozen is decided in the commit and not when the request was read.

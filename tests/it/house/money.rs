@@ -3,17 +3,17 @@
 use super::{none, sources};
 
 /// What moves money.
-const MOVES: [&str; 7] = ["_holding(", ".bring(", ".charge(&", "seed_money(", ".pay(&", ".send(&", ".deposit("];
+const MOVES: [&str; 8] =
+    ["World::new(", "_holding(", ".bring(", ".charge(&", "seed_money(", ".pay(&", ".send(&", ".deposit("];
 
 /// What has the auditor look.
 const LOOKS: [&str; 6] =
     ["ledger_is_clean()", "books_hold_what_was_told()", "is_sound(", "is_sound_with(", "audited(", "is_clean("];
 
 /// Tests that leave their books broken, or that move nothing after all.
-const SPARED: [(&str, &str); 4] = [
+const SPARED: [(&str, &str); 3] = [
     ("what_is_well_is_said_to_be_ok", "the doctor looks instead, and verifies"),
     ("what_is_broken_is_said_to_fail", "the books are broken on purpose"),
-    ("text_that_deceives_or_is_too_long_is_refused_by_name", "nothing is ever taken"),
     (
         "every_alert_and_panel_asks_for_metrics_that_a_host_has",
         "one payment to have its metrics; the host is gone then",

@@ -173,8 +173,7 @@ fn number(name: &str) -> Option<u64> {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn small_histories_of_everything_agree_with_the_model_whatever_befalls_two_hosts() {
     let alone = number("KOBAN_SIMULATION_SEED");
-    let few = if Kind::of_this_run() == Kind::Sqlite { 512 } else { 128 };
-    let count = number("KOBAN_SOAK_SEEDS").unwrap_or(if is_soak() { 10_000 } else { few });
+    let count = number("KOBAN_SOAK_SEEDS").unwrap_or(if is_soak() { 10_000 } else { 512 });
     let seeds: Vec<u64> = alone.map_or_else(|| (1..=count).collect(), |seed| vec![seed]);
     let stopwatch = Stopwatch::start();
     let mut came = Came::default();

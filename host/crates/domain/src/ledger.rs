@@ -800,6 +800,8 @@ impl Commit {
 
     fn note_operation(&mut self, claim: Claim, work: &Work, decided: &Decided) {
         let outcome = match decided {
+            // What is not there now may be in a moment: the same key may ask again.
+            Decided::Refused(_, refusal) if refusal.status() == 503 => return,
             Decided::Done(answers) if !work.parts.is_empty() => Ok(Answer::Bulk(answers.clone())),
             Decided::Done(answers) => answers.last().cloned().map_or(Ok(Answer::Noted), Ok),
             Decided::Refused(place, refusal) if !work.parts.is_empty() => Ok(parts::halted(*place, *refusal)),

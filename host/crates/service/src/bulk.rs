@@ -209,6 +209,7 @@ impl Independent<'_> {
         if self.ctx.trial {
             return self.foresee(placed(orders)?).await;
         }
+        self.claim_first().await?;
         let mut pending = Vec::with_capacity(orders.len());
         for (place, (order, key)) in orders.into_iter().zip(keys).enumerate() {
             let begun = order.and_then(|order| {
@@ -230,6 +231,16 @@ impl Independent<'_> {
             matches!(outcome, Ok(Answered { replayed: true, .. }) | Err(Error::Refused { replayed: true, .. }))
         });
         Ok(Answered { value: outcomes, replayed })
+    }
+
+    /// The bulk's own key, before any item: another body under it would be refused, and then nothing of this one may be done.
+    async fn claim_first(&mut self) -> Result<(), Error> {
+        if !self.is_known {
+            let claim = self.operation.claimed(self.ctx.work(self.app.clock.id()));
+            operations::answered(self.app.ledger.commit(claim).await?)?;
+            self.is_known = true;
+        }
+        Ok(())
     }
 
     /// The claim of an item. One without a key of its own is bound to the whole body, under a key that no client can send.
@@ -268,10 +279,7 @@ impl Independent<'_> {
         one_after_another(app, &orders, &mut found);
         let judged = orders.into_iter().zip(found).collect();
         let judged = each(judged, |(order, found)| judge(app.clone(), Arc::clone(&shared), order, found)).await?;
-        let mut works = Vec::with_capacity(open.len() + 1);
-        if !self.is_known {
-            works.push(self.operation.claimed(self.ctx.work(app.clock.id())));
-        }
+        let mut works = Vec::with_capacity(open.len());
         let mut sent = Vec::with_capacity(open.len());
         for (item, work) in open.into_iter().zip(judged) {
             match work {
@@ -282,12 +290,7 @@ impl Independent<'_> {
                 Err(error) => outcomes[item.place] = Some(Err(error)),
             }
         }
-        let mut decided = app.ledger.commit_each(works).await?.into_iter();
-        if !self.is_known {
-            let claimed = decided.next().unwrap_or(Err(Error::Busy))?;
-            operations::answered(claimed)?;
-            self.is_known = true;
-        }
+        let decided = app.ledger.commit_each(works).await?;
         let mut again = Vec::new();
         for (item, decided) in sent.into_iter().zip(decided) {
             let answer = decided.and_then(operations::answered);

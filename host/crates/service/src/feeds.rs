@@ -16,6 +16,7 @@ pub use koban_store::feeds::FeedRow;
 use tokio::sync::watch;
 
 use crate::app::App;
+use crate::audit;
 use crate::ctx::{Actor, Ctx};
 use crate::error::Error;
 use crate::flows::{begin, partner};
@@ -55,6 +56,7 @@ pub async fn ask_soon(app: &App, ctx: &Ctx, plugin: &str) -> Result<(), Error> {
     if !rows::list(&app.store).await?.iter().any(|row| row.plugin == plugin) {
         return Err(Error::NotFound("feed"));
     }
+    audit::note(&app.store, &app.clock, ctx, "feed.ask", plugin).await?;
     Ok(rows::ask_soon(&app.store, plugin, app.clock.now()).await?)
 }
 

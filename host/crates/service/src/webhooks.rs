@@ -13,6 +13,7 @@ use koban_store::webhooks::deliveries;
 use koban_store::webhooks::{self as rows, Change, WebhookRow, fan_out};
 
 use crate::app::App;
+use crate::audit;
 use crate::ctx::{Actor, Ctx};
 use crate::error::Error;
 use crate::page::{Page, Paged};
@@ -235,6 +236,7 @@ pub async fn replay(app: &App, ctx: &Ctx, owner: Option<MerchantId>, id: Webhook
     if !row.enabled {
         return Err(Error::Conflict("this endpoint is switched off; switch it on first".into()));
     }
+    noted(app, ctx, "webhook.replay", id).await?;
     let now = app.clock.now();
     match again {
         Again::Event(event) => {
@@ -258,6 +260,7 @@ pub async fn test(app: &App, ctx: &Ctx, owner: Option<MerchantId>, id: WebhookId
     if !row.enabled {
         return Err(Error::Conflict("this endpoint is switched off; switch it on first".into()));
     }
+    noted(app, ctx, "webhook.test", id).await?;
     let now = app.clock.now();
     let news = events::test(EventId(app.clock.id()), now);
     if !deliveries::give(&app.store, id, &news, now.plus_ms(GIVE_UP_MS)).await? {
@@ -265,6 +268,16 @@ pub async fn test(app: &App, ctx: &Ctx, owner: Option<MerchantId>, id: WebhookId
     }
     app.bell.webhooks();
     Ok(news.id)
+}
+
+/// What operators have an endpoint told is in the audit log; a merchant's own is its own.
+async fn noted(app: &App, ctx: &Ctx, act: &str, id: WebhookId) -> Result<(), Error> {
+    match ctx.actor {
+        Actor::Operator(_) | Actor::CommandLine(_) => {
+            audit::note(&app.store, &app.clock, ctx, act, &id.to_string()).await
+        }
+        _ => Ok(()),
+    }
 }
 
 async fn own(app: &App, ctx: &Ctx, owner: Option<MerchantId>, id: WebhookId) -> Result<WebhookRow, Error> {

@@ -83,9 +83,6 @@ struct RefundData {
     payment: PaymentId,
     payer: UserId,
     amount: i64,
-    repaid: i64,
-    bonus: i64,
-    lapsed: i64,
     currency: Currency,
     at: String,
 }
@@ -97,9 +94,6 @@ impl RefundData {
             payment: refund.payment,
             payer: refund.payer,
             amount: refund.amount.minor,
-            repaid: refund.repaid,
-            bonus: refund.bonus,
-            lapsed: refund.lapsed,
             currency: refund.amount.currency,
             at: refund.at.to_string(),
         }

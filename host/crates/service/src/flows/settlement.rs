@@ -1,6 +1,6 @@
 //! Settlement files: stored by digest and answered at once, then given to the plugin and matched with the books in one commit.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use koban_domain::accounts::PluginKey;
@@ -137,22 +137,33 @@ async fn take(app: &App, file: FileRow) -> Result<(), Error> {
     Ok(())
 }
 
-/// The first line that the partner's bytes do not have: a line of text with its reference and its amount, which stands for one booking of
-/// a side. A plugin that reads a file cannot add to it; exposure is released by the partner's word, never by the plugin's. Lines are looked for from where
-/// the one before was found, round the file; a plugin that mixes them so much that this gets long is not believed either.
+/// The first line that the partner's bytes do not have. It stands in a line of text with its reference and, as a number of its own beside that, its
+/// amount; each number stands for one booking, and all amounts of a side stand at the same place of their lines. A plugin that reads a file cannot add
+/// to it, nor take a date or a till's number for an amount in one line and the amount in another: exposure is released by the partner's word, never by the
+/// plugin's. Lines are looked for from where the one before was found, round the file; a plugin that mixes them so much that this gets long is not
+/// believed either.
 fn invented<'a>(content: &[u8], lines: &'a [SettlementLine]) -> Option<&'a SettlementLine> {
     let texts: Vec<&[u8]> = content.split(|byte| *byte == b'\n').collect();
     let mut looks_left = LOOKS_PER_LINE * (texts.len() + lines.len());
     let mut place = 0;
     let mut taken = BTreeSet::new();
+    let mut columns: BTreeMap<u8, BTreeSet<usize>> = BTreeMap::new();
     lines.iter().find(|line| {
-        let amount = line.amount.minor.to_string();
+        let side = line.side as u8;
         for step in 0..texts.len() {
             looks_left = looks_left.saturating_sub(1);
             let at = (place + step) % texts.len();
-            let stands = has(texts[at], line.reference.as_bytes())
-                && (line.amount.minor == 0 || has(texts[at], amount.as_bytes()));
-            if stands && taken.insert((at, line.side as u8)) {
+            if line.amount.minor == 0 {
+                // A fee of nothing is no booking.
+                return !texts.iter().any(|text| beside(text, line).is_some());
+            }
+            let mut found = amounts(texts[at], line);
+            if let Some(known) = columns.get(&side) {
+                found.retain(|column| known.contains(column));
+            }
+            if let Some(column) = found.iter().copied().find(|column| !taken.contains(&(at, *column))) {
+                taken.insert((at, column));
+                columns.insert(side, found);
                 place = at;
                 return false;
             }
@@ -164,8 +175,32 @@ fn invented<'a>(content: &[u8], lines: &'a [SettlementLine]) -> Option<&'a Settl
     })
 }
 
-fn has(text: &[u8], part: &[u8]) -> bool {
-    !part.is_empty() && text.windows(part.len()).any(|window| window == part)
+/// The places of a line of text at which this amount stands, if its reference stands there, too: numbers counted from the line's beginning, those of
+/// the reference left out. A date, a time or a name with digits is no number.
+fn amounts(text: &[u8], line: &SettlementLine) -> BTreeSet<usize> {
+    let Some(beside) = beside(text, line) else { return BTreeSet::new() };
+    let words = beside.iter().flat_map(|part| part.split(|byte| !is_of_word(*byte))).filter(|word| !word.is_empty());
+    let standing = words.enumerate().filter(|(_, word)| number(word) == Some(line.amount.minor));
+    standing.map(|(place, _)| place).collect()
+}
+
+/// A line of text without the reference, if it stands there.
+fn beside<'a>(text: &'a [u8], line: &SettlementLine) -> Option<[&'a [u8]; 2]> {
+    let reference = line.reference.as_bytes();
+    let begins = text.windows(reference.len().max(1)).position(|window| window == reference)?;
+    Some([&text[..begins], &text[begins + reference.len()..]])
+}
+
+/// What a date, a time, a decimal number or a name is made of.
+fn is_of_word(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'/' | b'.' | b':' | b'_') || byte >= 0x80
+}
+
+/// Digits alone, zeros before them or not. A colon before them is a name's (`\"amount\":100`).
+fn number(word: &[u8]) -> Option<i64> {
+    let digits = word.strip_prefix(b":").unwrap_or(word);
+    let is_number = !digits.is_empty() && digits.iter().all(u8::is_ascii_digit);
+    std::str::from_utf8(digits).ok().filter(|_| is_number)?.parse().ok()
 }
 
 /// The file's lines as commands: in the order given, one currency and at most a thousand lines each. A fee of nothing is no fee.
@@ -237,5 +272,47 @@ fn audit(app: &App, file: &FileRow, act: &str, record: &SealedRecord, why: Optio
         act: act.to_owned(),
         subject: file.id.to_string(),
         detail: detail.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use koban_domain::money::Money;
+
+    const FILE: &[u8] = b"seq,kind,reference,amount,fee,day\n8284,CHARGE,A-2026-1,1000,110,2026-04-01\n8284,CHARGE,A-2026-2,3000,0,2026-04-01\n";
+
+    fn line(side: Side, reference: &str, yen: i64) -> SettlementLine {
+        SettlementLine { side, reference: reference.into(), amount: Money::yen(yen), at: 0 }
+    }
+
+    fn is_believed(lines: &[SettlementLine]) -> bool {
+        invented(FILE, lines).is_none()
+    }
+
+    #[test]
+    fn what_stands_in_the_file_is_believed() {
+        let (first, second) = (line(Side::Credit, "A-2026-1", 1_000), line(Side::Credit, "A-2026-2", 3_000));
+        let fees = [line(Side::Fee, "A-2026-1", 110), line(Side::Fee, "A-2026-2", 0)];
+        assert!(is_believed(&[first.clone(), fees[0].clone(), second.clone(), fees[1].clone()]));
+        assert!(is_believed(&[second, first]), "in any order");
+        assert!(invented(b"{\"ref\":\"A-1\",\"amount\":1000}", &[line(Side::Credit, "A-1", 1_000)]).is_none());
+        assert!(invented(b"A-1      0000001000", &[line(Side::Credit, "A-1", 1_000)]).is_none());
+    }
+
+    #[test]
+    fn what_only_looks_as_if_it_stood_there_is_not() {
+        for lie in [2_026, 1, 10, 4, 100] {
+            assert!(
+                !is_believed(&[line(Side::Credit, "A-2026-1", lie)]),
+                "{lie}: part of a date, a reference or a number"
+            );
+        }
+        assert!(!is_believed(&[line(Side::Credit, "A-2026-3", 1_000)]), "no such reference");
+        let once = line(Side::Credit, "A-2026-1", 1_000);
+        assert!(!is_believed(&[once.clone(), once.clone()]), "a number stands for one booking");
+        assert!(!is_believed(&[once, line(Side::Fee, "A-2026-1", 1_000)]), "also of another side");
+        // The till's number in one line, the amount in another.
+        assert!(!is_believed(&[line(Side::Credit, "A-2026-1", 8_284), line(Side::Credit, "A-2026-2", 3_000)]));
     }
 }

@@ -152,7 +152,7 @@ pub(crate) struct PaymentQuery {
 
 /// Pay a merchant from the signed-in user's wallet.
 ///
-/// The fraud rules judge it first. Prepaid value is spent before funds. With `capture: false` the amount is held for the merchant. If a
+/// The fraud rules judge it first. Bonus is spent first, then prepaid value, then funds. With `capture: false` the amount is held for the merchant. If a
 /// rule wants a person to look, the amount is held until then and the answer is 202.
 #[utoipa::path(post, path = "/v1/payments", tag = "payments", security(("session" = [])),
     params(KeyHeader, DeviceHeader, StepUpHeader), responses((status = 201, body = PaymentBody),

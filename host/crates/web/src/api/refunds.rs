@@ -4,8 +4,8 @@ use axum::extract::State;
 use koban_domain::ids::{PaymentId, RefundId, UserId};
 use koban_domain::money::Currency;
 use koban_domain::refunds::Refund;
-use koban_service::App;
 use koban_service::refunds::{self, RefundInput};
+use koban_service::{Actor, App};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
@@ -53,17 +53,28 @@ pub(crate) struct RefundBody {
     /// Whole minor units.
     #[schema(example = 280)]
     amount: i64,
-    /// What of it repaid an amount that the payer owed.
-    repaid: i64,
-    /// What of it went back to the payer's lots of bonus.
-    bonus: i64,
-    /// What of it had been paid with bonus that has ended since: nobody gets it back.
-    lapsed: i64,
+    /// What of it repaid an amount that the payer owed. Only the payer is told.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    repaid: Option<i64>,
+    /// What of it went back to the payer's lots of bonus. Only the payer is told.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    bonus: Option<i64>,
+    /// What of it had been paid with bonus that has ended since: nobody gets it back. Only the payer is told.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    lapsed: Option<i64>,
     /// ISO 4217 code.
     #[schema(value_type = String, example = "JPY")]
     currency: Currency,
     /// When it was posted.
     at: String,
+}
+
+impl RefundBody {
+    /// As the payer sees it: what was owed, and what was paid with, is nobody else's business.
+    fn of_payer(refund: Refund) -> RefundBody {
+        let (repaid, bonus, lapsed) = (Some(refund.repaid), Some(refund.bonus), Some(refund.lapsed));
+        RefundBody { repaid, bonus, lapsed, ..RefundBody::from(refund) }
+    }
 }
 
 impl From<Refund> for RefundBody {
@@ -73,9 +84,9 @@ impl From<Refund> for RefundBody {
             payment: refund.payment,
             payer: refund.payer,
             amount: refund.amount.minor,
-            repaid: refund.repaid,
-            bonus: refund.bonus,
-            lapsed: refund.lapsed,
+            repaid: None,
+            bonus: None,
+            lapsed: None,
             currency: refund.amount.currency,
             at: moment(refund.at),
         }
@@ -110,5 +121,10 @@ pub(crate) async fn list(
     party: Party,
     Id(payment): Id<PaymentId>,
 ) -> Result<Json<PageBody<RefundBody>>, Problem> {
-    Ok(Json(PageBody::whole(refunds::list_of(&app, &party.reading(), payment).await?)))
+    let ctx = party.reading();
+    let refunds = refunds::list_of(&app, &ctx, payment).await?.into_iter();
+    Ok(Json(match ctx.actor {
+        Actor::User(_) => PageBody::whole(refunds.map(RefundBody::of_payer).collect()),
+        _ => PageBody::whole(refunds.map(RefundBody::from).collect()),
+    }))
 }

@@ -244,8 +244,8 @@ pub(super) fn words_of(refusal: Refusal) -> (Words, Words) {
         Refusal::ChannelNotAvailable => (
             "このチャネルは現在使えません",
             "this channel is not available",
-            "別のチャネルを使うか、後ほど新しいキーでお試しください。",
-            "Use another channel, or try later with a new key.",
+            "別のチャネルを使うか、後ほどお試しください。",
+            "Use another channel, or try later.",
         ),
         Refusal::NotVerified => (
             "本人確認が済んでいません",
@@ -268,8 +268,8 @@ pub(super) fn words_of(refusal: Refusal) -> (Words, Words) {
         Refusal::RateNotAvailable => (
             "この通貨は現在両替できません",
             "these currencies cannot be exchanged at the moment",
-            "運営が新しい相場を設定してから、新しいキーでお試しください。",
-            "Try with a new key once the operator has set a new reference; `GET /v1/exchange-rates` says what there is.",
+            "運営が新しい相場を設定してからお試しください。",
+            "Try once the operator has set a new reference; `GET /v1/exchange-rates` says what there is.",
         ),
         Refusal::RateChanged => (
             "相場が変わりました",

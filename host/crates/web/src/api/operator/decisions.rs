@@ -3,8 +3,8 @@
 use axum::extract::State;
 use koban_domain::ids::{RecordId, UserId};
 use koban_domain::records::{Digest, Kept, Outcome, Part};
-use koban_service::App;
 use koban_service::decisions::{self, Export};
+use koban_service::{App, audit};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
@@ -201,11 +201,12 @@ pub(crate) async fn export(
     responses((status = 200, body = ReplayBody)))]
 pub(crate) async fn replay(
     State(app): State<App>,
-    _: Operator,
+    operator: Operator,
     Id(id): Id<RecordId>,
     _: NoBody,
 ) -> Result<Json<ReplayBody>, Problem> {
     let replayed = decisions::replay(&app, id).await?;
+    audit::note(&app.store, &app.clock, &operator.reading(), "decision.replay", &id.to_string()).await?;
     let differences = replayed.differences.into_iter().map(|difference| ReplayDifferenceBody {
         what: difference.what,
         recorded: difference.recorded,
