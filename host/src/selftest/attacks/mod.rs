@@ -111,7 +111,7 @@ attacks! {
     53 "changed effects", "the key of a timer, and that of a call, with another content", "denied: with another content", 0, flows::changed_effects;
     54 "growing state", "64 KiB and a byte", "bad-answer", 0, flows::growing_state;
     55 "many effects", "17 in a step; 18 open", "bad-answer; denied: effects would be open", 0, flows::many_effects;
-    56 "a call after the end", "a step that ends its flow and asks for a call", "denied: nobody would hear the answer; nothing was sent", 0, flows::call_after_the_end;
+    56 "a call after the end", "a step that ends its flow and asks for a call", "denied: nobody would hear of it; nothing was sent", 0, flows::call_after_the_end;
     57 "faults in a flow", "a step that never ends, one that traps, a failure instead of one; a routing that never ends", "fuel-exhausted; trap; bad-answer; fuel-exhausted", 0, flows::faults;
     58 "no partner said so", "credits because of nothing, of an event to come, of the flow's own timer", "denied: no authenticated answer or message", 0, money::no_partner_said_so;
     59 "other proposals", "a charge that proposes hold, capture, release", "denied: not granted", 0, money::other_proposals;
