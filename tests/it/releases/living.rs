@@ -275,7 +275,8 @@ async fn what_comes_while_its_publisher_is_revoked_is_never_taken() {
         });
         revoked.expect("revoked");
         let Ok(release) = releases::get(&app.app, "fraud-rules", digest).await else { continue };
-        assert!(release.is_revoked, "{name}: it is here, and it is {:?}", release.state);
+        // Revoked before anything of it was looked at, it only lies there.
+        assert!(release.is_revoked || release.state == State::Uploaded, "{name}: it is {:?}", release.state);
         let accept = Accept { settings: Some(rules(&[])), asks: Some(release.asks), ..Accept::default() };
         releases::install(&app.app, &ctx, "fraud-rules", digest, accept).await.expect_err("nobody takes it");
     }

@@ -30,10 +30,17 @@ pub async fn get(app: &App, ctx: &Ctx, name: &str) -> Result<Calendar, Error> {
     if calendar.holidays().is_empty() { Err(Error::NotFound("calendar")) } else { Ok(calendar) }
 }
 
+/// Most characters of a calendar that is added.
+const TEXT_MAX: usize = 5_000;
+
 /// Adds holidays to a calendar, from the text that people write them down in. What is added last decides; files that are open already keep their cut-off.
 /// Errors: the first line that is wrong.
 pub async fn add(app: &App, ctx: &Ctx, text: &str) -> Result<(String, Calendar), Error> {
     ctx.operator()?;
+    if text.chars().count() > TEXT_MAX {
+        let why = format!("at most {TEXT_MAX} characters are read at once; add one span of years after the other");
+        return Err(Error::invalid("text", why));
+    }
     let read = CalendarText::read(text).map_err(|error| Error::invalid("text", error.to_string()))?;
     let (name, holidays) = (read.name, read.holidays);
     let days: Vec<String> = holidays.days.iter().map(|day| date_of_day(*day)).collect();

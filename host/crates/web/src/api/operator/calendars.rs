@@ -63,9 +63,9 @@ impl CalendarBody {
 #[serde(deny_unknown_fields)]
 pub(crate) struct CalendarRequest {
     /// The calendar as people write it down: the lines `calendar NAME`, `from DAY`, `until DAY`, then a line for each holiday, which begins with its day. At most
-    /// 64 KiB.
+    /// 5,000 characters: some ten years.
     #[schema(
-        max_length = 65_536,
+        max_length = 5_000,
         example = "calendar jp-banking\nfrom 2028-01-01\nuntil 2028-12-31\n2028-01-10 Coming of Age Day"
     )]
     text: String,
