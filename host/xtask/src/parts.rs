@@ -236,7 +236,7 @@ mod tests {
         let rows = table(&[(&PARTS[1], Duration::from_millis(1_250)), (&PARTS[3], Duration::from_secs(500))]);
         let lines: Vec<&str> = rows.lines().collect();
         assert_eq!(lines[1], "format                1.2       20");
-        assert_eq!(lines[2], "docs                500.0      120  over budget");
+        assert_eq!(lines[2], "docs                500.0       80  over budget");
         assert_eq!(lines[3], "total               501.2     2700");
     }
 }
